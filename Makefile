@@ -1,0 +1,49 @@
+# `make demo` and `make test` need only Python 3.10-3.13 with venv; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := .demo
+
+.PHONY: demo test lint bench clean install dev
+
+install: $(VENV)/.installed
+dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Synthetic raw NTU files -> shards -> picture -> pre-training -> probes, in a few minutes on two cores.
+demo: $(VENV)/.installed
+	rm -rf $(DEMO)
+	$(BIN)/amr-data synth $(DEMO)/raw --dataset ntu60 --classes 12 --subjects 8 --replications 2
+	$(BIN)/amr-data convert $(DEMO)/raw $(DEMO)/shards --dataset ntu60
+	$(BIN)/amr-data inspect $(DEMO)/shards --clip 'S001C001P001R001A05*' --png $(DEMO)/clip.png
+	$(BIN)/amr-train run demo --data $(DEMO)/shards --out $(DEMO)/run
+	@echo
+	@echo "raw files  $(DEMO)/raw"
+	@echo "shards     $(DEMO)/shards"
+	@echo "picture    $(DEMO)/clip.png"
+	@echo "run        $(DEMO)/run  (results.json, metrics.jsonl, tensorboard/, checkpoints/)"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

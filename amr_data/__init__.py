@@ -1,0 +1,24 @@
+"""amr-data: raw Kinect skeleton files to normalised HDF5 shards with motion statistics."""
+
+from amr_data.clip import BodyTrack, Clip
+from amr_data.convert import ConvertReport, convert
+from amr_data.errors import AmrError, Reject, UsageError
+from amr_data.shards.reader import ShardDataset, SplitArrays, open_dataset
+from amr_data.specs import DatasetSpec, load_spec, spec_names
+
+__version__ = "0.1.0"
+__all__ = [
+    "AmrError",
+    "BodyTrack",
+    "Clip",
+    "ConvertReport",
+    "DatasetSpec",
+    "Reject",
+    "ShardDataset",
+    "SplitArrays",
+    "UsageError",
+    "convert",
+    "load_spec",
+    "open_dataset",
+    "spec_names",
+]

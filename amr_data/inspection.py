@@ -1,0 +1,96 @@
+"""What `amr-data inspect` says about a dataset and about a clip, as plain values."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from amr_data.errors import UsageError
+from amr_data.shards.reader import ShardDataset
+from amr_data.specs import TEST, TRAIN, UNASSIGNED
+
+
+def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
+    """Facts, splits per protocol, class and body counts, length histogram, rejects by reason."""
+    manifest, spec = dataset.manifest, dataset.spec
+    lengths = dataset.clips["frames"]
+    statistics = manifest["statistics"]
+    protocols = {}
+    for name in spec.protocols:
+        member = dataset.membership(name)
+        protocols[name] = {
+            "train": int((member == TRAIN).sum()),
+            "test": int((member == TEST).sum()),
+            "unassigned": int((member == UNASSIGNED).sum()),
+        }
+    width = statistics["length_bin"]
+    quantiles = np.quantile(lengths, (0, 0.5, 1)).astype(int).tolist() if len(lengths) else [0, 0, 0]
+    return {
+        "title": f"{spec.title} ({dataset.path})",
+        "facts": {
+            "clips": len(dataset),
+            "source_files": manifest["totals"]["sources"],
+            "rejects": manifest["totals"]["rejects"],
+            "frames": manifest["totals"]["clip_frames"],
+            "frames_in_a_clip": "{} / {} / {} (least, median, most)".format(*quantiles),
+            "recipe": manifest["recipe"]["name"],
+            "classes_seen": f"{len(manifest['class_counts'])} of {len(spec.classes)}",
+            "still_frames": f"{float(np.nanmean(dataset.clips['still_share'])):.1%}" if len(dataset) else "none",
+            "mean_energy": ", ".join(
+                f"{e * 1e4:.2f} cm² over {n} frames" for e, n in zip(statistics["energy_mean"], dataset.windows, strict=True)
+            ),
+            "shards": len(manifest["shards"]),
+        },
+        "protocols": protocols,
+        "lengths": {f"{int(k)}-{int(k) + width - 1}": v for k, v in statistics["length_histogram"].items()},
+        "bodies": manifest["body_counts"],
+        "classes": {
+            f"{spec.class_ids[int(k)]} {spec.class_names[int(k)]}": v for k, v in manifest["class_counts"].items()
+        },
+        "rejects_by_reason": manifest["rejects_by_reason"],
+    }
+
+
+def find_clip(dataset: ShardDataset, pattern: str) -> int:
+    """Index of the clip that a name, a glob or an index names; the first match of a glob. Raises UsageError where none matches."""
+    if pattern.isdigit():
+        if int(pattern) >= len(dataset):
+            raise UsageError(f"clip {pattern}: {dataset.path} has the clips 0 to {len(dataset) - 1}")
+        return int(pattern)
+    if any(c in pattern for c in "*?["):
+        for index, name in enumerate(dataset.names):
+            if fnmatchcase(name, pattern):
+                return index
+        raise UsageError(f"no clip in {dataset.path} matches '{pattern}'; names look like {dataset.names[0] if len(dataset) else '-'}")
+    return dataset.index(pattern)
+
+
+def clip_facts(dataset: ShardDataset, index: int) -> dict[str, Any]:
+    """What is known about a clip: its numbers, its bodies, its motion, and what the clean-up left out."""
+    clip, row, spec = dataset.clip(index), dataset.clips[index], dataset.spec
+    joint_energy = np.concatenate([t.energy[..., 1] for t in clip.tracks if t.energy is not None]).mean(axis=0)
+    bodies: dict[int, list[str]] = {}
+    for t in clip.tracks:
+        bodies.setdefault(t.slot, []).append(f"{t.body_id} in frames {t.frames[0]}-{t.frames[-1]}")
+    inferred = float(row["inferred_share"])
+    return {
+        "class": f"{spec.class_ids[clip.label]} {spec.class_names[clip.label]}",
+        "source": clip.source,
+        "frames": clip.frames,
+        "seconds": round(clip.frames / spec.frame_rate, 2),
+        **{k: getattr(clip, k) for k in ("subject", "camera", "setup", "replication") if getattr(clip, k) >= 0},
+        **({"video": clip.video} if clip.video else {}),
+        "bodies": "; ".join(f"{slot + 1}: {', '.join(parts)}" for slot, parts in bodies.items()),
+        "inferred_joints": "not recorded by this format" if np.isnan(inferred) else f"{inferred:.1%}",
+        "still_frames": f"{float(row['still_share']):.1%}",
+        "path_length_m": round(float(row["path_length"].sum()), 2),
+        "splits": ", ".join(
+            f"{name}: {('train', 'test', 'unassigned')[int(dataset.membership(name)[index])]}" for name in spec.protocols
+        ),
+        "dropped": clip.dropped,
+        "joint_energy": {
+            joint: round(float(np.sqrt(e)) * 1000, 1) for joint, e in zip(spec.skeleton.joints, joint_energy, strict=True)
+        },
+    }

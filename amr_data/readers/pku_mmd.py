@@ -1,0 +1,171 @@
+"""PKU-MMD I and II: untrimmed videos as text (150 numbers a frame, two bodies) and label files that say which frames are which action.
+
+Skeleton and label files share their names; a file is a label file where its folder or archive has 'label' in its name. Every label row
+becomes a clip or a reject.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from amr_data.clip import BodyTrack, Clip
+from amr_data.errors import Reject, RejectError, UsageError
+from amr_data.readers.base import Discovery, Unit
+from amr_data.readers.sources import Member, RawSource
+from amr_data.readers.text import check_positions, parse_columns
+from amr_data.specs import DatasetSpec, Protocol
+
+BODIES = 2
+
+
+class PkuMmdReader:
+    def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
+        found = Discovery()
+        skeletons: dict[str, Member] = {}
+        labels: dict[str, Member] = {}
+        split_names = {f.lower(): name for name, p in spec.protocols.items() for f in p.split_files}
+        for member in source.members():
+            if not member.filename.lower().endswith(".txt") or "__MACOSX/" in member.path:
+                continue
+            if member.filename.lower() in split_names:
+                name = split_names[member.filename.lower()]
+                found.protocols[name] = _protocol(source, member, spec, name)
+                continue
+            found.sources += 1
+            shown = source.shown(member)
+            kind = labels if "label" in _folder(source, member) else skeletons
+            if spec.parse_name(member.stem) is None:
+                found.rejects.append(Reject(shown, "name", f"expected a name like {spec.naming}"))
+            elif member.stem in kind:
+                found.rejects.append(Reject(shown, "duplicate", f"{member.stem} was already taken from another folder or archive"))
+            else:
+                kind[member.stem] = member
+        for name in sorted(skeletons.keys() | labels.keys()):
+            if name not in labels:
+                detail = "no label file of that name; label files lie in a folder or archive with 'label' in its name"
+                found.rejects.append(Reject(source.shown(skeletons[name]), "no_label", detail))
+            else:
+                found.units.append(Unit(name, (labels[name], *([skeletons[name]] if name in skeletons else []))))
+        return found
+
+    def read(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+        shown = source.shown(unit.members[0])
+        try:
+            lines = source.read(unit.members[0]).splitlines()
+        except RejectError as error:
+            yield Reject(shown, error.reason, error.detail)
+            return
+        if not any(line.strip() for line in lines):
+            yield Reject(shown, "empty", "the label file has no row")
+        video: npt.NDArray[np.float64] | None = None
+        failure: tuple[str, str] = ("no_skeleton", f"no skeleton file named {unit.name}.txt")
+        if len(unit.members) > 1:
+            try:
+                video = parse_video(source.read(unit.members[1]), len(spec.skeleton.joints))
+            except RejectError as error:
+                failure = (error.reason, f"{source.shown(unit.members[1])}: {error.detail}")
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                label, start, end = parse_label_row(line, spec)
+                if video is None:
+                    raise RejectError(*failure)
+                clip = _cut(unit.name, number, spec, video, label, start - frame_base, end)
+                clip.source = f"{shown}:{number}"
+                yield clip
+            except RejectError as error:
+                yield Reject(f"{shown}:{number}", error.reason, error.detail)
+
+
+def parse_video(data: bytes, joints: int) -> npt.NDArray[np.float64]:
+    """A whole video. Returns (frames, 2, V, 3) float64 metres, zeros where a body is absent."""
+    columns = BODIES * joints * 3
+    lines = data.splitlines()
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise RejectError("empty", "no frame in the file")
+    first = lines[0].split()
+    if not first or not _is_number(first[0]):
+        raise RejectError("not_skeleton", "line 1 does not begin with a number")
+    if len(first) != columns:
+        raise RejectError("joint_count", f"line 1 has {len(first)} numbers, {BODIES} bodies of {joints} joints need {columns}")
+    lines = [line.rstrip() for line in lines]
+    values = parse_columns(lines, range(len(lines)), columns, range(columns)).reshape(len(lines), BODIES, joints, 3)
+    return values
+
+
+def parse_label_row(line: bytes, spec: DatasetSpec) -> tuple[int, int, int]:
+    """Label (0-based), start and end as they stand in the row `action,start,end[,confidence]`."""
+    shown = line[:60].decode("ascii", "replace").strip()
+    fields = line.strip().split(b",")
+    if len(fields) not in (3, 4) or any(len(f) > 12 or not re.fullmatch(rb"\s*-?[0-9]+(\.0*)?\s*", f) for f in fields):
+        raise RejectError("label_syntax", f"expected action,start,end,confidence, found {shown!r}")
+    action, start, end = (int(float(f)) for f in fields[:3])
+    label = spec.label(action)
+    if label is None:
+        raise RejectError("unknown_class", f"action {action} is not in {spec.name} (row {shown!r})")
+    if end <= start:
+        raise RejectError("interval", f"the end is not after the start (row {shown!r})")
+    return label, start, end
+
+
+def _cut(
+    name: str, number: int, spec: DatasetSpec, video: npt.NDArray[np.float64], label: int, start: int, end: int
+) -> Clip:
+    if start < 0 or start >= len(video):
+        raise RejectError("interval", f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames")
+    part = video[start:end]
+    numbers = spec.parse_name(name) or {}
+    clip = Clip(f"{name}_{number:03d}", label, len(part), [], video=name)
+    clip.subject, clip.camera = numbers.get("subject", -1), numbers.get("camera", -1)
+    clip.setup, clip.replication = numbers.get("setup", -1), numbers.get("replication", -1)
+    if end > len(video):
+        clip.dropped.append(f"{end - len(video)} frames that the label names lie past the video's end")
+    for slot in range(BODIES):
+        frames = np.flatnonzero(part[:, slot].any(axis=(1, 2)))
+        if len(frames):
+            check_positions(part[frames, slot], frames + start)
+            clip.tracks.append(BodyTrack(frames, part[frames, slot], str(slot + 1), slot))
+    if not clip.tracks:
+        raise RejectError("no_body", f"frames [{start}, {end}) hold no body")
+    return clip
+
+
+def parse_split_file(text: str) -> tuple[list[str], list[str]]:
+    """Training and validation video names. Headings are spelt as they come ('Validataion videos:'); commas, spaces and line ends may vary."""
+    pieces = re.split(r"(?i)\b(train\w*|val\w*|test\w*)\s+videos?\s*:?", text)
+    parts: dict[str, list[str]] = {"train": [], "test": []}
+    for heading, body in zip(pieces[1::2], pieces[2::2], strict=True):
+        key = "train" if heading.lower().startswith("train") else "test"
+        parts[key] += [n for n in re.split(r"[\s,]+", body) if n]
+    return parts["train"], parts["test"]
+
+
+def _protocol(source: RawSource, member: Member, spec: DatasetSpec, name: str) -> Protocol:
+    try:
+        train, test = parse_split_file(source.read(member).decode("utf-8", "replace"))
+        if not train or not test:
+            raise RejectError("not_skeleton", "no 'Training videos:' and 'Validation videos:' lists in it")
+        return Protocol(by="video", train=train, test=test, split_files=spec.protocols[name].split_files)
+    except (RejectError, ValueError) as error:
+        raise UsageError(f"split file {source.shown(member)}: {error}; mend it or take it out of the folder") from None
+
+
+def _folder(source: RawSource, member: Member) -> str:
+    """The folder a member lies in, in lower case; the source's own name where it lies at the top."""
+    inner = member.path.rpartition("/")[0]
+    return (inner or source.paths[member.source].name).lower()
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text[:64])
+    except ValueError:
+        return False
+    return True

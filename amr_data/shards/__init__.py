@@ -1,0 +1,1 @@
+"""Shards: layout, writer and reader of converted datasets."""

@@ -1,0 +1,63 @@
+"""The layout of a shard (docs/shard-format.md): frames of all tracks lie end to end, and two tables say what they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+PLAN = "plan.json"
+
+
+def shard_name(index: int) -> str:
+    return f"shard-{index:05d}.h5"
+
+
+def track_dtype(id_length: int) -> np.dtype[np.void]:
+    """One row per contiguous stretch of one body: `first_row` in /frames, `first_frame` in the clip."""
+    return np.dtype(
+        [
+            ("clip", "<i4"),
+            ("slot", "<i2"),
+            ("first_row", "<i8"),
+            ("first_frame", "<i4"),
+            ("frames", "<i4"),
+            ("body_id", f"S{max(id_length, 1)}"),
+        ]
+    )
+
+
+def clip_dtype(name_length: int, video_length: int, joints: int, scales: int) -> np.dtype[np.void]:
+    """One row per clip; `mean_energy` (S,) in square metres, `path_length` (V,) in metres, `still_share` of the frame steps."""
+    return np.dtype(
+        [
+            ("name", f"S{max(name_length, 1)}"),
+            ("video", f"S{max(video_length, 1)}"),
+            ("label", "<i4"),
+            ("subject", "<i4"),
+            ("camera", "<i4"),
+            ("setup", "<i4"),
+            ("replication", "<i4"),
+            ("frames", "<i4"),
+            ("bodies", "<i2"),
+            ("inferred_share", "<f4"),
+            ("still_share", "<f4"),
+            ("mean_energy", "<f4", (scales,)),
+            ("path_length", "<f4", (joints,)),
+        ]
+    )
+
+
+def content_checksum(arrays: Iterable[npt.NDArray[np.generic]], texts: Sequence[str]) -> str:
+    """SHA-256 over shapes, types and values: equal content gives an equal sum, whatever the file's compression."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.descr if array.dtype.names else array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,173 @@
+"""The public way to read a converted dataset: clips by index or name, and whole splits as flat arrays for training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from amr_data.clip import BodyTrack, Clip
+from amr_data.errors import AmrError, UsageError
+from amr_data.shards.layout import FORMAT_VERSION, MANIFEST
+from amr_data.specs import TEST, TRAIN, DatasetSpec, spec_from_json, unknown
+
+PARTS = {"train": TRAIN, "test": TEST}
+
+
+@dataclass
+class SplitArrays:
+    """One part of a protocol, laid end to end; a sequence is one body of one clip over its own frames.
+
+    joints : (F, V, 3) float32 metres.  energy : (F, V, S) float32 square metres.
+    first_row, rows : (Q,) int64, where each of the Q sequences lies in the frames.
+    clip : (Q,) int64, the sequence's clip, 0 to N - 1.  labels : (N,) int64.  names : N clip names.
+    """
+
+    joints: npt.NDArray[np.float32]
+    energy: npt.NDArray[np.float32]
+    first_row: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    clip: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    names: list[str]
+
+
+class ShardDataset:
+    """A converted dataset folder. Opening reads the manifest and the small tables; frames are read when they are asked for."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest = _read_manifest(self.path)
+        self.spec: DatasetSpec = spec_from_json(self.manifest["spec"])
+        self.windows: tuple[int, ...] = tuple(self.manifest["windows"])
+        self._files = [self.path / s["file"] for s in self.manifest["shards"]]
+        clips, tracks, shard_of = [], [], []
+        first = 0
+        for index, file_path in enumerate(self._files):
+            with _open(file_path) as file:
+                shard_clips, shard_tracks = file["clips"][()], file["tracks"][()]
+            shard_tracks["clip"] += first
+            clips.append(shard_clips)
+            tracks.append(shard_tracks)
+            shard_of.append(np.full(len(shard_clips), index))
+            first += len(shard_clips)
+        self.clips: npt.NDArray[np.void] = _concatenate(clips)
+        """One row per clip in the order of the shards; see docs/shard-format.md for the fields."""
+        self.tracks: npt.NDArray[np.void] = _concatenate(tracks)
+        """One row per contiguous stretch of a body; `clip` is an index into `clips`, `first_row` a row of the clip's shard."""
+        self.shard_of: npt.NDArray[np.int64] = np.concatenate(shard_of) if shard_of else np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    @cached_property
+    def names(self) -> list[str]:
+        return [n.decode() for n in self.clips["name"].tolist()]
+
+    def index(self, name: str) -> int:
+        """Index of a clip by its name. Raises UsageError with the nearest name."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            known = self.names if len(self.names) < 8 else [*self.names[:4], "..."]
+            raise UsageError(unknown("clip", name, known, f" in {self.path}")) from None
+
+    def membership(self, protocol: str) -> npt.NDArray[np.int8]:
+        """(N,) int8: TRAIN (0), TEST (1) or UNASSIGNED (-1) for every clip."""
+        rule = self.spec.protocol(protocol)
+        values = self.clips["video"].astype(str) if rule.by == "video" else self.clips[rule.by]
+        return rule.assign(values)
+
+    def split(self, protocol: str, part: str) -> npt.NDArray[np.int64]:
+        """Indices of the clips in 'train' or 'test' of a protocol."""
+        if part not in PARTS:
+            raise UsageError(unknown("part", part, PARTS))
+        return np.flatnonzero(self.membership(protocol) == PARTS[part])
+
+    def clip(self, index: int | str) -> Clip:
+        """One clip by index or name, its joints float32 metres, its energies with it."""
+        i = self.index(index) if isinstance(index, str) else range(len(self))[index]
+        row = self.clips[i]
+        local = i - int(np.searchsorted(self.shard_of, self.shard_of[i]))
+        tracks = []
+        with _open(self._files[self.shard_of[i]]) as file:
+            note = json.loads(file["notes"][local])
+            for t in self.tracks[np.searchsorted(self.tracks["clip"], i) : np.searchsorted(self.tracks["clip"], i, "right")]:
+                rows = slice(int(t["first_row"]), int(t["first_row"] + t["frames"]))
+                frames = np.arange(int(t["first_frame"]), int(t["first_frame"] + t["frames"]))
+                joints, energy = file["frames/joints"][rows], file["frames/energy"][rows]
+                tracks.append(BodyTrack(frames, joints, t["body_id"].decode(), int(t["slot"]), None, energy))
+        fields = {k: int(row[k]) for k in ("label", "frames", "subject", "camera", "setup", "replication")}
+        return Clip(row["name"].decode(), tracks=tracks, video=row["video"].decode(), **note, **fields)
+
+    def arrays(self, clips: npt.NDArray[np.int64]) -> SplitArrays:
+        """The given clips (sorted indices) as flat arrays, read shard by shard straight into place."""
+        wanted = np.full(len(self), -1, np.int64)
+        wanted[clips] = np.arange(len(clips))
+        tracks = self.tracks[wanted[self.tracks["clip"]] >= 0]
+        lengths = tracks["frames"].astype(np.int64)
+        total = int(lengths.sum())
+        joints = np.empty((total, len(self.spec.skeleton.joints), 3), np.float32)
+        energy = np.empty((total, len(self.spec.skeleton.joints), len(self.windows)), np.float32)
+        ends = lengths.cumsum()
+        shard = self.shard_of[tracks["clip"]]
+        for index in np.unique(shard):
+            mine = np.flatnonzero(shard == index)
+            rows = np.concatenate(
+                [np.arange(t["first_row"], t["first_row"] + t["frames"], dtype=np.int64) for t in tracks[mine]]
+            )
+            place = slice(int(ends[mine[0]] - lengths[mine[0]]), int(ends[mine[-1]]))
+            with _open(self._files[index]) as file:
+                low, high = int(rows[0]), int(rows[-1]) + 1
+                joints[place] = file["frames/joints"][low:high][rows - low]
+                energy[place] = file["frames/energy"][low:high][rows - low]
+        # stretches of one body follow each other: a sequence begins where the clip or the slot changes
+        key = tracks["clip"].astype(np.int64) * 64 + tracks["slot"]
+        begin = np.flatnonzero(np.concatenate([[True], np.diff(key) != 0])) if len(key) else np.zeros(0, np.int64)
+        rows_each = np.add.reduceat(lengths, begin) if len(begin) else np.zeros(0, np.int64)
+        first_row = (ends - lengths)[begin]
+        sequence_clip = wanted[tracks["clip"][begin]]
+        labels = self.clips["label"][clips].astype(np.int64)
+        return SplitArrays(joints, energy, first_row, rows_each, sequence_clip, labels, [self.names[i] for i in clips])
+
+
+def open_dataset(path: str | Path) -> ShardDataset:
+    """Open a converted dataset folder. Raises UsageError where there is none."""
+    return ShardDataset(path)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / MANIFEST
+    if not file.is_file():
+        hint = "an unfinished conversion: run the same convert command again" if path.is_dir() and any(path.glob("shard-*.h5")) else ""
+        raise UsageError(f"{path} is not a converted dataset: no {MANIFEST} in it; {hint or 'make one with `amr-data convert`'}")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        version = manifest["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise AmrError(f"{file} cannot be read ({error}); convert again with --overwrite") from None
+    if version != FORMAT_VERSION:
+        raise AmrError(f"{file} has format version {version}, this release reads {FORMAT_VERSION}; convert the raw data again")
+    return dict(manifest)
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise AmrError(f"shard {path} cannot be read ({error}); convert again with --overwrite") from None
+
+
+def _concatenate(tables: list[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:
+    """Join tables whose text fields may differ in length."""
+    if not tables:
+        return np.zeros(0, np.dtype([("clip", "<i4")]))
+    names = tables[0].dtype.names or ()
+    fields = [(n, max((t.dtype[n] for t in tables), key=lambda d: d.itemsize)) for n in names]
+    return np.concatenate([t.astype(np.dtype(fields)) for t in tables])

@@ -1,0 +1,128 @@
+"""Writes one shard from finished clips. A shard carries a record of itself (counts, rejects, checksum), so that a manifest can be made again
+from the shards alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from amr_data.clip import Clip
+from amr_data.errors import Reject
+from amr_data.motion import WINDOWS, clip_statistics, segments
+from amr_data.files import whole_file
+from amr_data.shards.layout import FORMAT_VERSION, clip_dtype, content_checksum, track_dtype
+
+COMPRESSIONS = ("none", "lzf", "gzip")
+LENGTH_BIN = 25
+"""Frames per bin of the length histogram."""
+
+
+@dataclass
+class ShardTables:
+    """The arrays of one shard, as docs/shard-format.md lays them out."""
+
+    joints: npt.NDArray[np.float32]
+    energy: npt.NDArray[np.float32]
+    tracks: npt.NDArray[np.void]
+    clips: npt.NDArray[np.void]
+    notes: list[str]
+
+
+def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> ShardTables:
+    """Lay clips end to end, slot by slot, each slot in order of time."""
+    names = [c.name.encode() for c in clips]
+    videos = [c.video.encode() for c in clips]
+    clip_rows = np.zeros(
+        len(clips), clip_dtype(max(map(len, names), default=0), max(map(len, videos), default=0), joints, len(WINDOWS))
+    )
+    track_rows: list[tuple[int, int, int, int, int, bytes]] = []
+    joint_parts: list[npt.NDArray[np.floating]] = [np.zeros((0, joints, 3), np.float32)]
+    energy_parts = [np.zeros((0, joints, len(WINDOWS)), np.float32)]
+    row = 0
+    for index, clip in enumerate(clips):
+        inferred = total = 0
+        for track in sorted(clip.tracks, key=lambda t: (t.slot, int(t.frames[0]))):
+            assert track.energy is not None
+            for a, b in segments(track.frames):
+                track_rows.append((index, track.slot, row + a, int(track.frames[a]), b - a, track.body_id.encode()))
+            joint_parts.append(track.joints)
+            energy_parts.append(track.energy)
+            row += len(track.frames)
+            if track.inferred is not None:
+                inferred, total = inferred + int(track.inferred.sum()), total + track.inferred.size
+        energy, still, path = clip_statistics(clip, frame_rate)
+        slots = len({t.slot for t in clip.tracks})
+        numbers = (clip.label, clip.subject, clip.camera, clip.setup, clip.replication, clip.frames, slots)
+        share = inferred / total if total else np.nan
+        clip_rows[index] = (names[index], videos[index], *numbers, share, still, energy, path)
+    ids = max((len(t[-1]) for t in track_rows), default=0)
+    return ShardTables(
+        np.concatenate(joint_parts, dtype=np.float32),
+        np.concatenate(energy_parts),
+        np.array(track_rows, track_dtype(ids)),
+        clip_rows,
+        [json.dumps({"source": c.source, "dropped": c.dropped}, ensure_ascii=False) for c in clips],
+    )
+
+
+def write_shard(
+    path: Path, tables: ShardTables, rejects: Sequence[Reject], fingerprint: str, compression: str
+) -> dict[str, Any]:
+    """Write a shard; it is whole or absent. Returns its record, which also lies in the file."""
+    record = shard_record(tables, rejects)
+    with whole_file(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["fingerprint"] = fingerprint
+        for name, array in (("frames/joints", tables.joints), ("frames/energy", tables.energy)):
+            options: dict[str, Any] = {}
+            if compression != "none" and len(array):
+                rows = max(1, min(len(array), (1 << 20) // (array[0].nbytes or 1)))
+                options = {"compression": compression, "shuffle": True, "chunks": (rows, *array.shape[1:])}
+            file.create_dataset(name, data=array, **options)
+        file.create_dataset("tracks", data=tables.tracks)
+        file.create_dataset("clips", data=tables.clips)
+        file.create_dataset("notes", data=tables.notes, dtype=h5py.string_dtype())
+        file.create_dataset("record", data=json.dumps(record, ensure_ascii=False), dtype=h5py.string_dtype())
+    return record
+
+
+def read_record(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The record of a finished shard made under the same plan, or None where there is none."""
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("fingerprint") != fingerprint:
+                return None
+            record = json.loads(file["record"][()])
+            return record if isinstance(record, dict) else None
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def shard_record(tables: ShardTables, rejects: Sequence[Reject]) -> dict[str, Any]:
+    """Counts, the sums that dataset statistics are made of, rejects, and the content's checksum."""
+    clips = tables.clips
+    positions = tables.joints.reshape(-1, 3).astype(np.float64)
+    energy = tables.energy.astype(np.float64)
+    lengths = Counter((int(n) // LENGTH_BIN) * LENGTH_BIN for n in clips["frames"])
+    return {
+        "clips": len(clips),
+        "frames": len(tables.joints),
+        "clip_frames": int(clips["frames"].sum()),
+        "bodies": int(clips["bodies"].sum()),
+        "class_counts": {str(k): v for k, v in sorted(Counter(clips["label"].tolist()).items())},
+        "body_counts": {str(k): v for k, v in sorted(Counter(clips["bodies"].tolist()).items())},
+        "length_histogram": {str(k): v for k, v in sorted(lengths.items())},
+        "position_sum": positions.sum(axis=0).tolist(),
+        "position_square_sum": (positions**2).sum(axis=0).tolist(),
+        "energy_sum": energy.sum(axis=(0, 1)).tolist(),
+        "rejects": [asdict(r) for r in rejects],
+        "checksum": content_checksum((tables.joints, tables.energy, tables.tracks, tables.clips), tables.notes),
+    }

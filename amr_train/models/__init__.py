@@ -1,0 +1,1 @@
+"""The networks: shared layers and encoder, and the methods built on them."""

@@ -1,0 +1,74 @@
+"""Pre-norm transformer blocks, self- and cross-attention alike, on torch's fused attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries (S, N, D) over a context (S, K, D); without a context the queries attend to themselves."""
+
+    def __init__(self, width: int, heads: int, cross: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.cross = cross
+        if cross:
+            self.query = nn.Linear(width, width)
+            self.key_value = nn.Linear(width, 2 * width)
+        else:
+            self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        if self.cross:
+            assert context is not None
+            query = self._split(self.query(x), 1)[0]
+            key, value = self._split(self.key_value(context), 2)
+        else:
+            query, key, value = self._split(self.qkv(x), 3)
+        mixed = scaled_dot_product_attention(query, key, value)  # (S, H, N, D / H)
+        return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(S, N, parts * D) to `parts` tensors (S, H, N, D / H)."""
+        return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class Block(nn.Module):
+    """x + Attention(norm(x)), then x + MLP(norm(x)). With `cross`, the attention's keys and values come from a context instead."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, cross: bool = False) -> None:
+        super().__init__()
+        hidden = int(width * mlp_ratio)
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = Attention(width, heads, cross)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.norm1(x), context)
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+
+class PositionEmbedding(nn.Module):
+    """A learnable vector for each time step plus one for each joint: `forward()` gives (1, T * V, D) in time-major order."""
+
+    def __init__(self, steps: int, joints: int, width: int) -> None:
+        super().__init__()
+        self.time = nn.Parameter(torch.empty(1, steps, 1, width))
+        self.joint = nn.Parameter(torch.empty(1, 1, joints, width))
+        nn.init.trunc_normal_(self.time, std=0.02)
+        nn.init.trunc_normal_(self.joint, std=0.02)
+
+    def forward(self) -> Tensor:
+        return (self.time + self.joint).flatten(1, 2)
+
+
+def initialize(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for every linear layer, as masked autoencoders use."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

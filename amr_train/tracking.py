@@ -1,0 +1,99 @@
+"""The run's folder: run.json says what ran on what, metrics.jsonl and TensorBoard how it went, results.json what came out."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from amr_data import ShardDataset, UsageError
+from amr_data.files import write_json
+from amr_train.config import Experiment
+
+RUN, RESULTS, METRICS = "run.json", "results.json", "metrics.jsonl"
+
+
+class RunFolder:
+    """Opens or takes up a run. A folder that belongs to other settings or other data is refused, so that no run is mixed with another.
+
+    Raises: UsageError.
+    """
+
+    def __init__(self, path: Path, experiment: Experiment, dataset: ShardDataset, device: torch.device) -> None:
+        self.path = path
+        identity = {
+            "experiment": experiment.model_dump(mode="json", exclude={"data": {"path"}}),
+            "data_fingerprint": dataset.manifest["source"]["fingerprint"],
+        }
+        existing = path / RUN
+        if existing.is_file():
+            try:
+                old = json.loads(existing.read_text(encoding="utf-8"))
+            except ValueError:
+                old = {}
+            if any(old.get(k) != v for k, v in identity.items()):
+                raise UsageError(f"{path} holds a run with other settings or data; choose another --out, or remove it")
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path} is not empty and holds no run; choose another --out")
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            data = {"path": str(dataset.path.resolve()), "clips": len(dataset), "recipe": dataset.manifest["recipe"]}
+            write_json(existing, {**identity, "data": data, "started": _now(), **environment(device)})
+        self._metrics = (path / METRICS).open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(path / "tensorboard"))
+
+    def results(self) -> dict[str, Any] | None:
+        """What a finished run found, or None."""
+        try:
+            content = json.loads((self.path / RESULTS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def log(self, stage: str, step: int, values: dict[str, float]) -> None:
+        self._metrics.write(json.dumps({"time": _now(), "stage": stage, "step": step, **values}) + "\n")
+        self._metrics.flush()
+        for key, value in values.items():
+            self._board.add_scalar(f"{stage}/{key}", value, step)
+
+    def finish(self, results: dict[str, Any]) -> None:
+        write_json(self.path / RESULTS, results)
+
+    def close(self) -> None:
+        self._metrics.close()
+        self._board.close()
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, hardware and git state, for the record."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "versions": {
+            **{name: version(name) for name in ("amr-skeleton", "torch", "numpy", "h5py")},
+            "python": platform.python_version(),
+        },
+        "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads(), "gpu": gpu, "device": str(device)},
+        "git": _git_state(),
+    }
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that this code runs from, and whether it was changed; None for an installed package."""
+    here = Path(__file__).resolve().parent
+    try:
+        head = subprocess.run(["git", "-C", here, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        state = subprocess.run(["git", "-C", here, "status", "--porcelain", "."], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": head.stdout.strip(), "changed": bool(state.stdout.strip())}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,0 +1,1 @@
+"""The commands amr-data and amr-train: they parse, call one library function, and print."""
