@@ -36,6 +36,7 @@ demo: $(VENV)/.installed
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	mkdir -p $(VENV)/names && ln -sfn ../../cli $(VENV)/names/amr_cli  # the name that cli/ is installed under
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

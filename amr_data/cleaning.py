@@ -32,7 +32,7 @@ def clean_ntu(clip: Clip, recipe: str) -> Clip:
     """Select and join the bodies of an NTU clip. Raises RejectError("no_body_left") where none remains."""
     if recipe == "ctrgcn":
         return _clean_like_reference(clip)
-    tracks = [t.take(t.joints.any(axis=(1, 2))) for t in clip.tracks]
+    tracks = [t.take(np.asarray(t.joints.any(axis=(1, 2)))) for t in clip.tracks]
     tracks = [t for t in tracks if len(t.frames)]
     if not tracks:
         raise RejectError("no_body_left", "every body is all zeros")

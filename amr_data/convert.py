@@ -23,10 +23,10 @@ import numpy as np
 
 from amr_data.clip import Clip
 from amr_data.errors import AmrError, Reject, RejectError, UsageError
+from amr_data.files import write_json
 from amr_data.motion import WINDOWS, add_energy
 from amr_data.normalize import RECIPES, apply_recipe, is_centred
 from amr_data.readers import READERS, RawSource, Unit
-from amr_data.files import write_json
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, PLAN, shard_name
 from amr_data.shards.writer import COMPRESSIONS, LENGTH_BIN, build_tables, read_record, write_shard
 from amr_data.specs import DatasetSpec, load_spec, unknown
@@ -218,7 +218,15 @@ def _prepare(out: Path, fingerprint: str, overwrite: bool) -> None:
 def _fingerprint(spec: DatasetSpec, settings: dict[str, Any], units: Sequence[Unit], rejects: Sequence[Reject]) -> str:
     """Changes with the sources (names, sizes, stamps), the spec, the settings and the format."""
     files = [(u.name, [(m.path, m.size, m.stamp) for m in u.members]) for u in units]
-    content = [FORMAT_VERSION, version("amr-skeleton"), spec.model_dump(), settings, files, [asdict(r) for r in rejects], WINDOWS]
+    content = [
+        FORMAT_VERSION,
+        version("amr-skeleton"),
+        spec.model_dump(),
+        settings,
+        files,
+        [asdict(r) for r in rejects],
+        WINDOWS,
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -250,7 +258,12 @@ def _manifest(
         "spec": spec.model_dump(),
         "recipe": settings,
         "windows": list(WINDOWS),
-        "source": {"paths": [p.name for p in source.paths], "files": sources, "bytes": total_bytes, "fingerprint": fingerprint},
+        "source": {
+            "paths": [p.name for p in source.paths],
+            "files": sources,
+            "bytes": total_bytes,
+            "fingerprint": fingerprint,
+        },
         "totals": {"sources": sources, **totals, "rejects": len(rejects)},
         "statistics": {
             "position_mean": mean.tolist(),
@@ -261,9 +274,7 @@ def _manifest(
         },
         "class_counts": _added(records, "class_counts"),
         "body_counts": _added(records, "body_counts"),
-        "shards": [
-            {"file": shard_name(i), **{k: r[k] for k in ("clips", "frames", "checksum")}} for i, r in enumerate(records)
-        ],
+        "shards": [{"file": shard_name(i), **{k: r[k] for k in ("clips", "frames", "checksum")}} for i, r in enumerate(records)],
         "rejects_by_reason": dict(Counter(r["reason"] for r in rejects).most_common()),
         "rejects": rejects,
     }

@@ -46,9 +46,7 @@ def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
         "protocols": protocols,
         "lengths": {f"{int(k)}-{int(k) + width - 1}": v for k, v in statistics["length_histogram"].items()},
         "bodies": manifest["body_counts"],
-        "classes": {
-            f"{spec.class_ids[int(k)]} {spec.class_names[int(k)]}": v for k, v in manifest["class_counts"].items()
-        },
+        "classes": {f"{spec.class_ids[int(k)]} {spec.class_names[int(k)]}": v for k, v in manifest["class_counts"].items()},
         "rejects_by_reason": manifest["rejects_by_reason"],
     }
 
@@ -63,7 +61,9 @@ def find_clip(dataset: ShardDataset, pattern: str) -> int:
         for index, name in enumerate(dataset.names):
             if fnmatchcase(name, pattern):
                 return index
-        raise UsageError(f"no clip in {dataset.path} matches '{pattern}'; names look like {dataset.names[0] if len(dataset) else '-'}")
+        raise UsageError(
+            f"no clip in {dataset.path} matches '{pattern}'; names look like {dataset.names[0] if len(dataset) else '-'}"
+        )
     return dataset.index(pattern)
 
 

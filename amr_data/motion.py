@@ -6,6 +6,7 @@ near 0, strongly moving ones near 1. Several window lengths are fused by their m
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,7 +55,7 @@ def add_energy(track: BodyTrack, windows: Sequence[int] = WINDOWS) -> None:
 def segments(frames: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     """Row ranges [a, b) of a track that hold consecutive frames."""
     cuts = [0, *(np.flatnonzero(np.diff(frames) != 1) + 1).tolist(), len(frames)]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def focal_weights(energy: FloatArray, windows: Sequence[int] = WINDOWS, k: float = 0.01, eps: float = EPS) -> FloatArray:

@@ -197,7 +197,7 @@ def load_spec(name_or_path: str) -> DatasetSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "spec"
-        raise UsageError(f"{name_or_path}: {where}: {first['msg']}") from None
+        raise UsageError(f"{name_or_path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
     except (OSError, UnicodeDecodeError, AttributeError) as error:
         raise UsageError(f"{name_or_path}: {error}") from None
 

@@ -14,6 +14,7 @@ from amr_data.errors import UsageError
 from amr_data.specs import DatasetSpec, load_spec
 from amr_data.synth_motion import F64, Subject, ghost, perform, sense, to_camera
 
+_JOINT_LINE = " ".join(["%.7g"] * 11) + " %d\r\n"
 BROKEN = ("truncated", "empty", "binary", "joint_count", "nan", "header")
 
 
@@ -73,10 +74,10 @@ def synthesize(
         report.files, report.clips = report.files + files, report.clips + clips
         if progress:
             progress(done, len(jobs))
-    report.broken = [_break_file(out, spec, BROKEN[i % len(BROKEN)], i, actions) for i in range(broken)]
-    report.files += broken
     if spec.raw == "pku-mmd":
         _pku_splits(out, spec)
+    report.broken = [_break_file(out, spec, BROKEN[i % len(BROKEN)], i, actions) for i in range(broken)]
+    report.files += broken
     return report
 
 
@@ -90,9 +91,9 @@ def ntu_text(bodies: list[list[tuple[str, F64, npt.NDArray[np.int64]]]]) -> str:
             depth = np.maximum(joints[:, 2], 0.1)
             image = joints[:, :2] / depth[:, None] * (1, -1)
             columns = [joints, 256 + 365 * image[:, :1], 212 + 365 * image[:, 1:], 960 + 1060 * image[:, :1]]
-            columns += [540 + 1060 * image[:, 1:], np.zeros((len(joints), 4)), states[:, None]]
+            columns += [540 + 1060 * image[:, 1:], np.zeros((len(joints), 4)), states[:, None].astype(np.float64)]
             rows = np.concatenate(columns, axis=1).tolist()
-            out += ["%.7g %.7g %.7g %.7g %.7g %.7g %.7g %.7g %.7g %.7g %.7g %d\r\n" % tuple(r) for r in rows]
+            out += [_JOINT_LINE % tuple(r) for r in rows]
     return "".join(out)
 
 
@@ -120,9 +121,7 @@ def _performances(
     return bodies, float(rng.normal(0, 0.25)), rng
 
 
-def _ntu_files(
-    out: Path, spec: DatasetSpec, actions: list[int], person: int, replication: int, seed: int
-) -> tuple[int, int]:
+def _ntu_files(out: Path, spec: DatasetSpec, actions: list[int], person: int, replication: int, seed: int) -> tuple[int, int]:
     for action in actions:
         bodies, heading, rng = _performances(spec, action, person, replication, seed)
         for camera in (1, 2, 3):
@@ -158,9 +157,7 @@ def _ntu_frames(
         yield [(str(ids[t]), joints[t], states[t]) for ids, joints, states, there in tracks if there[t]]
 
 
-def _pku_files(
-    out: Path, spec: DatasetSpec, actions: list[int], person: int, replication: int, seed: int
-) -> tuple[int, int]:
+def _pku_files(out: Path, spec: DatasetSpec, actions: list[int], person: int, replication: int, seed: int) -> tuple[int, int]:
     """One untrimmed performance a person and replication, seen by three cameras."""
     rng = np.random.default_rng([seed, 3, person, replication])
     order = [int(a) for a in rng.permutation(actions)]
@@ -178,7 +175,9 @@ def _pku_files(
         at += pause + frames
     video = np.concatenate(rows)
     for camera in "LMR":
-        name = f"A{replication:02d}N{person:02d}-{camera}" if "setup" in spec.naming else f"{person * 50 + replication:04d}-{camera}"
+        name = (
+            f"A{replication:02d}N{person:02d}-{camera}" if "setup" in spec.naming else f"{person * 50 + replication:04d}-{camera}"
+        )
         seen = to_camera(video.reshape(len(video), -1, 3), spec.camera_codes[camera], 0.1, (0, -0.1, 3.0))
         seen = np.nan_to_num(seen + rng.normal(0, 0.002, seen.shape)).reshape(len(video), -1)
         for folder, text in (
@@ -193,7 +192,7 @@ def _pku_files(
 def _pku_splits(out: Path, spec: DatasetSpec) -> None:
     """The split files that come with the data, in the data's own spelling, from the spec's rules."""
     names = sorted(p.stem for p in (out / "label").glob("*.txt"))
-    for name, rule in spec.protocols.items():
+    for rule in spec.protocols.values():
         if rule.by == "video":
             train = names[: len(names) * 3 // 4]
             test = names[len(train) :]

@@ -80,15 +80,13 @@ class Subject:
         return Subject(rng.normal(1, 0.06), rng.normal(1, 0.06), rng.normal(1, 0.12), rng.normal(1, 0.1))
 
 
-def perform(
-    skeleton: Skeleton, action: int, role: int, subject: Subject, rng: np.random.Generator
-) -> F64:
+def perform(skeleton: Skeleton, action: int, role: int, subject: Subject, rng: np.random.Generator) -> F64:
     """One performance of an action. Returns (T, V, 3) metres around the base of the spine, y up, facing -z."""
     moves, seconds, hop = _programme(action, role)
     tempo = subject.tempo * rng.normal(1, 0.08)
     frames = int(np.clip(seconds / tempo * FRAME_RATE, 30, 240))
     time = np.arange(frames) / FRAME_RATE * tempo
-    turns = {}
+    turns: dict[str, F64] = {}
     for move in moves:
         angle = move.angle * subject.reach * rng.normal(1, 0.1)
         onset = move.onset * seconds + rng.normal(0, 0.08)

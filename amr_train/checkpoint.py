@@ -33,11 +33,19 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 def load_latest(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest checkpoint that can be read, or None, and a line about each that could not."""
-    problems = []
+    problems: list[str] = []
     for path in reversed(list_checkpoints(folder)):
         try:
             return load_state(path, device), problems
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+            EOFError,
+            pickle.UnpicklingError,
+            zipfile.BadZipFile,
+        ) as error:
             problems.append(f"{path} is damaged ({type(error).__name__}); going back to the one before")
     return None, problems
 

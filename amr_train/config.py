@@ -76,7 +76,7 @@ class AugmentConfig(Section):
 
 
 class PretrainConfig(Section):
-    """AdamW with linear warm-up and a cosine to `min_lr`. `seconds_between_checkpoints` bounds what a kill can lose, besides each epoch's end."""
+    """AdamW with linear warm-up and a cosine to `min_lr`; a checkpoint at an epoch's end, every so many epochs or minutes."""
 
     epochs: int = Field(400, ge=1)
     warmup_epochs: int = Field(20, ge=0)
@@ -130,9 +130,13 @@ class Experiment(Section):
     def _check(self) -> Experiment:
         for length in self.guidance.windows:
             if length < 2 or self.model.frames % length:
-                raise ValueError(f"guidance.windows: {length} does not divide model.frames ({self.model.frames}) into windows of 2 or more")
+                raise ValueError(
+                    f"guidance.windows: {length} does not divide model.frames ({self.model.frames}) into windows of 2 or more"
+                )
         if self.pretrain.warmup_epochs >= self.pretrain.epochs:
-            raise ValueError(f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs ({self.pretrain.epochs})")
+            raise ValueError(
+                f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs ({self.pretrain.epochs})"
+            )
         return self
 
 
@@ -228,4 +232,4 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return _unknown_key(key)
     shown = f", found {first['input']!r}" if not isinstance(first["input"], dict) else ""
-    return f"{key + ': ' if key else ''}{first['msg']}{shown}"
+    return f"{key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}{shown}"

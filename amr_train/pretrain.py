@@ -27,7 +27,12 @@ Report = Callable[[int, int, dict[str, float]], None]
 
 
 def pretrain(
-    model: AMR, feed: Feed, experiment: Experiment, run: RunFolder, report: Report | None = None, warn: Callable[[str], None] | None = None
+    model: AMR,
+    feed: Feed,
+    experiment: Experiment,
+    run: RunFolder,
+    report: Report | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Train to the last epoch, from the run's newest readable checkpoint if it has one.
 
@@ -57,14 +62,21 @@ def pretrain(
         metrics = _epoch(model, feed, experiment, optimizer, epoch, steps_per_epoch)
         if not math.isfinite(metrics["loss"]):
             last = f"the last good checkpoint is in {folder}" if any(folder.glob("*.pt")) else "no checkpoint was written yet"
-            raise AmrError(f"the loss is {metrics['loss']} in epoch {epoch + 1}: lower pretrain.lr or lengthen the warm-up; {last}")
+            raise AmrError(
+                f"the loss is {metrics['loss']} in epoch {epoch + 1}: lower pretrain.lr or lengthen the warm-up; {last}"
+            )
         metrics["clips_per_second"] = steps_per_epoch * min(config.batch_size, len(feed)) / (time.perf_counter() - begun)
         run.log("pretrain", epoch + 1, metrics)
         finished = epoch + 1
         due = time.perf_counter() - saved_at > 60 * config.checkpoint_minutes
         if due or finished % config.checkpoint_epochs == 0 or finished == config.epochs:
             seconds = spent + time.perf_counter() - started
-            content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "seconds": seconds, "metrics": metrics}
+            content = {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "seconds": seconds,
+                "metrics": metrics,
+            }
             save_checkpoint(folder, finished, content, config.keep_checkpoints)
             saved_at = time.perf_counter()
         if report:

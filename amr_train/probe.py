@@ -64,7 +64,13 @@ def evaluate(
 
 
 def linear_probe(
-    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, classes: int, config: LinearConfig, seed: int
+    train: Tensor,
+    train_labels: Tensor,
+    test: Tensor,
+    test_labels: Tensor,
+    classes: int,
+    config: LinearConfig,
+    seed: int,
 ) -> tuple[float, float]:
     """Train one linear layer with SGD and a cosine to 0 on features (N, D).
 

@@ -47,7 +47,13 @@ def run_experiment(experiment: Experiment, out: str | Path, listener: Listener |
 
 
 def _run(
-    experiment: Experiment, dataset: ShardDataset, train_clips: Any, test_clips: Any, device: torch.device, run: RunFolder, listener: Listener | None
+    experiment: Experiment,
+    dataset: ShardDataset,
+    train_clips: Any,
+    test_clips: Any,
+    device: torch.device,
+    run: RunFolder,
+    listener: Listener | None,
 ) -> dict[str, Any]:
     torch.manual_seed(experiment.seed)
     model = AMR(experiment, len(dataset.spec.skeleton.joints), dataset.windows).to(device)
@@ -68,7 +74,9 @@ def _run(
     untrained = probe("probing the untrained encoder")
     if listener:
         listener.stage("pre-training")
-    training = pretrain(model, train, experiment, run, listener and listener.advance, listener and listener.warn)
+    training = pretrain(
+        model, train, experiment, run, listener.advance if listener else None, listener.warn if listener else None
+    )
     save_encoder(model, experiment, dataset.spec.skeleton.name, run.path / "encoder.pt")
     pretrained = probe("probing the pre-trained encoder")
     results = {
@@ -80,7 +88,9 @@ def _run(
             "encoder": sum(p.numel() for p in model.encoder.parameters()),
             "decoder": sum(p.numel() for p in model.decoder.parameters()),
         },
-        "probe": "BatchNorm without affine, linear layer, SGD" if experiment.evaluation.linear.batch_norm else "linear layer, SGD",
+        "probe": "BatchNorm without affine, linear layer, SGD"
+        if experiment.evaluation.linear.batch_norm
+        else "linear layer, SGD",
         "untrained": untrained,
         "pretrained": pretrained,
         "pretraining": training,
@@ -103,12 +113,16 @@ def _open(experiment: Experiment) -> tuple[ShardDataset, Any, Any]:
     dataset = open_dataset(experiment.data.path)
     meant, found = experiment.data.dataset, dataset.spec.name
     if meant and meant != found:
-        raise UsageError(f"{experiment.name} is meant for {meant}, but {dataset.path} holds {found}; data.dataset={found} runs it all the same")
+        raise UsageError(
+            f"{experiment.name} is meant for {meant}, but {dataset.path} holds {found}; data.dataset={found} runs it all the same"
+        )
     guidance = experiment.guidance
     if guidance.focal and guidance.source == "shard":
         missing = [n for n in guidance.windows if n not in dataset.windows]
         if missing:
-            raise UsageError(f"guidance.source=shard needs windows among {list(dataset.windows)}, not {missing[0]}; or use source=online")
+            raise UsageError(
+                f"guidance.source=shard needs windows among {list(dataset.windows)}, not {missing[0]}; or use source=online"
+            )
     train, test = (dataset.split(experiment.data.protocol, part) for part in ("train", "test"))
     for part, clips in (("train", train), ("test", test)):
         if not len(clips):

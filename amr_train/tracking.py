@@ -79,7 +79,12 @@ def environment(device: torch.device) -> dict[str, Any]:
             **{name: version(name) for name in ("amr-skeleton", "torch", "numpy", "h5py")},
             "python": platform.python_version(),
         },
-        "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads(), "gpu": gpu, "device": str(device)},
+        "hardware": {
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "gpu": gpu,
+            "device": str(device),
+        },
         "git": _git_state(),
     }
 

@@ -48,7 +48,12 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
 @click.option("--dataset", help=f"Built-in dataset: {DATASETS}.")
 @click.option("--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset.")
 @click.option("--recipe", default="amr", show_default=True, help=f"Clean-up and normalisation: {', '.join(RECIPES)}.")
-@click.option("--frame-base", default=0, show_default=True, help="PKU-MMD label rows: 0 reads [start, end), 1 reads [start-1, end).")
+@click.option(
+    "--frame-base",
+    default=0,
+    show_default=True,
+    help="PKU-MMD label rows: 0 reads [start, end), 1 reads [start-1, end).",
+)
 @click.option("--workers", type=int, help="Processes; all cores by default.")
 @click.option("--compression", default="none", show_default=True, help=f"Of the shards: {', '.join(COMPRESSIONS)}.")
 @click.option("--overwrite", is_flag=True, help="Replace a dataset made from other sources or settings.")
@@ -222,5 +227,9 @@ def synth_command(out: Path, dataset: str | None, spec: Path | None, as_json: bo
         return
     facts(
         f"synthetic raw files → {out}",
-        {"files": report.files, "labelled clips": report.clips, "damaged on purpose": ", ".join(report.broken) or "none"},
+        {
+            "files": report.files,
+            "labelled clips": report.clips,
+            "damaged on purpose": ", ".join(report.broken) or "none",
+        },
     )

@@ -30,7 +30,13 @@ class _Panel:
     """Live progress of a run on stderr; plain lines where stderr is not a terminal."""
 
     def __init__(self, quiet: bool) -> None:
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        ]
         self.live = errors.is_terminal and not quiet
         self.quiet = quiet
         self.bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=errors, disable=not self.live)

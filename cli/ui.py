@@ -48,7 +48,10 @@ def guarded(command: F) -> F:
         except Exception as error:
             if debug:
                 raise
-            _say("unexpected error", f"{type(error).__name__}: {str(error)[:300]}\nrun again with --debug for the traceback and report it")
+            _say(
+                "unexpected error",
+                f"{type(error).__name__}: {str(error)[:300]}\nrun again with --debug for the traceback and report it",
+            )
             sys.exit(EXIT_FAILED)
 
     return click.option("--debug", is_flag=True, help="Show the traceback of an error.")(run)  # type: ignore[return-value]
@@ -61,7 +64,11 @@ def progress_bar(title: str, quiet: bool = False, counted: bool = False) -> Iter
     columns = [TextColumn("{task.description}"), BarColumn(), *count, TimeElapsedColumn(), TimeRemainingColumn()]
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=errors, disable=quiet or not errors.is_terminal) as bar:
         task = bar.add_task(title, total=None, note="")
-        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
+
+        def update(done: int, total: int, note: str) -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
 
 
 def facts(title: str, rows: Mapping[str, Any]) -> None:

@@ -84,14 +84,20 @@ def _walk(lines: list[bytes], joints: int) -> tuple[int, list[str], list[int], l
             raise RejectError("truncated", f"line 1 says {frames:,} frames, the file ends after {frame:,}")
         bodies = parse_count(lines[at], 0, MAX_BODIES_IN_FRAME)
         if bodies is None:
-            raise RejectError("body_count", f"line {at + 1} (frame {frame}) is not a number of bodies up to {MAX_BODIES_IN_FRAME}")
+            raise RejectError(
+                "body_count", f"line {at + 1} (frame {frame}) is not a number of bodies up to {MAX_BODIES_IN_FRAME}"
+            )
         at += 1
         if at + bodies * block > end:
-            raise RejectError("truncated", f"frame {frame} of {frames:,} is cut off: {end - at} of {bodies * block} lines are there")
+            raise RejectError(
+                "truncated", f"frame {frame} of {frames:,} is cut off: {end - at} of {bodies * block} lines are there"
+            )
         for _ in range(bodies):
             fields = lines[at].split()
             if len(fields) != BODY_FIELDS or not fields[0].isdigit() or len(fields[0]) > 24:
-                raise RejectError("not_skeleton", f"line {at + 1} is not a body line of {BODY_FIELDS} fields that begins with its id")
+                raise RejectError(
+                    "not_skeleton", f"line {at + 1} is not a body line of {BODY_FIELDS} fields that begins with its id"
+                )
             if lines[at + 1].strip() != shown_joints:
                 found = lines[at + 1].strip()[:16].decode("ascii", "replace")
                 raise RejectError("joint_count", f"line {at + 2} says {found!r} joints, the skeleton has {joints}")
@@ -104,9 +110,7 @@ def _walk(lines: list[bytes], joints: int) -> tuple[int, list[str], list[int], l
     return frames, ids, body_frames, first_lines
 
 
-def _tracks(
-    ids: list[str], frames: npt.NDArray[np.int64], values: npt.NDArray[np.float64]
-) -> tuple[list[BodyTrack], list[str]]:
+def _tracks(ids: list[str], frames: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> tuple[list[BodyTrack], list[str]]:
     rows_of: dict[str, list[int]] = {}
     for row, body in enumerate(ids):
         rows_of.setdefault(body, []).append(row)

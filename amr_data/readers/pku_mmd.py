@@ -41,7 +41,9 @@ class PkuMmdReader:
             if spec.parse_name(member.stem) is None:
                 found.rejects.append(Reject(shown, "name", f"expected a name like {spec.naming}"))
             elif member.stem in kind:
-                found.rejects.append(Reject(shown, "duplicate", f"{member.stem} was already taken from another folder or archive"))
+                found.rejects.append(
+                    Reject(shown, "duplicate", f"{member.stem} was already taken from another folder or archive")
+                )
             else:
                 kind[member.stem] = member
         for name in sorted(skeletons.keys() | labels.keys()):
@@ -115,9 +117,7 @@ def parse_label_row(line: bytes, spec: DatasetSpec) -> tuple[int, int, int]:
     return label, start, end
 
 
-def _cut(
-    name: str, number: int, spec: DatasetSpec, video: npt.NDArray[np.float64], label: int, start: int, end: int
-) -> Clip:
+def _cut(name: str, number: int, spec: DatasetSpec, video: npt.NDArray[np.float64], label: int, start: int, end: int) -> Clip:
     if start < 0 or start >= len(video):
         raise RejectError("interval", f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames")
     part = video[start:end]

@@ -80,7 +80,9 @@ def check_positions(joints: npt.NDArray[np.float64], frames: npt.NDArray[np.int6
     bad = ~np.isfinite(joints)
     if bad.any():
         row, joint, _ = (int(i) for i in np.argwhere(bad)[0])
-        raise RejectError("non_finite", f"frame {frames[row]}, joint {joint + 1} (1-based), in {int(bad.any(-1).sum())} joints in all")
+        raise RejectError(
+            "non_finite", f"frame {frames[row]}, joint {joint + 1} (1-based), in {int(bad.any(-1).sum())} joints in all"
+        )
     far = np.abs(joints) > MAX_METRES
     if far.any():
         row, joint, axis = (int(i) for i in np.argwhere(far)[0])

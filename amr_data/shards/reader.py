@@ -97,13 +97,13 @@ class ShardDataset:
         local = i - int(np.searchsorted(self.shard_of, self.shard_of[i]))
         tracks = []
         with _open(self._files[self.shard_of[i]]) as file:
-            note = json.loads(file["notes"][local])
+            note: dict[str, Any] = json.loads(file["notes"][local])
             for t in self.tracks[np.searchsorted(self.tracks["clip"], i) : np.searchsorted(self.tracks["clip"], i, "right")]:
                 rows = slice(int(t["first_row"]), int(t["first_row"] + t["frames"]))
                 frames = np.arange(int(t["first_frame"]), int(t["first_frame"] + t["frames"]))
                 joints, energy = file["frames/joints"][rows], file["frames/energy"][rows]
                 tracks.append(BodyTrack(frames, joints, t["body_id"].decode(), int(t["slot"]), None, energy))
-        fields = {k: int(row[k]) for k in ("label", "frames", "subject", "camera", "setup", "replication")}
+        fields: dict[str, Any] = {k: int(row[k]) for k in ("label", "frames", "subject", "camera", "setup", "replication")}
         return Clip(row["name"].decode(), tracks=tracks, video=row["video"].decode(), **note, **fields)
 
     def arrays(self, clips: npt.NDArray[np.int64]) -> SplitArrays:
@@ -119,9 +119,7 @@ class ShardDataset:
         shard = self.shard_of[tracks["clip"]]
         for index in np.unique(shard):
             mine = np.flatnonzero(shard == index)
-            rows = np.concatenate(
-                [np.arange(t["first_row"], t["first_row"] + t["frames"], dtype=np.int64) for t in tracks[mine]]
-            )
+            rows = np.concatenate([np.arange(t["first_row"], t["first_row"] + t["frames"], dtype=np.int64) for t in tracks[mine]])
             place = slice(int(ends[mine[0]] - lengths[mine[0]]), int(ends[mine[-1]]))
             with _open(self._files[index]) as file:
                 low, high = int(rows[0]), int(rows[-1]) + 1
@@ -145,7 +143,11 @@ def open_dataset(path: str | Path) -> ShardDataset:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
-        hint = "an unfinished conversion: run the same convert command again" if path.is_dir() and any(path.glob("shard-*.h5")) else ""
+        hint = (
+            "an unfinished conversion: run the same convert command again"
+            if path.is_dir() and any(path.glob("shard-*.h5"))
+            else ""
+        )
         raise UsageError(f"{path} is not a converted dataset: no {MANIFEST} in it; {hint or 'make one with `amr-data convert`'}")
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))

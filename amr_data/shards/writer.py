@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from amr_data.clip import Clip
 from amr_data.errors import Reject
-from amr_data.motion import WINDOWS, clip_statistics, segments
 from amr_data.files import whole_file
+from amr_data.motion import WINDOWS, clip_statistics, segments
 from amr_data.shards.layout import FORMAT_VERSION, clip_dtype, content_checksum, track_dtype
 
 COMPRESSIONS = ("none", "lzf", "gzip")
@@ -73,9 +73,7 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> Shard
     )
 
 
-def write_shard(
-    path: Path, tables: ShardTables, rejects: Sequence[Reject], fingerprint: str, compression: str
-) -> dict[str, Any]:
+def write_shard(path: Path, tables: ShardTables, rejects: Sequence[Reject], fingerprint: str, compression: str) -> dict[str, Any]:
     """Write a shard; it is whole or absent. Returns its record, which also lies in the file."""
     record = shard_record(tables, rejects)
     with whole_file(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:

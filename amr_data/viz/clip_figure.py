@@ -13,7 +13,13 @@ from amr_data.clip import Clip, FloatArray
 from amr_data.motion import WINDOWS, focal_weights
 from amr_data.specs import DatasetSpec
 
-PART_COLOURS = {"torso": "#4c4c4c", "left_arm": "#1f77b4", "right_arm": "#d62728", "left_leg": "#17a2b8", "right_leg": "#e08e0b"}
+PART_COLOURS = {
+    "torso": "#4c4c4c",
+    "left_arm": "#1f77b4",
+    "right_arm": "#d62728",
+    "left_leg": "#17a2b8",
+    "right_leg": "#e08e0b",
+}
 OTHER_COLOUR = "#7f7f7f"
 
 
@@ -31,7 +37,8 @@ def clip_figure(clip: Clip, spec: DatasetSpec, poses: int = 8) -> Figure:
     figure = Figure(figsize=(13, 3.4 + 2 * 2.6 * slots), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1 + 2 * slots, 1, height_ratios=[1.3, *([1.0] * 2 * slots)])
-    title = f"{clip.name}   class {spec.class_ids[clip.label]}: {spec.class_names[clip.label]}   {clip.frames} frames, {clip.frames / spec.frame_rate:.1f} s"
+    seconds = clip.frames / spec.frame_rate
+    title = f"{clip.name}   class {spec.class_ids[clip.label]}: {spec.class_names[clip.label]}   {clip.frames} frames, {seconds:.1f} s"
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     _draw_poses(figure.add_subplot(grid[0]), dense, clip, spec, poses)
     for slot in range(slots):
@@ -55,7 +62,7 @@ def _maps(clip: Clip, slot: int, joints: int) -> tuple[FloatArray, FloatArray]:
 
 
 def _draw_poses(axes: Any, dense: FloatArray, clip: Clip, spec: DatasetSpec, poses: int) -> None:
-    present = dense.any(axis=(2, 3))  # (M, T)
+    present = np.asarray(dense.any(axis=(2, 3)))  # (M, T)
     moments = np.flatnonzero(present.any(axis=0))
     moments = moments[np.unique(np.linspace(0, len(moments) - 1, min(poses, len(moments))).round().astype(int))]
     points = dense[present]
@@ -77,7 +84,14 @@ def _draw_poses(axes: Any, dense: FloatArray, clip: Clip, spec: DatasetSpec, pos
 
 
 def _draw_map(
-    figure: Figure, cell: Any, values: FloatArray, label: str, cmap: str, top: float | None, clip: Clip, spec: DatasetSpec
+    figure: Figure,
+    cell: Any,
+    values: FloatArray,
+    label: str,
+    cmap: str,
+    top: float | None,
+    clip: Clip,
+    spec: DatasetSpec,
 ) -> None:
     axes = figure.add_subplot(cell)
     order = [spec.skeleton.index(j) for joints in spec.skeleton.parts.values() for j in joints]

@@ -65,9 +65,7 @@ class AMR(nn.Module):
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
         """Mask, encode what is visible, predict every target patch, and weigh the error."""
         joints = batch.joints
-        visible = random_visible(
-            len(joints), self.encoder.tokens, self.config.model.mask_ratio, generator, joints.device
-        )
+        visible = random_visible(len(joints), self.encoder.tokens, self.config.model.mask_ratio, generator, joints.device)
         predicted = self.decoder(self.encoder(joints, visible))
         target = make_target(joints, self.config.target, self.patch_frames)
         error = (predicted.float() - target).square()  # (S, N / r, r * l * 3)

@@ -49,7 +49,9 @@ def take_tokens(tokens: Tensor, index: Tensor) -> Tensor:
     return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
-def random_visible(sequences: int, tokens: int, mask_ratio: float, generator: torch.Generator | None, device: torch.device) -> Tensor:
+def random_visible(
+    sequences: int, tokens: int, mask_ratio: float, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
     """Draw the tokens that stay visible, each set equally likely. Returns (S, N_v) int64, N_v = round(N * (1 - mask_ratio)), 1 or more."""
     keep = max(1, round(tokens * (1 - mask_ratio)))
     noise = torch.rand(sequences, tokens, generator=generator, device=device)

@@ -33,7 +33,8 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(S, N, parts * D) to `parts` tensors (S, H, N, D / H)."""
-        return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        split: Tensor = x.unflatten(-1, (parts, self.heads, -1))
+        return split.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class Block(nn.Module):
