@@ -57,7 +57,7 @@ def content_checksum(arrays: Iterable[npt.NDArray[np.generic]], texts: Sequence[
     digest = hashlib.sha256()
     for array in arrays:
         # spelt out field by field, since h5py adds notes of its own to a type that it reads back
-        fields = [(n, array.dtype[n].base.str, array.dtype[n].shape) for n in array.dtype.names or ()]
+        fields = [(name, kind[0].base.str, kind[0].shape) for name, kind in (array.dtype.fields or {}).items()]
         digest.update(f"{fields or array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
     for text in texts:
