@@ -58,8 +58,9 @@ class RawSource:
         return sorted(found, key=lambda m: (m.path, m.source))
 
     def shown(self, member: Member) -> str:
-        """A member's name for people: the source's own name, then the path inside it."""
-        return f"{self.paths[member.source].name}/{member.path}"
+        """A member's name for people and for JSON: the source's own name, then the path inside it; bytes that are no UTF-8 are spelt out."""
+        name = f"{self.paths[member.source].name}/{member.path}"
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def read(self, member: Member) -> bytes:
         """The whole member. Raises RejectError for one that is too large or that cannot be read; never allocates by a header's word."""
@@ -67,7 +68,10 @@ class RawSource:
             raise RejectError("too_large", f"{member.size:,} bytes, at most {MAX_MEMBER_BYTES:,} are read")
         try:
             if self.paths[member.source].is_dir():
-                with open(self.paths[member.source] / member.path, "rb") as file:
+                path = self.paths[member.source] / member.path
+                if not path.is_file():  # a pipe would never end, a link may lead nowhere
+                    raise RejectError("unreadable", "not a regular file")
+                with open(path, "rb") as file:
                     data = file.read(MAX_MEMBER_BYTES + 1)
             else:
                 with self._zip(member.source).open(member.path) as file:

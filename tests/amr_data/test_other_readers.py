@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -217,3 +218,12 @@ def test_a_source_that_is_none_is_wrong_use(tmp_path, path):
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(UsageError, match=path):
         RawSource([tmp_path / path])
+
+
+def test_pipes_dangling_links_and_odd_names_are_rejects(tmp_path):
+    os.mkfifo(tmp_path / "a01_s01_e00_v01.json")
+    (tmp_path / "a01_s01_e00_v02.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / os.fsdecode(b"\xff\xfe.json")).write_bytes(b"{}")
+    rejects = read_all(tmp_path, load_spec("nw-ucla"))
+    assert sorted(r.reason for r in rejects) == ["name", "unreadable", "unreadable"]
+    json.dumps([r.source for r in rejects], ensure_ascii=False).encode("utf-8")

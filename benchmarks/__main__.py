@@ -1,0 +1,23 @@
+"""Run all benchmarks, or those named on the command line: `python -m benchmarks convert feed step`."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import convert, feed, step
+
+ALL = {"convert": convert.main, "feed": feed.main, "step": step.main}
+
+
+def main(names: list[str]) -> int:
+    unknown = [n for n in names if n not in ALL]
+    if unknown:
+        print(f"there is no benchmark '{unknown[0]}'; known: {', '.join(ALL)}", file=sys.stderr)
+        return 2
+    for name in names or ALL:
+        print(f"\n== {name}", flush=True)
+        ALL[name]()
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))
