@@ -37,7 +37,9 @@ def clean_ntu(clip: Clip, recipe: str) -> Clip:
     if not tracks:
         raise RejectError("no_body_left", "every body is all zeros")
     notes = list(clip.dropped)
-    if len(tracks) > 1:
+    if len(tracks) == 1:
+        tracks = [replace(tracks[0], slot=0)]
+    else:
         longest = max(tracks, key=lambda t: len(t.frames))
         kept = [t for t in tracks if len(t.frames) >= MIN_FRAMES] or [longest]
         kept_ids = {id(t) for t in kept}

@@ -8,6 +8,7 @@ import numpy as np
 
 from amr_data.cleaning import clean_ntu, clean_slots
 from amr_data.clip import Clip
+from amr_data.errors import RejectError
 from amr_data.specs import DatasetSpec
 
 RECIPES = ("amr", "ctrgcn")
@@ -32,9 +33,12 @@ def is_centred(spec: DatasetSpec, recipe: str) -> bool:
 
 
 def centre(clip: Clip, joint: int) -> Clip:
-    """Shift all bodies so that `joint` of the main actor's first frame with data is the origin."""
-    main = min((t for t in clip.tracks if t.joints.any()), key=lambda t: (t.slot, int(t.frames[0])), default=None)
+    """Shift all bodies so that `joint` of the main actor's first frame with data is the origin.
+
+    Raises: RejectError("no_body_left") where the main actor has none.
+    """
+    main = min((t for t in clip.tracks if t.slot == 0 and t.joints.any()), key=lambda t: int(t.frames[0]), default=None)
     if main is None:
-        return clip
+        raise RejectError("no_body_left", "the main actor is all zeros")
     origin = main.joints[int(np.flatnonzero(main.joints.any(axis=(1, 2)))[0]), joint].copy()
     return replace(clip, tracks=[replace(t, joints=t.joints - origin) for t in clip.tracks])
