@@ -32,7 +32,7 @@ def clean_ntu(clip: Clip, recipe: str) -> Clip:
     """Select and join the bodies of an NTU clip. Raises RejectError("no_body_left") where none remains."""
     if recipe == "ctrgcn":
         return _clean_like_reference(clip)
-    tracks = [t.take(np.asarray(t.joints.any(axis=(1, 2)))) for t in clip.tracks]
+    tracks = [_without_zeros(t) for t in clip.tracks]
     tracks = [t for t in tracks if len(t.frames)]
     if not tracks:
         raise RejectError("no_body_left", "every body is all zeros")
@@ -157,7 +157,8 @@ def _renumber(clip: Clip, tracks: list[BodyTrack], notes: list[str]) -> Clip:
     frames = last - first + 1
     if frames < clip.frames:
         notes.append(f"{clip.frames - frames} frames without a body at the ends")
-    return replace(clip, frames=frames, tracks=[replace(t, frames=t.frames - first) for t in tracks], dropped=notes)
+    shifted = [replace(t, frames=t.frames - first) for t in tracks]
+    return replace(clip, start=clip.start + first, frames=frames, tracks=shifted, dropped=notes)
 
 
 def _first_frame(track: BodyTrack) -> int:
@@ -166,3 +167,8 @@ def _first_frame(track: BodyTrack) -> int:
 
 def _short_note(track: BodyTrack) -> str:
     return f"body {track.body_id}: seen in {len(track.frames)} frames, fewer than {MIN_FRAMES}"
+
+
+def _without_zeros(track: BodyTrack) -> BodyTrack:
+    there = np.asarray(track.joints.reshape(len(track.joints), -1).any(axis=1))
+    return track if there.all() else track.take(there)

@@ -56,6 +56,8 @@ class Clip:
     replication: int = -1
     video: str = ""
     source: str = ""
+    start: int = 0
+    """Frame of the source at which the clip begins, 0-based."""
     dropped: list[str] = field(default_factory=list)
     """What the clean-up left out and why, one line each."""
 

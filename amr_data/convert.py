@@ -1,38 +1,37 @@
 """The pipeline: discover sources, plan shards, read and clean in parallel, write shards, and last the manifest.
 
 Each worker makes whole shards on its own, so no array ever passes between processes. Which source goes into which shard depends on the
-sources alone, so the result is the same for any number of workers, and a run that was interrupted goes on with the shards that are missing.
+sources alone, so the result is the same for any number of workers and any backend, and a run that was stopped goes on with what is missing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
+import contextlib
+import os
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import joblib
-import numpy as np
+from filelock import FileLock, Timeout
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from amr_data.clip import Clip
 from amr_data.errors import AmrError, Reject, RejectError, UsageError
-from amr_data.files import write_json
-from amr_data.motion import WINDOWS, add_energy
-from amr_data.normalize import RECIPES, apply_recipe, is_centred
-from amr_data.readers import READERS, RawSource, Unit
-from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, PLAN, shard_name
-from amr_data.shards.writer import COMPRESSIONS, LENGTH_BIN, build_tables, read_record, write_shard
-from amr_data.specs import DatasetSpec, load_spec, unknown
+from amr_data.files import sha256_of
+from amr_data.manifest import write_manifest
+from amr_data.motion import add_energy
+from amr_data.normalize import Recipe, apply_recipe
+from amr_data.plan import Plan, Settings, check_folder, make_plan, take_folder
+from amr_data.readers import RawSource, Unit, is_import, open_sources, reader_for
+from amr_data.shards.layout import shard_name
+from amr_data.shards.writer import build_tables, read_record, write_shard
+from amr_data.specs import DatasetSpec, load_spec
 
-MIN_SHARD_BYTES, MAX_SHARD_BYTES, TARGET_SHARDS = 4 << 20, 96 << 20, 32
 Progress = Callable[[int, int, dict[str, Any]], None]
+BACKENDS = ("processes", "dask")
 
 
 @dataclass
@@ -44,14 +43,18 @@ class ConvertReport:
     seconds: float
     kept_shards: int
 
+    @property
+    def damaged(self) -> int:
+        """Rejects besides the samples that the dataset itself lists as unusable."""
+        return sum(n for reason, n in self.manifest["rejects_by_reason"].items() if reason != "listed_unusable")
+
     def as_dict(self) -> dict[str, Any]:
-        totals = self.manifest["totals"]
         megabytes = self.manifest["source"]["bytes"] / 1e6
         return {
             "path": str(self.path),
             "dataset": self.manifest["spec"]["name"],
-            "recipe": self.manifest["recipe"]["name"],
-            **totals,
+            "recipe": self.manifest["recipe"],
+            **self.manifest["totals"],
             "classes": len(self.manifest["class_counts"]),
             "shards": len(self.manifest["shards"]),
             "kept_shards": self.kept_shards,
@@ -67,97 +70,99 @@ def convert(
     out: str | Path,
     dataset: str | DatasetSpec,
     *,
-    recipe: str = "amr",
-    frame_base: int = 0,
+    recipe: str | Recipe | None = None,
     workers: int | None = None,
     compression: str = "none",
     overwrite: bool = False,
+    backend: str = "processes",
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Convert raw skeleton files to a folder of shards.
 
     Args:
-        sources: a folder or a zip file as it is distributed, or several of them.
-        out: the dataset folder to make. An interrupted conversion of the same sources is taken up where it stopped.
+        sources: folders, zip or 7z files as they are distributed, one or several; or PYSKL pickles or .npz files of other projects.
+        out: the dataset folder to make. A stopped conversion of the same sources is taken up where it stopped.
         dataset: a built-in name, a path to a spec in YAML, or a spec.
-        recipe: 'amr' (true gaps) or 'ctrgcn' (the reference clean-up of the literature).
-        frame_base: PKU-MMD only; 0 reads a label row's frames as [start, end), 1 as [start - 1, end).
+        recipe: a name ('amr', 'ctrgcn', 'none') or a `Recipe`; 'amr' by default, 'none' for what other projects have cleaned already.
         workers: processes, all cores by default.
         compression: 'none', 'lzf' or 'gzip'.
         overwrite: replace a dataset that was made from other sources or with other settings.
+        backend: 'processes' on this machine, or 'dask' on the cluster whose `scheduler` address is given; `out` and the sources must then
+            lie where all its workers see them.
         progress: called as (bytes done, bytes in all, record of the shard that ended).
     Raises: UsageError for a wrong request, AmrError where the work failed.
     """
     started = time.perf_counter()
     spec = dataset if isinstance(dataset, DatasetSpec) else load_spec(dataset)
-    for kind, name, known in (("recipe", recipe, RECIPES), ("compression", compression, COMPRESSIONS)):
-        if name not in known:
-            raise UsageError(unknown(kind, name, known))
-    if frame_base not in (0, 1):
-        raise UsageError(f"frame base is 0 or 1, not {frame_base}")
-    workers = workers or joblib.cpu_count()
-    if workers < 1:
-        raise UsageError(f"workers is {workers}; give 1 or more")
-    source = RawSource([sources] if isinstance(sources, str | Path) else list(sources))
-    reader = READERS[spec.raw]
-    found = reader.discover(source, spec)
-    if not found.units and not found.rejects:
-        raise UsageError(f"{', '.join(map(str, source.paths))}: no {spec.title} file in it")
-    spec = spec.model_copy(update={"protocols": {**spec.protocols, **found.protocols}})
-    out = Path(out)
-    shards = plan_shards(found.units)
-    settings = {
-        "name": recipe,
-        "frame_base": frame_base if spec.raw == "pku-mmd" else None,
-        "centred": is_centred(spec, recipe),
-        "compression": compression,
-    }
-    fingerprint = _fingerprint(spec, settings, found.units, found.rejects)
-    _prepare(out, fingerprint, overwrite)
-
-    records: list[dict[str, Any] | None] = [read_record(out / shard_name(i), fingerprint) for i in range(len(shards))]
-    kept = sum(r is not None for r in records)
-    sizes = [sum(u.size for u in units) for units in shards]
-    total = sum(sizes)
-    done = sum(s for s, r in zip(sizes, records, strict=True) if r is not None)
-    missing = [i for i, r in enumerate(records) if r is None]
-    jobs = (
-        joblib.delayed(_make_shard)(i, out, source, shards[i], spec, recipe, frame_base, fingerprint, compression)
-        for i in missing
-    )
-    parallel = joblib.Parallel(n_jobs=min(workers, max(1, len(missing))), return_as="generator_unordered", pre_dispatch="n_jobs")
-    try:
-        for index, record in parallel(jobs):
-            records[index] = record
-            done += sizes[index]
-            if progress:
-                progress(done, total, record)
-    except OSError as error:
-        raise AmrError(f"writing to {out} failed: {error.strerror or error}; finished shards are kept, run again") from None
-    manifest = _manifest(spec, settings, source, found.sources, total, found.rejects, [r for r in records if r], fingerprint)
-    write_json(out / MANIFEST, manifest)
+    paths = [Path(p) for p in ([sources] if isinstance(sources, str | Path) else sources)]
+    if recipe is None:
+        recipe = Recipe("none" if is_import(paths) else "amr")
+    settings = Settings(Recipe(recipe) if isinstance(recipe, str) else recipe, compression)
+    run = shard_runner(workers, backend, scheduler)
+    out = Path(out).resolve()
+    check_folder(out)
+    with open_sources(paths, out.parent) as source:
+        plan = make_plan(source, spec, settings)
+        with locked(out):
+            take_folder(out, plan, overwrite)
+            manifest, kept = build_missing(plan, out, run, progress)
     return ConvertReport(out, manifest, time.perf_counter() - started, kept)
 
 
-def plan_shards(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Cut the units into shards of about equal raw size; the cut depends on names and sizes alone."""
-    total = sum(u.size for u in units)
-    target = min(max(total // TARGET_SHARDS, MIN_SHARD_BYTES), MAX_SHARD_BYTES)
-    shards: list[list[Unit]] = []
-    filled = target
-    for unit in sorted(units, key=lambda u: u.name):
-        if filled >= target:
-            shards.append([])
-            filled = 0
-        shards[-1].append(unit)
-        filled += unit.size
-    return shards
+def build_missing(
+    plan: Plan,
+    out: Path,
+    run: Callable[[Plan, Path, list[int]], Iterator[tuple[int, dict[str, Any], str]]],
+    progress: Progress | None,
+) -> tuple[dict[str, Any], int]:
+    """Make the shards of a plan that are not there yet, then the manifest. Returns it and how many shards were there before."""
+    records: dict[int, tuple[dict[str, Any], str]] = {}
+    for index in range(len(plan.shards)):
+        record = read_record(out / shard_name(index), plan.fingerprint)
+        if record is not None:
+            records[index] = record, sha256_of(out / shard_name(index))
+    kept = len(records)
+    sizes = [sum(u.size for u in units) for units in plan.shards]
+    total, done = sum(sizes), sum(sizes[i] for i in records)
+    missing = [i for i in range(len(plan.shards)) if i not in records]
+    try:
+        for index, record, sha256 in run(plan, out, missing) if missing else ():
+            records[index] = record, sha256
+            done += sizes[index]
+            if progress:
+                progress(done, total, record)
+        ordered = [records[i] for i in range(len(plan.shards))]
+        return write_manifest(out, plan, [r for r, _ in ordered], [h for _, h in ordered]), kept
+    except OSError as error:
+        raise AmrError(f"writing to {out} failed: {error.strerror or error}; finished shards are kept, run again") from None
+    except TerminatedWorkerError:
+        raise AmrError(
+            "a worker process was killed, perhaps for want of memory; finished shards are kept, run again with fewer --workers"
+        ) from None
 
 
-def read_clips(source: RawSource, unit: Unit, spec: DatasetSpec, recipe: str, frame_base: int) -> list[Clip | Reject]:
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder for one conversion. The lock is the operating system's and ends with the process, however it ends."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"another conversion is writing to {out}; wait for it, or name another folder") from None
+    except OSError as error:
+        raise AmrError(f"{out} cannot be written: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_clips(source: RawSource, unit: Unit, spec: DatasetSpec, recipe: Recipe) -> list[Clip | Reject]:
     """Read, clean, centre one unit and add the motion energies; what fails is a reject in the list."""
     out: list[Clip | Reject] = []
-    for item in READERS[spec.raw].read(source, unit, spec, frame_base):
+    for item in reader_for(source, spec).read(source, unit, spec, recipe.frame_base):
         if isinstance(item, Clip):
             try:
                 item = apply_recipe(item, spec, recipe)
@@ -169,119 +174,64 @@ def read_clips(source: RawSource, unit: Unit, spec: DatasetSpec, recipe: str, fr
     return out
 
 
+def shard_runner(
+    workers: int | None, backend: str, scheduler: str | None
+) -> Callable[[Plan, Path, list[int]], Iterator[tuple[int, dict[str, Any], str]]]:
+    """How the missing shards are made: in processes here, or on a Dask cluster. Raises UsageError."""
+    if backend not in BACKENDS:
+        raise UsageError(f"there is no backend '{backend}': known: {', '.join(BACKENDS)}")
+    if (backend == "dask") != (scheduler is not None):
+        raise UsageError("--backend dask and --scheduler tcp://HOST:PORT go together")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}; give 1 or more")
+
+    def run(plan: Plan, out: Path, missing: list[int]) -> Iterator[tuple[int, dict[str, Any], str]]:
+        owner = os.getpid() if backend == "processes" else 0
+        jobs = (
+            joblib.delayed(_make_shard)(plan.source, plan.shards[i], plan.spec, plan.settings, plan.fingerprint, out, i, owner)
+            for i in missing
+        )
+        if backend == "dask":
+            with _dask_client(str(scheduler)):
+                yield from joblib.Parallel(n_jobs=-1, return_as="generator_unordered", pre_dispatch="2*n_jobs")(jobs)
+            return
+        # a file of another project is read once, here, and cut into clips by index
+        count = 1 if is_import(plan.source.paths) else min(workers or joblib.cpu_count(), len(missing))
+        yield from joblib.Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="n_jobs")(jobs)
+
+    return run
+
+
+@contextlib.contextmanager
+def _dask_client(scheduler: str) -> Iterator[None]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UsageError("the dask backend needs the extra: pip install 'amr-skeleton[cluster]'") from None
+    try:
+        client = Client(scheduler, timeout=10)  # type: ignore[no-untyped-call,unused-ignore]
+    except (OSError, ValueError) as error:
+        raise AmrError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    with client, joblib.parallel_config(backend="dask"):
+        yield
+
+
 def _make_shard(
-    index: int,
-    out: Path,
     source: RawSource,
     units: list[Unit],
     spec: DatasetSpec,
-    recipe: str,
-    frame_base: int,
+    settings: Settings,
     fingerprint: str,
-    compression: str,
-) -> tuple[int, dict[str, Any]]:
-    items = [item for unit in units for item in read_clips(source, unit, spec, recipe, frame_base)]
+    out: Path,
+    index: int,
+    owner: int,
+) -> tuple[int, dict[str, Any], str]:
+    items = [item for unit in units for item in read_clips(source, unit, spec, settings.recipe)]
     clips = [i for i in items if isinstance(i, Clip)]
     rejects = [i for i in items if isinstance(i, Reject)]
     tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate)
-    return index, write_shard(out / shard_name(index), tables, rejects, fingerprint, compression)
-
-
-def _prepare(out: Path, fingerprint: str, overwrite: bool) -> None:
-    """Make the folder, or take up an unfinished one of the same plan; anything else there is refused."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; name a folder to write the dataset to")
-    plan = out / PLAN
-    ours = plan.exists() or (out / MANIFEST).exists()
-    if out.is_dir() and any(out.iterdir()) and not ours:
-        raise UsageError(f"{out} is not empty and holds no dataset; name a new folder")
-    try:
-        if ours:
-            try:
-                old = json.loads(plan.read_text()).get("fingerprint")
-            except (OSError, ValueError, AttributeError):
-                old = None
-            if old != fingerprint:
-                if not overwrite:
-                    raise UsageError(f"{out} holds a dataset made from other sources or settings; --overwrite replaces it")
-                for path in [*out.glob("shard-*.h5"), out / MANIFEST, plan]:
-                    path.unlink(missing_ok=True)
-        for stale in out.glob(".*.tmp"):
-            stale.unlink(missing_ok=True)
-        out.mkdir(parents=True, exist_ok=True)
-        if not plan.exists():
-            write_json(plan, {"fingerprint": fingerprint})
-    except OSError as error:
-        raise AmrError(f"{out} cannot be written: {error.strerror or error}") from None
-
-
-def _fingerprint(spec: DatasetSpec, settings: dict[str, Any], units: Sequence[Unit], rejects: Sequence[Reject]) -> str:
-    """Changes with the sources (names, sizes, stamps), the spec, the settings and the format."""
-    files = [(u.name, [(m.path, m.size, m.stamp) for m in u.members]) for u in units]
-    content = [
-        FORMAT_VERSION,
-        version("amr-skeleton"),
-        spec.model_dump(),
-        settings,
-        files,
-        [asdict(r) for r in rejects],
-        WINDOWS,
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _manifest(
-    spec: DatasetSpec,
-    settings: dict[str, Any],
-    source: RawSource,
-    sources: int,
-    total_bytes: int,
-    name_rejects: list[Reject],
-    records: list[dict[str, Any]],
-    fingerprint: str,
-) -> dict[str, Any]:
-    rejects = [asdict(r) for r in name_rejects] + [r for record in records for r in record["rejects"]]
-    frames = sum(r["frames"] for r in records)
-    points = max(frames * len(spec.skeleton.joints), 1)
-    mean = np.sum([r["position_sum"] for r in records], axis=0) / points if records else np.zeros(3)
-    square = np.sum([r["position_square_sum"] for r in records], axis=0) / points if records else np.zeros(3)
-    energy = np.sum([r["energy_sum"] for r in records], axis=0) / points if records else np.zeros(len(WINDOWS))
-    totals = {key: sum(r[key] for r in records) for key in ("clips", "frames", "clip_frames", "bodies")}
-    return {
-        "format_version": FORMAT_VERSION,
-        "versions": {
-            "amr-skeleton": version("amr-skeleton"),
-            "numpy": np.__version__,
-            "h5py": h5py.__version__,
-            "python": platform.python_version(),
-        },
-        "spec": spec.model_dump(),
-        "recipe": settings,
-        "windows": list(WINDOWS),
-        "source": {
-            "paths": [p.name for p in source.paths],
-            "files": sources,
-            "bytes": total_bytes,
-            "fingerprint": fingerprint,
-        },
-        "totals": {"sources": sources, **totals, "rejects": len(rejects)},
-        "statistics": {
-            "position_mean": mean.tolist(),
-            "position_std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
-            "energy_mean": energy.tolist(),
-            "length_bin": LENGTH_BIN,
-            "length_histogram": _added(records, "length_histogram"),
-        },
-        "class_counts": _added(records, "class_counts"),
-        "body_counts": _added(records, "body_counts"),
-        "shards": [{"file": shard_name(i), **{k: r[k] for k in ("clips", "frames", "checksum")}} for i, r in enumerate(records)],
-        "rejects_by_reason": dict(Counter(r["reason"] for r in rejects).most_common()),
-        "rejects": rejects,
-    }
-
-
-def _added(records: list[dict[str, Any]], key: str) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for record in records:
-        total.update(record[key])
-    return {k: total[k] for k in sorted(total, key=int)}
+    if owner and owner not in (os.getpid(), os.getppid()):
+        raise AmrError("the conversion that this worker belonged to has ended")  # its folder may be another's by now
+    path = out / shard_name(index)
+    record = write_shard(path, tables, rejects, fingerprint, settings.compression)
+    return index, record, sha256_of(path)

@@ -59,5 +59,7 @@ REASONS = {
     "no_label": "a video without a label file",
     "no_skeleton": "a label row without a skeleton file",
     "no_body": "no frame holds a body",
+    "no_body_frame": "spine or shoulders are degenerate, so the clip cannot be rotated or scaled",
+    "unsafe_name": "an archive member that leads out of its folder, or a link",
     "no_body_left": "the clean-up dropped every body",
 }

@@ -79,6 +79,9 @@ def clip_facts(dataset: ShardDataset, index: int) -> dict[str, Any]:
         "class": f"{spec.class_ids[clip.label]} {spec.class_names[clip.label]}",
         "source": clip.source,
         "frames": clip.frames,
+        "source_frames": f"{clip.start} to {clip.start + clip.frames - 1}"
+        if dataset.manifest["recipe"]["name"] != "ctrgcn"
+        else "closed up",
         "seconds": round(clip.frames / spec.frame_rate, 2),
         **{k: getattr(clip, k) for k in ("subject", "camera", "setup", "replication") if getattr(clip, k) >= 0},
         **({"video": clip.video} if clip.video else {}),

@@ -30,20 +30,27 @@ def windowed_energy(joints: FloatArray, windows: Sequence[int] = WINDOWS) -> npt
         windows: window lengths n in frames, S of them.
     Returns: (T, V, S) float32, square metres. `energy[::n]` holds the non-overlapping windows of length n.
     """
-    frames = len(joints)
+    frames, joint_count, channels = joints.shape
     centred = joints.astype(np.float64)
     centred -= centred.mean(axis=0)  # keeps the sums small, so that their difference stays exact
-    zero = np.zeros((1, *joints.shape[1:]))
-    sums = np.concatenate([zero, centred.cumsum(axis=0)])  # (T + 1, V, C)
-    squares = np.concatenate([zero[..., 0], (centred**2).sum(axis=-1).cumsum(axis=0)])  # (T + 1, V)
-    start = np.arange(frames)
-    out = np.empty((frames, joints.shape[1], len(windows)), np.float32)
+    # running sums of x, y, z and of their squares' sum, from which every window follows by one subtraction
+    sums = np.zeros((frames + 1, channels + 1, joint_count))
+    values = centred.transpose(0, 2, 1)
+    np.cumsum(values, axis=0, out=sums[1:, :channels])
+    np.cumsum((values * values).sum(axis=1), axis=0, out=sums[1:, channels])
+    out = np.empty((frames, joint_count, len(windows)), np.float32)
     for scale, length in enumerate(windows):
-        stop = np.minimum(start + length, frames)
-        n = (stop - start)[:, None]
-        mean = (sums[stop] - sums[start]) / n[..., None]
-        out[..., scale] = np.maximum((squares[stop] - squares[start]) / n - (mean**2).sum(axis=-1), 0)
+        full = max(0, frames - length + 1)
+        out[:full, :, scale] = _variance(sums[length:] - sums[: frames + 1 - length], length) if full else 0
+        rest = np.arange(frames - full, 0, -1.0)[:, None, None]  # frames left at the track's end
+        out[full:, :, scale] = _variance(sums[-1] - sums[full:frames], rest)
     return out
+
+
+def _variance(sums: npt.NDArray[np.float64], n: float | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """sums : (T, C + 1, V), sums over n frames of the coordinates and of their squares. Returns (T, V)."""
+    mean = sums / n
+    return np.asarray(np.maximum(mean[:, -1] - (mean[:, :-1] ** 2).sum(axis=1), 0))
 
 
 def add_energy(track: BodyTrack, windows: Sequence[int] = WINDOWS) -> None:

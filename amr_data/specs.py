@@ -26,7 +26,8 @@ class _Model(BaseModel):
 
 
 class Skeleton(_Model):
-    """Joint names in file order; bones as (joint, the joint it hangs on) by name; `centre` is the joint that recipes move to the origin."""
+    """Joint names in file order; bones as (joint, the joint it hangs on) by name. Recipes move `centre` to the origin; `spine` (low, high)
+    and `shoulders` (right, left) give a body its length and its axes."""
 
     name: str
     joints: list[str] = Field(min_length=2)
@@ -34,13 +35,15 @@ class Skeleton(_Model):
     symmetric: list[tuple[str, str]] = []
     parts: dict[str, list[str]]
     centre: str
+    spine: tuple[str, str]
+    shoulders: tuple[str, str]
 
     @model_validator(mode="after")
     def _check(self) -> Skeleton:
         if len(set(self.joints)) != len(self.joints):
             raise ValueError("a joint name occurs twice")
         named = [j for pair in (*self.bones, *self.symmetric) for j in pair] + [j for p in self.parts.values() for j in p]
-        for joint in [*named, self.centre]:
+        for joint in [*named, self.centre, *self.spine, *self.shoulders]:
             if joint not in self.joints:
                 raise ValueError(f"'{joint}' is not one of the joints")
         if sorted(j for p in self.parts.values() for j in p) != sorted(self.joints):

@@ -14,6 +14,7 @@ from amr_data.errors import UsageError
 from amr_data.specs import DatasetSpec, load_spec
 from amr_data.synth_motion import F64, Subject, ghost, perform, sense, to_camera
 
+_ORIENTATION = np.array([[3.0, 1, 4, 1], [5, 9, 2, 6], [5, 3, 5, 8]])
 _JOINT_LINE = " ".join(["%.7g"] * 11) + " %d\r\n"
 BROKEN = ("truncated", "empty", "binary", "joint_count", "nan", "header")
 
@@ -91,7 +92,9 @@ def ntu_text(bodies: list[list[tuple[str, F64, npt.NDArray[np.int64]]]]) -> str:
             depth = np.maximum(joints[:, 2], 0.1)
             image = joints[:, :2] / depth[:, None] * (1, -1)
             columns = [joints, 256 + 365 * image[:, :1], 212 + 365 * image[:, 1:], 960 + 1060 * image[:, :1]]
-            columns += [540 + 1060 * image[:, 1:], np.zeros((len(joints), 4)), states[:, None].astype(np.float64)]
+            turn = np.sin(joints @ _ORIENTATION)  # as many digits as real orientations have; nothing reads them
+            turn /= np.linalg.norm(turn, axis=1, keepdims=True)
+            columns += [540 + 1060 * image[:, 1:], turn, states[:, None].astype(np.float64)]
             rows = np.concatenate(columns, axis=1).tolist()
             out += [_JOINT_LINE % tuple(r) for r in rows]
     return "".join(out)

@@ -20,7 +20,13 @@ def main() -> None:
     joints = rng.normal(0, 1, (CLIPS * FRAMES, JOINTS, 3)).astype(np.float32)
     first = np.arange(CLIPS) * FRAMES
     arrays = SplitArrays(
-        joints, np.zeros((len(joints), JOINTS, 0), np.float32), first, np.full(CLIPS, FRAMES), np.arange(CLIPS), np.zeros(CLIPS, np.int64), []
+        joints,
+        np.zeros((len(joints), JOINTS, 0), np.float32),
+        first,
+        np.full(CLIPS, FRAMES),
+        np.arange(CLIPS),
+        np.zeros(CLIPS, np.int64),
+        [],
     )
     arrays.names = [str(i) for i in range(CLIPS)]
     feed = Feed(arrays, torch.device("cpu"), OUT)

@@ -25,7 +25,9 @@ def main() -> None:
     one = Batch(joints[:2], None, row[:2], row[:1])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(one)
-    print(f"parameters {sum(p.numel() for p in model.parameters()):,}; forward {counter.get_total_flops() / 1e9:.2f} GFLOPs a clip of two bodies")
+    print(
+        f"parameters {sum(p.numel() for p in model.parameters()):,}; forward {counter.get_total_flops() / 1e9:.2f} GFLOPs a clip of two bodies"
+    )
     for name, enabled in (("float32", False), ("bfloat16", True)):
 
         def step(enabled: bool = enabled) -> None:
@@ -39,4 +41,6 @@ def main() -> None:
 
         step()
         seconds = best_seconds(step)
-        print(f"{name:9} step on {device.type}: {1000 * seconds / clips:8.2f} ms a clip, {clips / seconds:,.0f} clips/s at batch {clips}")
+        print(
+            f"{name:9} step on {device.type}: {1000 * seconds / clips:8.2f} ms a clip, {clips / seconds:,.0f} clips/s at batch {clips}"
+        )

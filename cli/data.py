@@ -1,9 +1,11 @@
-"""amr-data: convert, inspect, synth."""
+"""amr-data: convert, verify, inspect, export, synth."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,18 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from amr_cli.ui import console, facts, guarded, progress_bar
-from amr_data import __version__, convert, open_dataset, spec_names
+from amr_cli.ui import EXIT_FAILED, console, errors, facts, guarded, progress_bar
+from amr_data import ShardDataset, __version__, convert, open_dataset, spec_names
+from amr_data.convert import BACKENDS, ConvertReport, Progress
 from amr_data.errors import REASONS, UsageError
+from amr_data.export import export_dataset
 from amr_data.inspection import clip_facts, dataset_summary, find_clip
-from amr_data.normalize import RECIPES
+from amr_data.manifest import read_rejects
+from amr_data.normalize import RECIPES, Recipe
+from amr_data.readers import is_import
 from amr_data.shards.writer import COMPRESSIONS
 from amr_data.synth import synthesize
+from amr_data.verify import repair, verify
 from amr_data.viz import clip_figure
 
 DATASETS = ", ".join(spec_names())
@@ -47,16 +54,22 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--dataset", help=f"Built-in dataset: {DATASETS}.")
 @click.option("--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset.")
-@click.option("--recipe", default="amr", show_default=True, help=f"Clean-up and normalisation: {', '.join(RECIPES)}.")
+@click.option("--recipe", help=f"Clean-up: {', '.join(RECIPES)}; amr by default, none for other projects' files.")
 @click.option(
-    "--frame-base",
-    default=0,
-    show_default=True,
-    help="PKU-MMD label rows: 0 reads [start, end), 1 reads [start-1, end).",
+    "--rotate", is_flag=True, help="Turn each clip into the main actor's body frame (spine along z, shoulders along x)."
+)
+@click.option("--scale", is_flag=True, help="Scale each clip by the main actor's spine length.")
+@click.option(
+    "--frame-base", default=0, show_default=True, help="PKU-MMD label rows: 0 reads [start, end), 1 reads [start-1, end)."
 )
 @click.option("--workers", type=int, help="Processes; all cores by default.")
+@click.option("--backend", default="processes", show_default=True, help=f"Where the work is done: {', '.join(BACKENDS)}.")
+@click.option("--scheduler", help="Address of a running Dask scheduler, tcp://HOST:PORT, with --backend dask.")
 @click.option("--compression", default="none", show_default=True, help=f"Of the shards: {', '.join(COMPRESSIONS)}.")
 @click.option("--overwrite", is_flag=True, help="Replace a dataset made from other sources or settings.")
+@click.option(
+    "--strict", is_flag=True, help="Fail (exit code 1) if any file is rejected that the dataset does not list as unusable."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
 def convert_command(
@@ -64,51 +77,59 @@ def convert_command(
     out: Path,
     dataset: str | None,
     spec: Path | None,
-    recipe: str,
+    recipe: str | None,
+    rotate: bool,
+    scale: bool,
     frame_base: int,
-    workers: int | None,
-    compression: str,
-    overwrite: bool,
+    strict: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """Convert raw files (folders, or .zip files as they are distributed) to a dataset folder OUT.
+    """Convert raw files to a dataset folder OUT: folders, .zip or .7z files as they are distributed, PYSKL pickles, or .npz files.
 
-    Interrupted, the same command goes on where it stopped.
+    Stopped, the same command goes on where it was.
 
     \b
     amr-data convert raw/ ntu60/ --dataset ntu60
     amr-data convert s001_to_s017.zip s018_to_s032.zip ntu120/ --dataset ntu120
-    amr-data convert PKU/ pku2/ --dataset pku-mmd-2 --recipe ctrgcn
+    amr-data convert Skeleton.7z Label_PKUMMD.7z pku1/ --dataset pku-mmd-1 --recipe ctrgcn
+    amr-data convert ntu60_3danno.pkl ntu60/ --dataset ntu60
     """
+    name = recipe or ("none" if is_import(sources) else "amr")
+    with _counted_bar("converting", as_json) as progress:
+        settings = Recipe(name, rotate, scale, frame_base)
+        report = convert(sources, out, _spec(dataset, spec), recipe=settings, progress=progress, **options)
+    _print_report(report, as_json)
+    if strict and report.damaged:
+        errors.print(f"[bold red]error:[/] --strict: {report.damaged:,} files or rows were rejected; see {out}/rejects.jsonl")
+        sys.exit(EXIT_FAILED)
+
+
+@contextmanager
+def _counted_bar(title: str, quiet: bool) -> Iterator[Progress]:
     clips = 0
-    with progress_bar("converting", quiet=as_json) as bar:
+    with progress_bar(title, quiet=quiet) as bar:
 
         def progress(done: int, total: int, record: dict[str, Any]) -> None:
             nonlocal clips
             clips += record["clips"]
             bar(done, total, f"{clips:,} clips")
 
-        report = convert(
-            sources,
-            out,
-            _spec(dataset, spec),
-            recipe=recipe,
-            frame_base=frame_base,
-            workers=workers,
-            compression=compression,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        yield progress
+
+
+def _print_report(report: ConvertReport, as_json: bool) -> None:
     summary = report.as_dict()
     if as_json:
         click.echo(json.dumps(summary))
         return
     kept = f" ({report.kept_shards} were finished before)" if report.kept_shards else ""
     speed = f", {summary['megabytes_per_second']:,.0f} MB/s" if summary["megabytes_per_second"] else ""
+    recipe = summary["recipe"]
     facts(
-        f"{summary['dataset']} → {out}",
+        f"{summary['dataset']} → {report.path}",
         {
-            "recipe": recipe,
+            "recipe": ", ".join([recipe["name"], *(k for k in ("rotate", "scale") if recipe[k])]),
             "source files": summary["sources"],
             "clips": summary["clips"],
             "bodies": summary["bodies"],
@@ -119,20 +140,88 @@ def convert_command(
             "time": f"{report.seconds:.1f} s for {summary['source_megabytes']:,.0f} MB{speed}",
         },
     )
-    _print_rejects(report.manifest)
+    _print_rejects(report.path, report.manifest)
 
 
-def _print_rejects(manifest: Mapping[str, Any], examples: int = 1) -> None:
-    if not manifest["rejects"]:
+def _print_rejects(path: Path, manifest: Mapping[str, Any]) -> None:
+    if not manifest["rejects_by_reason"]:
         return
-    table = Table(title="rejects by reason (all of them in manifest.json)", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    examples: dict[str, str] = {}
+    for reject in read_rejects(path):
+        examples.setdefault(reject["reason"], f"{reject['source']}: {reject['detail']}")
+    table = Table(title="rejects by reason (all of them in rejects.jsonl)", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("reason", "files or rows", "meaning", "for example"):
         table.add_column(column, overflow="fold")
     for reason, count in manifest["rejects_by_reason"].items():
-        shown = [r for r in manifest["rejects"] if r["reason"] == reason][:examples]
-        example = "\n".join(f"{r['source']}: {r['detail']}" for r in shown)
-        table.add_row(reason, f"{count:,}", REASONS[reason], escape(example))
+        table.add_row(reason, f"{count:,}", REASONS[reason], escape(examples.get(reason, "")))
     console.print(table)
+
+
+@main.command("verify")
+@click.argument("dataset_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--repair",
+    "sources",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Raw source to rebuild broken shards from; may be repeated.",
+)
+@click.option("--workers", type=int, help="Processes for the repair; all cores by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@guarded
+def verify_command(dataset_dir: Path, sources: tuple[Path, ...], workers: int | None, as_json: bool) -> None:
+    """Check a dataset: files, structure, checksums, ranges, counts. Exit code 1 if anything is wrong.
+
+    \b
+    amr-data verify ntu60/
+    amr-data verify ntu60/ --repair nturgbd_skeletons_s001_to_s017.zip
+    """
+    if workers is not None and not sources:
+        raise UsageError("--workers belongs to --repair")
+    if sources:
+        with _counted_bar("repairing", as_json) as progress:
+            report = repair(dataset_dir, sources, workers, progress)
+        rebuilt = len(report.manifest["shards"]) - report.kept_shards
+        if not as_json:
+            console.print(f"rebuilt {rebuilt:,} of {len(report.manifest['shards']):,} shards")
+    with progress_bar("verifying", quiet=as_json, counted=True) as bar:
+        findings = verify(dataset_dir, lambda done, total: bar(done, total, ""))
+    if as_json:
+        click.echo(json.dumps({"path": str(dataset_dir), "sound": not findings, "findings": [vars(f) for f in findings]}))
+    elif not findings:
+        console.print(f"{dataset_dir} is sound")
+    else:
+        table = Table(title=f"{dataset_dir}: {len(findings)} findings", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for column in ("file", "kind", "what was found"):
+            table.add_column(column, overflow="fold")
+        for finding in findings:
+            table.add_row(finding.file, finding.kind, escape(finding.detail))
+        console.print(table)
+        console.print("rebuild what is broken with `amr-data verify DIR --repair SOURCE`, the sources it was made from")
+    if findings:
+        sys.exit(EXIT_FAILED)
+
+
+@main.command("export")
+@click.argument("dataset_dir", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--format", "form", required=True, help="pyskl (annotation pickle), npz (CTR-GCN, MAMP) or csv.")
+@click.option("--protocol", help="npz: whose train and test parts.")
+@click.option("--frames", type=int, help="npz: frames of every clip; 300 by default.")
+@click.option(
+    "--copy-single-body", is_flag=True, help="npz: fill the second body of one-person clips with the first, as NTU-120 files do."
+)
+@guarded
+def export_command(dataset_dir: Path, out: Path, form: str, **options: Any) -> None:
+    """Write a dataset as a file that other projects load.
+
+    \b
+    amr-data export ntu60/ ntu60_3danno.pkl --format pyskl
+    amr-data export ntu60/ NTU60_CS.npz --format npz --protocol xsub
+    """
+    with progress_bar("exporting", counted=True) as bar:
+        clips = export_dataset(open_dataset(dataset_dir), out, form, progress=lambda done, total: bar(done, total, ""), **options)
+    facts(f"{dataset_dir} → {out}", {"format": form, "clips": clips, "size": f"{out.stat().st_size / 1e6:,.1f} MB"})
 
 
 @main.command("inspect")
@@ -156,7 +245,7 @@ def inspect_command(dataset_dir: Path, clip_name: str | None, png: Path | None, 
         if as_json:
             click.echo(json.dumps(summary))
         else:
-            _print_dataset(summary, dataset.manifest)
+            _print_dataset(summary, dataset)
         return
     index = find_clip(dataset, clip_name)
     clip = dataset.clip(index)
@@ -178,7 +267,7 @@ def inspect_command(dataset_dir: Path, clip_name: str | None, png: Path | None, 
     _print_bars("motion energy by joint (root, mm)", energy)
 
 
-def _print_dataset(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+def _print_dataset(summary: Mapping[str, Any], dataset: ShardDataset) -> None:
     facts(summary["title"], {k.replace("_", " "): v for k, v in summary["facts"].items()})
     table = Table(title="splits", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("protocol", "train", "test", "unassigned"):
@@ -189,7 +278,7 @@ def _print_dataset(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> N
     _print_bars("clip lengths (frames)", summary["lengths"])
     _print_bars("bodies in a clip", summary["bodies"])
     _print_bars("classes", summary["classes"])
-    _print_rejects(manifest)
+    _print_rejects(dataset.path, dataset.manifest)
 
 
 def _print_bars(title: str, values: Mapping[str, float], width: int = 40) -> None:

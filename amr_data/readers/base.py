@@ -33,6 +33,8 @@ class Discovery:
     rejects: list[Reject] = field(default_factory=list)
     sources: int = 0
     protocols: dict[str, Protocol] = field(default_factory=dict)
+    replace_protocols: bool = False
+    """The source's protocols are the only ones that its clips can be split by."""
 
 
 class Reader(TypingProtocol):

@@ -16,7 +16,7 @@ from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.readers.base import Discovery, Unit
 from amr_data.readers.sources import Member, RawSource
-from amr_data.readers.text import check_positions, parse_columns
+from amr_data.readers.text import check_positions, parse_columns, parse_lines
 from amr_data.specs import DatasetSpec, Protocol
 
 BODIES = 2
@@ -98,8 +98,10 @@ def parse_video(data: bytes, joints: int) -> npt.NDArray[np.float64]:
     if len(first) != columns:
         raise RejectError("joint_count", f"line 1 has {len(first)} numbers, {BODIES} bodies of {joints} joints need {columns}")
     lines = [line.rstrip() for line in lines]
-    values = parse_columns(lines, range(len(lines)), columns, range(columns)).reshape(len(lines), BODIES, joints, 3)
-    return values
+    values = parse_columns(b"\n".join(lines), len(lines), columns, range(columns))
+    if values is None:
+        values = parse_lines(lines, range(len(lines)), columns, range(columns))
+    return values.reshape(len(lines), BODIES, joints, 3)
 
 
 def parse_label_row(line: bytes, spec: DatasetSpec) -> tuple[int, int, int]:
@@ -122,7 +124,7 @@ def _cut(name: str, number: int, spec: DatasetSpec, video: npt.NDArray[np.float6
         raise RejectError("interval", f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames")
     part = video[start:end]
     numbers = spec.parse_name(name) or {}
-    clip = Clip(f"{name}_{number:03d}", label, len(part), [], video=name)
+    clip = Clip(f"{name}_{number:03d}", label, len(part), [], video=name, start=start)
     clip.subject, clip.camera = numbers.get("subject", -1), numbers.get("camera", -1)
     clip.setup, clip.replication = numbers.get("setup", -1), numbers.get("replication", -1)
     if end > len(video):

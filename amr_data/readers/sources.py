@@ -1,28 +1,39 @@
-"""Folders and zip files, opened alike: a list of members with their sizes, and bounded reads. Nothing is ever unpacked to disk."""
+"""Folders, zip files and single files, opened alike: a list of members with their sizes, and bounded reads. Zip files are never unpacked;
+.7z archives, which cannot be read out of order, are unpacked into a temporary folder that is gone afterwards."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
+import stat
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from amr_data.errors import RejectError, UsageError
+from amr_data.errors import AmrError, RejectError, UsageError
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 """No skeleton file of any dataset comes near this; the largest PKU-MMD video is under 15 MB."""
+MAX_RATIO, RATIO_FROM_BYTES = 400, 16 * 1024 * 1024
+"""Skeleton text shrinks to a fourth; a larger member that shrinks to less than a 400th is a zip bomb."""
+IMPORTS = (".pkl", ".pickle", ".npz")
 
 
 @dataclass(frozen=True)
 class Member:
-    """One raw file: which source it lies in, its path there, its size in bytes, and a stamp that changes with its content."""
+    """One raw file: which source it lies in, its path there, its size in bytes, a stamp that changes with its content, and why it must not
+    be read, if so."""
 
     source: int
     path: str
     size: int
     stamp: int
+    refused: str = ""
 
     @property
     def filename(self) -> str:
@@ -34,36 +45,47 @@ class Member:
 
 
 class RawSource:
-    """One or several folders and zip files seen as one list of members. Opens zip files anew after it was sent to another process."""
+    """One or several folders, zip files or single files seen as one list of members. `names` are what people see in place of the paths' own
+    names. Zip files are opened anew after the object was sent to another process."""
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
+    def __init__(self, paths: Sequence[str | Path], names: Sequence[str] | None = None) -> None:
         if not paths:
-            raise UsageError("no source was given: name a folder, a zip file, or several of them")
-        self.paths = [Path(p) for p in paths]
-        for path in self.paths:
+            raise UsageError("no source was given: name a folder, an archive, or several of them")
+        self.paths = [Path(p).resolve() for p in paths]
+        self.names = list(names) if names else [Path(p).resolve().name for p in paths]
+        for given, path in zip(paths, self.paths, strict=True):
             if not path.exists():
-                raise UsageError(f"no such source: {path}")
-            if not path.is_dir() and not zipfile.is_zipfile(path):
-                raise UsageError(f"{path} is neither a folder nor a zip file; unpack other archives first")
+                raise UsageError(f"no such source: {given}")
+            if not path.is_dir() and path.suffix.lower() not in IMPORTS and not zipfile.is_zipfile(path):
+                raise UsageError(
+                    f"{given} is neither a folder nor an archive (.zip, .7z) nor another project's file (.pkl, .npz)"
+                )
         self._open: dict[int, zipfile.ZipFile] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {"paths": self.paths, "_open": {}}
+        return {"paths": self.paths, "names": self.names, "_open": {}}
 
     def members(self) -> list[Member]:
-        """Every regular file, sorted by path, then by the order of the sources."""
+        """Every file, sorted by path, then by the order of the sources."""
         found: list[Member] = []
         for index, path in enumerate(self.paths):
-            found += _folder_members(index, path) if path.is_dir() else self._zip_members(index)
+            if path.is_dir():
+                found += _folder_members(index, path)
+            elif path.suffix.lower() in IMPORTS:
+                found.append(Member(index, path.name, path.stat().st_size, path.stat().st_mtime_ns))
+            else:
+                found += [_zip_member(index, info) for info in self._zip(index).infolist() if not info.is_dir()]
         return sorted(found, key=lambda m: (m.path, m.source))
 
     def shown(self, member: Member) -> str:
         """A member's name for people and for JSON: the source's own name, then the path inside it; bytes that are no UTF-8 are spelt out."""
-        name = f"{self.paths[member.source].name}/{member.path}"
+        name = f"{self.names[member.source]}/{member.path}"
         return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def read(self, member: Member) -> bytes:
         """The whole member. Raises RejectError for one that is too large or that cannot be read; never allocates by a header's word."""
+        if member.refused:
+            raise RejectError("unsafe_name", member.refused)
         if member.size > MAX_MEMBER_BYTES:
             raise RejectError("too_large", f"{member.size:,} bytes, at most {MAX_MEMBER_BYTES:,} are read")
         try:
@@ -72,14 +94,14 @@ class RawSource:
                 if not path.is_file():  # a pipe would never end, a link may lead nowhere
                     raise RejectError("unreadable", "not a regular file")
                 with open(path, "rb") as file:
-                    data = file.read(MAX_MEMBER_BYTES + 1)
+                    data = file.read(member.size + 1)
             else:
                 with self._zip(member.source).open(member.path) as file:
                     data = file.read(member.size + 1)  # a member that inflates past its declared size stops here
-        except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, RuntimeError, NotImplementedError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise RejectError("unreadable", str(error) or type(error).__name__) from None
-        if len(data) > MAX_MEMBER_BYTES:
-            raise RejectError("too_large", f"more than {MAX_MEMBER_BYTES:,} bytes")
+        if len(data) > member.size:
+            raise RejectError("unreadable", f"more than the {member.size:,} bytes that it had a moment ago")
         return data
 
     def _zip(self, index: int) -> zipfile.ZipFile:
@@ -90,9 +112,79 @@ class RawSource:
                 raise UsageError(f"{self.paths[index]} cannot be opened: {error}") from None
         return self._open[index]
 
-    def _zip_members(self, index: int) -> list[Member]:
-        infos = self._zip(index).infolist()
-        return [Member(index, i.filename, i.file_size, i.CRC) for i in infos if not i.is_dir()]
+
+@contextlib.contextmanager
+def open_sources(paths: Sequence[Path], beside: Path) -> Iterator[RawSource]:
+    """Open sources, with every .7z archive unpacked into a temporary folder below `beside` for as long as they are open.
+
+    Raises: UsageError for a source that is none, AmrError for an archive that cannot be unpacked.
+    """
+    with contextlib.ExitStack() as stack:
+        opened = []
+        for path in paths:
+            if path.suffix.lower() == ".7z" and path.is_file():
+                folder = stack.enter_context(_temporary_folder(beside))
+                unpack_7z(path, folder)
+                opened.append(folder)
+            else:
+                opened.append(path)
+        yield RawSource(opened, [p.resolve().name for p in paths])
+
+
+def unpack_7z(archive: Path, folder: Path) -> None:
+    """Unpack a .7z archive. Links, names that lead out of the folder and archives that grow without measure are refused as a whole."""
+    try:
+        import py7zr
+    except ImportError:
+        raise UsageError(
+            f"{archive}: reading .7z needs the extra: pip install 'amr-skeleton[archives]'; or unpack it first"
+        ) from None
+    try:
+        with py7zr.SevenZipFile(archive) as file:
+            members = file.list()
+            for member in members:
+                problem = _unsafe(member.filename) or ("it is a link" if member.is_symlink else "")
+                if problem:
+                    raise AmrError(f"{archive} is refused: member {member.filename!r}: {problem}")
+            total = sum(m.uncompressed or 0 for m in members)
+            if total > RATIO_FROM_BYTES and total > MAX_RATIO * archive.stat().st_size:
+                raise AmrError(f"{archive} is refused: {total:,} bytes in an archive of {archive.stat().st_size:,}")
+            if total > shutil.disk_usage(folder).free:
+                raise AmrError(f"{archive} needs {total:,} bytes to unpack, more than is free in {folder.parent}")
+            file.extractall(folder)
+    except (py7zr.exceptions.ArchiveError, OSError, EOFError, ValueError, zlib.error, IndexError, TypeError, KeyError) as error:
+        raise AmrError(f"{archive} cannot be unpacked: {error or type(error).__name__}") from None
+
+
+@contextlib.contextmanager
+def _temporary_folder(beside: Path) -> Iterator[Path]:
+    """A folder that is removed afterwards; those that killed processes left behind go first."""
+    beside.mkdir(parents=True, exist_ok=True)
+    for left in beside.glob(".amr-unpacked-*"):
+        match = re.match(r"\.amr-unpacked-([0-9]+)-", left.name)
+        if match and not Path(f"/proc/{match[1]}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".amr-unpacked-{os.getpid()}-", dir=beside))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unsafe(name: str) -> str:
+    parts = re.split(r"[/\\]", name)
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in parts:
+        return "its name leads out of the archive's folder"
+    return ""
+
+
+def _zip_member(index: int, info: zipfile.ZipInfo) -> Member:
+    refused = _unsafe(info.filename)
+    if stat.S_ISLNK(info.external_attr >> 16):
+        refused = "it is a link"
+    if info.file_size > RATIO_FROM_BYTES and info.file_size > MAX_RATIO * max(info.compress_size, 1):
+        refused = f"a zip bomb: {info.file_size:,} bytes packed in {info.compress_size:,}"
+    return Member(index, info.filename, info.file_size, info.CRC, refused)
 
 
 def _folder_members(index: int, folder: Path) -> list[Member]:
@@ -102,9 +194,9 @@ def _folder_members(index: int, folder: Path) -> list[Member]:
         for name in names:
             path = Path(base) / name
             try:
-                stat = path.stat()
+                status = path.stat()
             except OSError:
-                stat = None  # a dangling link: listed, and rejected as unreadable when it is read
+                status = None  # a dangling link: listed, and rejected as unreadable when it is read
             relative = path.relative_to(folder).as_posix()
-            found.append(Member(index, relative, stat.st_size if stat else 0, stat.st_mtime_ns if stat else 0))
+            found.append(Member(index, relative, status.st_size if status else 0, status.st_mtime_ns if status else 0))
     return found

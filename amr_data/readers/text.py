@@ -15,41 +15,46 @@ from amr_data.errors import RejectError
 MAX_METRES = 1000.0
 
 
-def parse_columns(
-    lines: Sequence[bytes], numbers: npt.NDArray[np.int64] | range, columns: int, keep: Sequence[int]
-) -> npt.NDArray[np.float64]:
-    """Parse lines of exactly `columns` numbers each.
+def parse_columns(data: bytes, rows: int, columns: int, keep: Sequence[int]) -> npt.NDArray[np.float64] | None:
+    """Parse lines of exactly `columns` numbers each, separated by single spaces.
 
     Args:
-        lines: the lines, without their line feed; a carriage return at the end is allowed.
-        numbers: each line's 0-based number in the file, for messages.
+        data: the lines; LF or CRLF ends.
+        rows: how many lines there are.
         keep: the columns wanted.
-    Returns: (lines, len(keep)) float64, NaN where the file says NaN.
-    Raises: RejectError("joint_count") for a wrong number of columns, RejectError("bad_number") for what is not a number.
+    Returns: (rows, len(keep)) float64, or None where a line is not of this form; `parse_lines` then reads them with patience.
     """
     names = [str(i) for i in range(columns)]
-    data = b"\n".join(lines)
     try:
         table = csv.read_csv(
             pa.BufferReader(data),
             read_options=csv.ReadOptions(column_names=names, use_threads=False, block_size=max(len(data), 1 << 16)),
             parse_options=csv.ParseOptions(delimiter=" ", quote_char=False),
             convert_options=csv.ConvertOptions(
-                include_columns=[names[k] for k in keep], column_types={n: pa.float64() for n in names}
+                include_columns=[names[k] for k in keep], column_types={names[k]: pa.float64() for k in keep}
             ),
         )
-        if table.num_rows == len(lines):
-            columns_out = [table.column(i).combine_chunks() for i in range(len(keep))]
-            if not any(c.null_count for c in columns_out):
-                return np.stack([c.to_numpy(zero_copy_only=False) for c in columns_out], axis=1)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        pass
-    return _parse_by_hand(lines, numbers, columns, keep)
+        return None
+    if table.num_rows != rows:
+        return None
+    chunks = [table.column(i) for i in range(len(keep))]
+    if any(c.null_count for c in chunks):
+        return None
+    out = np.empty((rows, len(keep)))
+    for i, chunk in enumerate(chunks):
+        out[:, i] = chunk.to_numpy()
+    return out
 
 
-def _parse_by_hand(
-    lines: Sequence[bytes], numbers: npt.NDArray[np.int64] | range, columns: int, keep: Sequence[int]
-) -> npt.NDArray[np.float64]:
+def parse_lines(lines: Sequence[bytes], numbers: Sequence[int], columns: int, keep: Sequence[int]) -> npt.NDArray[np.float64]:
+    """The slow way: any white space between the numbers, NaN allowed, and an error that names the line.
+
+    Args:
+        numbers: each line's 0-based number in the file, for messages.
+    Returns: (lines, len(keep)) float64.
+    Raises: RejectError("joint_count") for a wrong number of columns, RejectError("bad_number") for what is not a number.
+    """
     out = np.empty((len(lines), len(keep)))
     for row, line in enumerate(lines):
         fields = line.split()
@@ -77,6 +82,8 @@ def parse_count(line: bytes, low: int, high: int) -> int | None:
 
 def check_positions(joints: npt.NDArray[np.float64], frames: npt.NDArray[np.int64] | range) -> None:
     """Reject NaN, infinity and positions no sensor gives. joints : (K, V, 3) metres; frames : (K,) frame numbers for the message."""
+    if not joints.size or (joints.max() <= MAX_METRES and joints.min() >= -MAX_METRES):
+        return  # NaN fails both comparisons
     bad = ~np.isfinite(joints)
     if bad.any():
         row, joint, _ = (int(i) for i in np.argwhere(bad)[0])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
+REJECTS = "rejects.jsonl"
 
 
 def shard_name(index: int) -> str:

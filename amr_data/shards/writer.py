@@ -69,7 +69,7 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> Shard
         np.concatenate(energy_parts),
         np.array(track_rows, track_dtype(ids)),
         clip_rows,
-        [json.dumps({"source": c.source, "dropped": c.dropped}, ensure_ascii=False) for c in clips],
+        [json.dumps({"source": c.source, "start": c.start, "dropped": c.dropped}, ensure_ascii=False) for c in clips],
     )
 
 
@@ -115,8 +115,9 @@ def shard_record(tables: ShardTables, rejects: Sequence[Reject]) -> dict[str, An
         "frames": len(tables.joints),
         "clip_frames": int(clips["frames"].sum()),
         "bodies": int(clips["bodies"].sum()),
-        "class_counts": {str(k): v for k, v in sorted(Counter(clips["label"].tolist()).items())},
-        "body_counts": {str(k): v for k, v in sorted(Counter(clips["bodies"].tolist()).items())},
+        "class_counts": _counts(clips["label"]),
+        "body_counts": _counts(clips["bodies"]),
+        "field_counts": {field: _counts(clips[field]) for field in ("subject", "camera", "setup", "video")},
         "length_histogram": {str(k): v for k, v in sorted(lengths.items())},
         "position_sum": positions.sum(axis=0).tolist(),
         "position_square_sum": (positions**2).sum(axis=0).tolist(),
@@ -124,3 +125,9 @@ def shard_record(tables: ShardTables, rejects: Sequence[Reject]) -> dict[str, An
         "rejects": [asdict(r) for r in rejects],
         "checksum": content_checksum((tables.joints, tables.energy, tables.tracks, tables.clips), tables.notes),
     }
+
+
+def _counts(values: npt.NDArray[np.generic]) -> dict[str, int]:
+    """How often each value occurs; text fields as text."""
+    found = Counter(v.decode() if isinstance(v, bytes) else v for v in values.tolist())
+    return {str(k): found[k] for k in sorted(found)}

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from amr_data import AmrError, UsageError, convert, open_dataset
-from amr_data.convert import plan_shards
+from amr_data.manifest import read_rejects
 from amr_data.motion import windowed_energy
+from amr_data.normalize import Recipe
+from amr_data.plan import cut_shards
 from amr_data.readers import Member, Unit
 from amr_data.shards.layout import content_checksum
 
@@ -44,7 +46,7 @@ def test_round_trip_accounts_for_every_file(raw, tmp_path):
     report = convert(raw, tmp_path / "out", "ntu60", workers=1)
     summary = report.as_dict()
     assert (summary["sources"], summary["clips"], summary["rejects"], summary["bodies"]) == (8, 2, 6, 3)
-    assert {Path(r["source"]).name: r["reason"] for r in report.manifest["rejects"]} == {
+    assert {Path(r["source"]).name: r["reason"] for r in read_rejects(tmp_path / "out")} == {
         "S001C001P001R001A002.skeleton": "empty",
         "S001C001P001R001A003.skeleton": "not_skeleton",
         "S001C001P001R001A004.skeleton": "truncated",
@@ -129,7 +131,8 @@ def test_a_folder_with_other_things_in_it_is_left_alone(raw, tmp_path):
     [
         ({"recipe": "ctr-gcn"}, "did you mean 'ctrgcn'"),
         ({"compression": "zip"}, "gzip"),
-        ({"frame_base": 2}, "frame base"),
+        ({"backend": "spark"}, "known: processes, dask"),
+        ({"backend": "dask"}, "--scheduler"),
         ({"workers": -3}, "workers"),
         ({"dataset": "ntu61"}, "did you mean 'ntu60'"),
     ],
@@ -137,6 +140,8 @@ def test_a_folder_with_other_things_in_it_is_left_alone(raw, tmp_path):
 def test_wrong_settings_are_named(raw, tmp_path, options, says):
     with pytest.raises(UsageError, match=says):
         convert(raw, tmp_path / "out", **{"dataset": "ntu60", **options})
+    with pytest.raises(UsageError, match="frame base"):
+        Recipe("amr", frame_base=2)
     assert not (tmp_path / "out").exists()
 
 
@@ -147,9 +152,9 @@ def test_a_source_without_a_fitting_file_is_wrong_use(raw, tmp_path):
 
 def test_shards_depend_on_names_and_sizes_alone():
     units = [Unit(f"u{i:03d}", (Member(0, f"u{i:03d}", 10_000_000 + i, 0),)) for i in range(100)]
-    shards = plan_shards(units)
+    shards = cut_shards(units)
     assert [u for shard in shards for u in shard] == units
-    assert plan_shards(units[::-1]) == shards
+    assert cut_shards(units[::-1]) == shards
     sizes = [sum(u.size for u in s) for s in shards]
     assert max(sizes) < 2 * sizes[0]
 
@@ -199,6 +204,6 @@ def test_all_of_nw_ucla(genuine, tmp_path):
     summary = report.as_dict()
     assert summary["sources"] == 1484
     assert summary["clips"] + summary["rejects"] == 1484
-    assert all(r["reason"] and r["detail"] for r in report.manifest["rejects"])
+    assert all(r["reason"] and r["detail"] for r in read_rejects(tmp_path / "out"))
     dataset = open_dataset(tmp_path / "out")
     assert [len(dataset.split("xview", p)) for p in ("train", "test")] == [1020, 464]

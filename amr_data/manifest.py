@@ -1,0 +1,103 @@
+"""The manifest: what a dataset is, made from the records that its shards carry. Rejects lie beside it, one JSON line each."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from amr_data.files import whole_file, write_json
+from amr_data.motion import WINDOWS
+from amr_data.plan import Plan
+from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, shard_name
+from amr_data.shards.writer import LENGTH_BIN
+
+
+def write_manifest(out: Path, plan: Plan, records: list[dict[str, Any]], hashes: list[str]) -> dict[str, Any]:
+    """Write rejects.jsonl, then manifest.json, which makes the dataset complete. Returns the manifest."""
+    rejects = [asdict(r) for r in plan.rejects] + [r for record in records for r in record["rejects"]]
+    with whole_file(out / REJECTS) as temporary:
+        temporary.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rejects), encoding="utf-8")
+    manifest = build_manifest(plan, records, hashes, rejects)
+    write_json(out / MANIFEST, manifest)
+    return manifest
+
+
+def build_manifest(plan: Plan, records: list[dict[str, Any]], hashes: list[str], rejects: list[dict[str, Any]]) -> dict[str, Any]:
+    """hashes : SHA-256 of each shard file."""
+    frames = sum(r["frames"] for r in records)
+    points = max(frames * len(plan.spec.skeleton.joints), 1)
+    mean = np.sum([r["position_sum"] for r in records], axis=0) / points if records else np.zeros(3)
+    square = np.sum([r["position_square_sum"] for r in records], axis=0) / points if records else np.zeros(3)
+    energy = np.sum([r["energy_sum"] for r in records], axis=0) / points if records else np.zeros(len(WINDOWS))
+    totals = {key: sum(r[key] for r in records) for key in ("clips", "frames", "clip_frames", "bodies")}
+    shards = [
+        {"file": shard_name(i), **{k: r[k] for k in ("clips", "frames", "checksum")}, "sha256": h}
+        for i, (r, h) in enumerate(zip(records, hashes, strict=True))
+    ]
+    return {
+        "format_version": FORMAT_VERSION,
+        "versions": {
+            "amr-skeleton": version("amr-skeleton"),
+            "numpy": np.__version__,
+            "h5py": h5py.__version__,
+            "python": platform.python_version(),
+        },
+        "spec": plan.spec.model_dump(),
+        "recipe": plan.settings.recipe.record(plan.spec),
+        "compression": plan.settings.compression,
+        "windows": list(WINDOWS),
+        "source": {
+            "paths": [p.name for p in plan.source.paths],
+            "files": plan.sources,
+            "bytes": plan.bytes,
+            "fingerprint": plan.fingerprint,
+        },
+        "totals": {"sources": plan.sources, **totals, "rejects": len(rejects)},
+        "statistics": {
+            "position_mean": mean.tolist(),
+            "position_std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
+            "energy_mean": energy.tolist(),
+            "length_bin": LENGTH_BIN,
+            "length_histogram": _added(records, "length_histogram"),
+        },
+        "class_counts": _added(records, "class_counts"),
+        "body_counts": _added(records, "body_counts"),
+        "protocol_counts": protocol_counts(plan, records),
+        "shards": shards,
+        "rejects_by_reason": dict(Counter(r["reason"] for r in rejects).most_common()),
+    }
+
+
+def protocol_counts(plan: Plan, records: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Clips in train, in test and in neither, for each protocol."""
+    counts = {}
+    for name, rule in plan.spec.protocols.items():
+        values: Counter[str] = Counter()
+        for record in records:
+            values.update(record["field_counts"][rule.by])
+        keys = list(values) if rule.by == "video" else [int(v) for v in values]
+        sides = rule.assign(keys) if keys else np.zeros(0, np.int8)
+        sizes = np.array(list(values.values()), np.int64)
+        counts[name] = {part: int(sizes[sides == side].sum()) for part, side in (("train", 0), ("test", 1), ("unassigned", -1))}
+    return counts
+
+
+def read_rejects(out: Path) -> list[dict[str, str]]:
+    """All rejects of a dataset: source, reason, detail."""
+    path = out / REJECTS
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def _added(records: list[dict[str, Any]], key: str) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for record in records:
+        total.update(record[key])
+    return {k: total[k] for k in sorted(total, key=int)}
