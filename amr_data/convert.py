@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -226,12 +227,29 @@ def _make_shard(
     index: int,
     owner: int,
 ) -> tuple[int, dict[str, Any], str]:
+    if owner not in (0, os.getpid()):
+        _end_with_parent(owner)
     items = [item for unit in units for item in read_clips(source, unit, spec, settings.recipe)]
     clips = [i for i in items if isinstance(i, Clip)]
     rejects = [i for i in items if isinstance(i, Reject)]
     tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate)
     if owner and owner not in (os.getpid(), os.getppid()):
-        raise AmrError("the conversion that this worker belonged to has ended")  # its folder may be another's by now
-    path = out / shard_name(index)
-    record = write_shard(path, tables, rejects, fingerprint, settings.compression)
-    return index, record, sha256_of(path)
+        os._exit(1)  # the parent was killed; its folder may be another conversion's by now
+    return index, *write_shard(out / shard_name(index), tables, rejects, fingerprint, settings.compression)
+
+
+_watch: threading.Thread | None = None
+
+
+def _end_with_parent(owner: int) -> None:
+    """In a worker: end when the conversion's own process has ended, however it ended; otherwise idle workers would linger for minutes."""
+    global _watch
+
+    def look() -> None:
+        while os.getppid() == owner:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if _watch is None:
+        _watch = threading.Thread(target=look, daemon=True)
+        _watch.start()

@@ -29,6 +29,8 @@ def _encode(text: str, encoding: str = "utf-8") -> bytes:
 
 
 _ALLOWED["_codecs", "encode"] = _encode
+for _builtins in ("builtins", "__builtin__"):
+    _ALLOWED[_builtins, "set"], _ALLOWED[_builtins, "frozenset"] = set, frozenset
 for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = np.ndarray((0,)).__reduce__()[0]
     _ALLOWED[f"{_core}.multiarray", "scalar"] = np.float64(0).__reduce__()[0]

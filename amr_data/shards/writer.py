@@ -3,6 +3,7 @@ from the shards alone."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -73,10 +74,15 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> Shard
     )
 
 
-def write_shard(path: Path, tables: ShardTables, rejects: Sequence[Reject], fingerprint: str, compression: str) -> dict[str, Any]:
-    """Write a shard; it is whole or absent. Returns its record, which also lies in the file."""
+def write_shard(
+    path: Path, tables: ShardTables, rejects: Sequence[Reject], fingerprint: str, compression: str
+) -> tuple[dict[str, Any], str]:
+    """Write a shard; it is whole or absent. Returns its record, which also lies in the file, and the SHA-256 of the file.
+
+    The file is laid out in memory first: a full disk then is a plain OSError, not a failure somewhere inside HDF5.
+    """
     record = shard_record(tables, rejects)
-    with whole_file(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+    with h5py.File(path.name, "w", driver="core", backing_store=False, libver="latest") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["fingerprint"] = fingerprint
         for name, array in (("frames/joints", tables.joints), ("frames/energy", tables.energy)):
@@ -89,7 +95,11 @@ def write_shard(path: Path, tables: ShardTables, rejects: Sequence[Reject], fing
         file.create_dataset("clips", data=tables.clips)
         file.create_dataset("notes", data=tables.notes, dtype=h5py.string_dtype())
         file.create_dataset("record", data=json.dumps(record, ensure_ascii=False), dtype=h5py.string_dtype())
-    return record
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    with whole_file(path) as temporary:
+        temporary.write_bytes(image)
+    return record, hashlib.sha256(image).hexdigest()
 
 
 def read_record(path: Path, fingerprint: str) -> dict[str, Any] | None:
