@@ -160,10 +160,10 @@ def locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def read_clips(source: RawSource, unit: Unit, spec: DatasetSpec, recipe: Recipe) -> list[Clip | Reject]:
-    """Read, clean, centre one unit and add the motion energies; what fails is a reject in the list."""
+def read_clips(source: RawSource, units: Sequence[Unit], spec: DatasetSpec, recipe: Recipe) -> list[Clip | Reject]:
+    """Read, clean, centre units and add the motion energies; what fails is a reject in the list."""
     out: list[Clip | Reject] = []
-    for item in reader_for(source, spec).read(source, unit, spec, recipe.frame_base):
+    for item in reader_for(source, spec).read(source, units, spec, recipe.frame_base):
         if isinstance(item, Clip):
             try:
                 item = apply_recipe(item, spec, recipe)
@@ -229,7 +229,7 @@ def _make_shard(
 ) -> tuple[int, dict[str, Any], str]:
     if owner not in (0, os.getpid()):
         _end_with_parent(owner)
-    items = [item for unit in units for item in read_clips(source, unit, spec, settings.recipe)]
+    items = read_clips(source, units, spec, settings.recipe)
     clips = [i for i in items if isinstance(i, Clip)]
     rejects = [i for i in items if isinstance(i, Reject)]
     tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate)

@@ -41,16 +41,17 @@ def windowed_energy(joints: FloatArray, windows: Sequence[int] = WINDOWS) -> npt
     out = np.empty((frames, joint_count, len(windows)), np.float32)
     for scale, length in enumerate(windows):
         full = max(0, frames - length + 1)
-        out[:full, :, scale] = _variance(sums[length:] - sums[: frames + 1 - length], length) if full else 0
-        rest = np.arange(frames - full, 0, -1.0)[:, None, None]  # frames left at the track's end
+        if full:
+            out[:full, :, scale] = _variance(sums[length:] - sums[: frames + 1 - length], length)
+        rest = np.arange(frames - full, 0, -1.0)[:, None]  # frames left at the track's end
         out[full:, :, scale] = _variance(sums[-1] - sums[full:frames], rest)
     return out
 
 
 def _variance(sums: npt.NDArray[np.float64], n: float | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """sums : (T, C + 1, V), sums over n frames of the coordinates and of their squares. Returns (T, V)."""
-    mean = sums / n
-    return np.asarray(np.maximum(mean[:, -1] - (mean[:, :-1] ** 2).sum(axis=1), 0))
+    shift = np.einsum("tcv,tcv->tv", sums[:, :-1], sums[:, :-1])
+    return np.asarray(np.maximum(sums[:, -1] / n - shift / n**2, 0))
 
 
 def add_energy(track: BodyTrack, windows: Sequence[int] = WINDOWS) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as TypingProtocol
 
@@ -40,7 +40,7 @@ class Discovery:
 class Reader(TypingProtocol):
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery: ...
 
-    def read(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]: ...
+    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]: ...
 
 
 def discover_by_name(source: RawSource, spec: DatasetSpec, ending: str) -> Discovery:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,13 @@ class _ImportReader:
         return self._content
 
     def load(self, path: Path) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+        for unit in units:
+            yield from self._read_one(source, unit, spec, frame_base)
+
+    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         raise NotImplementedError
 
 
@@ -82,7 +89,7 @@ class PysklReader(_ImportReader):
             raise AmrError(f"{source.paths[0]}: 'split' has no pair such as xsub_train and xsub_val")
         return found
 
-    def read(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         index = int(unit.members[0].path)
         annotation = self.content(source)["annotations"][index]
         shown = f"{source.names[0]}:{index}"
@@ -131,7 +138,7 @@ class NpzReader(_ImportReader):
         found.protocols["split"] = Protocol(by="video", train=["train"], test=["test"])
         return found
 
-    def read(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         part, index = unit.members[0].path.split("/")
         content = self.content(source)
         x, y = content[f"x_{part}"][int(index)], content[f"y_{part}"][int(index)]

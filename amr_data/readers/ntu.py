@@ -6,7 +6,8 @@ count in the file is checked against the lines that are really there before it i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,23 +24,35 @@ BODY_FIELDS = 10
 JOINT_FIELDS = 12
 TRACKED = 2
 LINE_FEED = 10
+KEEP = (0, 1, 2, JOINT_FIELDS - 1)
+GROUP_BYTES = 2 << 20
+Parsed = tuple[int, list[BodyTrack], list[str]]
 
 
 class NtuReader:
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
         return discover_by_name(source, spec, ".skeleton")
 
-    def read(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
-        shown = source.shown(unit.members[0])
-        try:
-            clip = new_clip(unit, spec, shown)
-            clip.frames, clip.tracks, clip.dropped = parse_ntu(source.read(unit.members[0]), len(spec.skeleton.joints))
-            yield clip
-        except RejectError as error:
-            yield Reject(shown, error.reason, error.detail)
+    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+        joints = len(spec.skeleton.joints)
+        for group in _groups(units):
+            texts: list[bytes | RejectError] = []
+            for unit in group:
+                try:
+                    texts.append(source.read(unit.members[0]))
+                except RejectError as error:
+                    texts.append(error)
+            for unit, parsed in zip(group, parse_many(texts, joints), strict=True):
+                shown = source.shown(unit.members[0])
+                if isinstance(parsed, RejectError):
+                    yield Reject(shown, parsed.reason, parsed.detail)
+                else:
+                    clip = new_clip(unit, spec, shown)
+                    clip.frames, clip.tracks, clip.dropped = parsed
+                    yield clip
 
 
-def parse_ntu(data: bytes, joints: int) -> tuple[int, list[BodyTrack], list[str]]:
+def parse_ntu(data: bytes, joints: int) -> Parsed:
     """Parse a whole file.
 
     Args:
@@ -48,30 +61,95 @@ def parse_ntu(data: bytes, joints: int) -> tuple[int, list[BodyTrack], list[str]
     Returns: number of frames; a track per body id in order of appearance, with `inferred` set; notes on what was left out.
     Raises: RejectError.
     """
-    if not data.strip():
-        raise RejectError("empty", f"{len(data)} bytes, nothing but white space")
-    breaks = [
-        -1,
-        *np.flatnonzero(np.frombuffer(data, np.uint8) == LINE_FEED).tolist(),
-    ]  # line n is data[breaks[n] + 1 : breaks[n + 1]]
-    if not data.endswith(b"\n"):
-        breaks.append(len(data))
-    while not data[breaks[-2] + 1 : breaks[-1]].strip():
-        breaks.pop()
-    frames, ids, body_frames, first_lines = _walk(data, breaks, joints)
-    if not ids:
-        raise RejectError("no_body", f"{frames} frames, none holds a body")
-    blocks = [data[breaks[i] + 1 : breaks[i + joints]] for i in first_lines]
-    keep = (0, 1, 2, JOINT_FIELDS - 1)
-    values = parse_columns(b"\n".join(blocks), len(blocks) * joints, JOINT_FIELDS, keep)
-    if values is None:
-        numbers = [i + j for i in first_lines for j in range(joints)]
-        values = parse_lines([data[breaks[n] + 1 : breaks[n + 1]] for n in numbers], numbers, JOINT_FIELDS, keep)
-    values = values.reshape(len(ids), joints, 4)
-    at = np.array(body_frames, np.int64)
-    check_positions(values[..., :3], at)
-    tracks, notes = _tracks(ids, at, values)
-    return frames, tracks, notes
+    (parsed,) = parse_many([data], joints)
+    if isinstance(parsed, RejectError):
+        raise parsed
+    return parsed
+
+
+def parse_many(texts: Sequence[bytes | RejectError], joints: int) -> list[Parsed | RejectError]:
+    """`parse_ntu` for several files, whose joint lines pass the column parser together, since each of its calls costs 0.15 ms. An error
+    given in place of a file comes back in its place."""
+    outlines = [text if isinstance(text, RejectError) else _outline(text, joints) for text in texts]
+    sound = [o for o in outlines if isinstance(o, _Outline)]
+    values = None
+    if sound:
+        blocks = [block for outline in sound for block in outline.blocks()]
+        values = parse_columns(b"\n".join(blocks), len(blocks) * joints, JOINT_FIELDS, KEEP)
+    out: list[Parsed | RejectError] = []
+    at = 0
+    for outline in outlines:
+        if isinstance(outline, RejectError):
+            out.append(outline)
+            continue
+        rows = len(outline.ids) * joints
+        try:
+            mine = outline.read_slowly() if values is None else values[at : at + rows]
+            out.append(_finish(outline, mine))
+        except RejectError as error:
+            out.append(error)
+        at += rows
+    return out
+
+
+@dataclass
+class _Outline:
+    """Where things stand in a file: line n is data[breaks[n] + 1 : breaks[n + 1]]; for every body in file order its id, its frame and the
+    number of its first joint line."""
+
+    data: bytes
+    joints: int
+    breaks: list[int]
+    frames: int
+    ids: list[str]
+    body_frames: list[int]
+    first_lines: list[int]
+
+    def blocks(self) -> list[bytes]:
+        """The joint lines of each body."""
+        breaks, joints = self.breaks, self.joints
+        return [self.data[breaks[i] + 1 : breaks[i + joints]] for i in self.first_lines]
+
+    def read_slowly(self) -> npt.NDArray[np.float64]:
+        numbers = [i + j for i in self.first_lines for j in range(self.joints)]
+        return parse_lines([self.data[self.breaks[n] + 1 : self.breaks[n + 1]] for n in numbers], numbers, JOINT_FIELDS, KEEP)
+
+
+def _outline(data: bytes, joints: int) -> _Outline | RejectError:
+    try:
+        if not data or data.isspace():
+            raise RejectError("empty", f"{len(data)} bytes, nothing but white space")
+        breaks = [-1, *np.flatnonzero(np.frombuffer(data, np.uint8) == LINE_FEED).tolist()]
+        if not data.endswith(b"\n"):
+            breaks.append(len(data))
+        while not data[breaks[-2] + 1 : breaks[-1]].strip():
+            breaks.pop()
+        frames, ids, body_frames, first_lines = _walk(data, breaks, joints)
+        if not ids:
+            raise RejectError("no_body", f"{frames} frames, none holds a body")
+        return _Outline(data, joints, breaks, frames, ids, body_frames, first_lines)
+    except RejectError as error:
+        return error
+
+
+def _finish(outline: _Outline, values: npt.NDArray[np.float64]) -> Parsed:
+    """values : (bodies * V, 4), x, y, z and the tracking state of every joint line."""
+    values = values.reshape(len(outline.ids), outline.joints, 4)
+    frames = np.array(outline.body_frames, np.int64)
+    check_positions(values[..., :3], frames)
+    tracks, notes = _tracks(outline.ids, frames, values)
+    return outline.frames, tracks, notes
+
+
+def _groups(units: Sequence[Unit]) -> Iterator[list[Unit]]:
+    group: list[Unit] = []
+    for unit in units:
+        group.append(unit)
+        if sum(u.size for u in group) >= GROUP_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _walk(data: bytes, breaks: list[int], joints: int) -> tuple[int, list[str], list[int], list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,7 +19,11 @@ class NwUclaReader:
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
         return discover_by_name(source, spec, ".json")
 
-    def read(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+        for unit in units:
+            yield from self._read_one(source, unit, spec, frame_base)
+
+    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         shown = source.shown(unit.members[0])
         try:
             clip = new_clip(unit, spec, shown)

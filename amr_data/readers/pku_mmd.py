@@ -7,7 +7,7 @@ becomes a clip or a reject.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,11 @@ class PkuMmdReader:
                 found.units.append(Unit(name, (labels[name], *([skeletons[name]] if name in skeletons else []))))
         return found
 
-    def read(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+        for unit in units:
+            yield from self._read_one(source, unit, spec, frame_base)
+
+    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         shown = source.shown(unit.members[0])
         try:
             lines = source.read(unit.members[0]).splitlines()

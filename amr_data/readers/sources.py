@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -90,11 +91,12 @@ class RawSource:
             raise RejectError("too_large", f"{member.size:,} bytes, at most {MAX_MEMBER_BYTES:,} are read")
         try:
             if self.paths[member.source].is_dir():
-                path = self.paths[member.source] / member.path
-                if not path.is_file():  # a pipe would never end, a link may lead nowhere
-                    raise RejectError("unreadable", "not a regular file")
-                with open(path, "rb") as file:
-                    data = file.read(member.size + 1)
+                # O_NONBLOCK: opening a pipe must not wait for a writer
+                handle = os.open(os.path.join(self.paths[member.source], member.path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+                with open(handle, "rb", buffering=0) as file:
+                    if not stat.S_ISREG(os.fstat(handle).st_mode):
+                        raise RejectError("unreadable", "not a regular file")
+                    data = _read_all(file, member.size + 1)
             else:
                 with self._zip(member.source).open(member.path) as file:
                     data = file.read(member.size + 1)  # a member that inflates past its declared size stops here
@@ -187,16 +189,29 @@ def _zip_member(index: int, info: zipfile.ZipInfo) -> Member:
     return Member(index, info.filename, info.file_size, info.CRC, refused)
 
 
+def _read_all(file: io.FileIO, limit: int) -> bytes:
+    """Up to `limit` bytes; one system call for a file that has not changed."""
+    parts = []
+    while limit > 0 and (part := file.read(limit)):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
+
+
 def _folder_members(index: int, folder: Path) -> list[Member]:
-    found = []
-    for base, folders, names in os.walk(folder):
-        folders.sort()
-        for name in names:
-            path = Path(base) / name
-            try:
-                status = path.stat()
-            except OSError:
-                status = None  # a dangling link: listed, and rejected as unreadable when it is read
-            relative = path.relative_to(folder).as_posix()
-            found.append(Member(index, relative, status.st_size if status else 0, status.st_mtime_ns if status else 0))
+    found: list[Member] = []
+    stack = [""]
+    while stack:
+        base = stack.pop()
+        with os.scandir(folder / base) as entries:
+            for entry in entries:
+                relative = f"{base}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append(f"{relative}/")
+                    continue
+                try:
+                    status = entry.stat()
+                    found.append(Member(index, relative, status.st_size, status.st_mtime_ns))
+                except OSError:  # a dangling link: listed, and rejected as unreadable when it is read
+                    found.append(Member(index, relative, 0, 0))
     return found

@@ -41,7 +41,7 @@ def read_all(path, spec, frame_base=0):
     source = RawSource([path])
     reader = READERS[spec.raw]
     found = reader.discover(source, spec)
-    return found.rejects + [item for unit in found.units for item in reader.read(source, unit, spec, frame_base)]
+    return found.rejects + list(reader.read(source, found.units, spec, frame_base))
 
 
 def test_a_video_is_cut_by_its_labels(tmp_path):

@@ -101,7 +101,7 @@ def test_pku_clips_equal_the_reference(tmp_path, frame_base):
     (tmp_path / "skeleton" / "0002-L.txt").write_text(text)
     source, reader = RawSource([tmp_path]), PkuMmdReader()
     (unit,) = reader.discover(source, PKU).units
-    items = list(reader.read(source, unit, PKU, frame_base))
+    items = list(reader.read(source, [unit], PKU, frame_base))
     for (action, start, end), item in zip(rows, items, strict=True):
         expected = reference.cut_pku(video, start, end, frame_base)
         if expected is None:
