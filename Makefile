@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
 
-.PHONY: demo test lint bench clean install dev
+.PHONY: demo test lint bench fuzz clean install dev
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -43,8 +43,13 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# Ten minutes of coverage-guided fuzzing of every reader; atheris has no wheels for every Python, so it is not part of the tests.
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet atheris
+	$(BIN)/python -m benchmarks.fuzz 600

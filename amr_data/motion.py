@@ -31,27 +31,30 @@ def windowed_energy(joints: FloatArray, windows: Sequence[int] = WINDOWS) -> npt
     Returns: (T, V, S) float32, square metres. `energy[::n]` holds the non-overlapping windows of length n.
     """
     frames, joint_count, channels = joints.shape
-    centred = joints.astype(np.float64)
-    centred -= centred.mean(axis=0)  # keeps the sums small, so that their difference stays exact
-    # running sums of x, y, z and of their squares' sum, from which every window follows by one subtraction
-    sums = np.zeros((frames + 1, channels + 1, joint_count))
-    values = centred.transpose(0, 2, 1)
-    np.cumsum(values, axis=0, out=sums[1:, :channels])
-    np.cumsum((values * values).sum(axis=1), axis=0, out=sums[1:, channels])
+    flat = np.array(joints, np.float64).reshape(frames, joint_count * channels)
+    flat -= flat.mean(axis=0)  # keeps the sums small, so that their difference stays exact
+    # running sums of the coordinates and of their squares, from which every window follows by one subtraction
+    sums = np.zeros((frames + 1, joint_count * channels))
+    np.cumsum(flat, axis=0, out=sums[1:])
+    squares = np.zeros((frames + 1, joint_count))
+    np.cumsum(_over_channels(flat * flat, channels), axis=0, out=squares[1:])
     out = np.empty((frames, joint_count, len(windows)), np.float32)
+    start = np.arange(frames)
     for scale, length in enumerate(windows):
-        full = max(0, frames - length + 1)
-        if full:
-            out[:full, :, scale] = _variance(sums[length:] - sums[: frames + 1 - length], length)
-        rest = np.arange(frames - full, 0, -1.0)[:, None]  # frames left at the track's end
-        out[full:, :, scale] = _variance(sums[-1] - sums[full:frames], rest)
+        stop = np.minimum(start + length, frames)
+        n = (stop - start)[:, None].astype(np.float64)
+        shift = sums[stop] - sums[:-1]
+        energy = (squares[stop] - squares[:-1] - _over_channels(shift * shift, channels) / n) / n
+        out[..., scale] = np.maximum(energy, 0)
     return out
 
 
-def _variance(sums: npt.NDArray[np.float64], n: float | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """sums : (T, C + 1, V), sums over n frames of the coordinates and of their squares. Returns (T, V)."""
-    shift = np.einsum("tcv,tcv->tv", sums[:, :-1], sums[:, :-1])
-    return np.asarray(np.maximum(sums[:, -1] / n - shift / n**2, 0))
+def _over_channels(values: npt.NDArray[np.float64], channels: int) -> npt.NDArray[np.float64]:
+    """(T, V * C) summed over the channels: (T, V). Strided additions, several times as fast as a sum over an axis of length 3."""
+    total = values[:, ::channels].copy()
+    for channel in range(1, channels):
+        total += values[:, channel::channels]
+    return total
 
 
 def add_energy(track: BodyTrack, windows: Sequence[int] = WINDOWS) -> None:

@@ -20,7 +20,7 @@ from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, PLAN
 from amr_data.shards.writer import COMPRESSIONS
 from amr_data.specs import DatasetSpec, spec_from_json, unknown
 
-MIN_SHARD_BYTES, MAX_SHARD_BYTES, TARGET_SHARDS = 4 << 20, 96 << 20, 32
+MIN_SHARD_BYTES, MAX_SHARD_BYTES, TARGET_SHARDS = 4 << 20, 48 << 20, 32
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import convert, feed, step
+from benchmarks import convert, feed, scaling, step
 
-ALL = {"convert": convert.main, "feed": feed.main, "step": step.main}
+ALL = {"convert": convert.main, "scaling": scaling.main, "feed": feed.main, "step": step.main}
 
 
 def main(names: list[str]) -> int:

@@ -149,8 +149,8 @@ def unpack_7z(archive: Path, folder: Path) -> None:
                 if problem:
                     raise AmrError(f"{archive} is refused: member {member.filename!r}: {problem}")
             total = sum(m.uncompressed or 0 for m in members)
-            if total > RATIO_FROM_BYTES and total > MAX_RATIO * archive.stat().st_size:
-                raise AmrError(f"{archive} is refused: {total:,} bytes in an archive of {archive.stat().st_size:,}")
+            if problem := bomb(total, archive.stat().st_size):
+                raise AmrError(f"{archive} is refused: {problem}")
             if total > shutil.disk_usage(folder).free:
                 raise AmrError(f"{archive} needs {total:,} bytes to unpack, more than is free in {folder.parent}")
             file.extractall(folder)
@@ -184,9 +184,14 @@ def _zip_member(index: int, info: zipfile.ZipInfo) -> Member:
     refused = _unsafe(info.filename)
     if stat.S_ISLNK(info.external_attr >> 16):
         refused = "it is a link"
-    if info.file_size > RATIO_FROM_BYTES and info.file_size > MAX_RATIO * max(info.compress_size, 1):
-        refused = f"a zip bomb: {info.file_size:,} bytes packed in {info.compress_size:,}"
-    return Member(index, info.filename, info.file_size, info.CRC, refused)
+    return Member(index, info.filename, info.file_size, info.CRC, refused or bomb(info.file_size, info.compress_size))
+
+
+def bomb(size: int, packed: int) -> str:
+    """What is wrong with an archive member that grows out of all measure, or nothing."""
+    if size > RATIO_FROM_BYTES and size > MAX_RATIO * max(packed, 1):
+        return f"a zip bomb: {size:,} bytes packed in {packed:,}"
+    return ""
 
 
 def _read_all(file: io.FileIO, limit: int) -> bytes:
