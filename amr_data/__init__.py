@@ -3,8 +3,11 @@
 from amr_data.clip import BodyTrack, Clip
 from amr_data.convert import ConvertReport, convert
 from amr_data.errors import AmrError, Reject, UsageError
+from amr_data.export import export_dataset
+from amr_data.normalize import Recipe
 from amr_data.shards.reader import ShardDataset, SplitArrays, open_dataset
 from amr_data.specs import DatasetSpec, load_spec, spec_names
+from amr_data.verify import Finding, repair, verify
 
 __version__ = "0.1.0"
 __all__ = [
@@ -13,12 +16,17 @@ __all__ = [
     "Clip",
     "ConvertReport",
     "DatasetSpec",
+    "Finding",
+    "Recipe",
     "Reject",
     "ShardDataset",
     "SplitArrays",
     "UsageError",
     "convert",
+    "export_dataset",
     "load_spec",
     "open_dataset",
+    "repair",
     "spec_names",
+    "verify",
 ]

@@ -66,6 +66,9 @@ class ShardDataset:
     def __len__(self) -> int:
         return len(self.clips)
 
+    def __repr__(self) -> str:
+        return f"ShardDataset({self.spec.title}, {len(self):,} clips, {self.path})"
+
     @cached_property
     def names(self) -> list[str]:
         return [n.decode() for n in self.clips["name"].tolist()]

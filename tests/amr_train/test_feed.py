@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from amr_data import SplitArrays, open_dataset
+from amr_train import ClipDataset
 from amr_train.augment import crop_bounds, gather_resampled, rotation_matrices
 from amr_train.config import AugmentConfig
 from amr_train.feed import Feed
@@ -107,6 +108,25 @@ def test_bodies_of_a_clip_turn_together():
 def test_a_batch_larger_than_the_split_is_the_split():
     batches = list(Feed(arrays_of([[20], [30]]), CPU, 8).train_batches(64, AugmentConfig(), torch.Generator()))
     assert [len(b.clips) for b in batches] == [2]
+
+
+def test_the_plain_dataset_holds_the_resampled_clips(ntu_shards):
+    clips = ClipDataset(ntu_shards, "xsub", "test", frames=16)
+    dataset = open_dataset(ntu_shards)
+    chosen = dataset.split("xsub", "test")
+    assert len(clips) == len(chosen)
+    for index in (0, len(clips) - 1):
+        joints, label = clips[index]
+        clip = dataset.clip(int(chosen[index]))
+        assert (joints.shape, label) == ((2, 16, 25, 3), clip.label)
+        for slot in range(2):
+            own = [t.joints for t in clip.tracks if t.slot == slot]
+            if not own:
+                assert not joints[slot].any()
+                continue
+            crop = torch.from_numpy(np.concatenate(own)).flatten(1).T[None]
+            expected = interpolate(crop, size=16, mode="linear", align_corners=False)[0].T.reshape(16, 25, 3)
+            torch.testing.assert_close(joints[slot], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_real_shards_feed(ntu_shards):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from amr_cli.data import main as data_main
@@ -18,7 +21,16 @@ def call(main, *words: object) -> Result:
 
 @pytest.mark.parametrize(
     "words",
-    [(data_main,), (data_main, "convert"), (data_main, "inspect"), (data_main, "synth"), (train_main,), (train_main, "run")],
+    [
+        (data_main,),
+        (data_main, "convert"),
+        (data_main, "inspect"),
+        (data_main, "synth"),
+        (data_main, "verify"),
+        (data_main, "export"),
+        (train_main,),
+        (train_main, "run"),
+    ],
 )
 def test_help_has_examples(words):
     result = call(*words, "--help")
@@ -110,9 +122,6 @@ def test_failed_work_is_1_and_debug_shows_the_error(ntu_shards, tmp_path):
 
 
 def test_an_own_spec_is_taken_where_a_name_is(tmp_path, ntu_file):
-    import numpy as np
-    import yaml
-
     (tmp_path / "raw").mkdir()
     joints = np.arange(75).reshape(25, 3) / 50
     for person in (1, 2):
@@ -133,3 +142,49 @@ def test_an_own_spec_is_taken_where_a_name_is(tmp_path, ntu_file):
     assert json.loads(result.stdout)["clips"] == 2
     summary = json.loads(call(data_main, "inspect", tmp_path / "out", "--json").stdout)
     assert summary["protocols"] == {"xsub": {"train": 1, "test": 1, "unassigned": 0}}
+
+
+def test_verify_repair_and_export(ntu_raw, ntu_shards, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(ntu_shards, out)
+    assert "is sound" in call(data_main, "verify", out).stdout
+    (out / "shard-00000.h5").write_bytes(b"x")
+    wrong = call(data_main, "verify", out)
+    assert wrong.exit_code == 1
+    assert "shard-00000.h5" in wrong.stdout
+    assert "--repair" in wrong.stdout
+    findings = json.loads(call(data_main, "verify", out, "--json").stdout)
+    assert (findings["sound"], findings["findings"][0]["kind"]) == (False, "changed_file")
+    mended = call(data_main, "verify", out, "--repair", ntu_raw, "--workers", 1)
+    assert mended.exit_code == 0, mended.output
+    assert "rebuilt 1 of" in mended.stdout
+    done = call(data_main, "export", out, tmp_path / "x.npz", "--format", "npz", "--protocol", "xview")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "x.npz").exists()
+    assert call(data_main, "export", out, tmp_path / "y", "--format", "npz").exit_code == 2
+
+
+def test_strict_fails_on_damaged_files_but_not_on_listed_ones(ntu_raw, ntu_file, tmp_path):
+    strict = call(data_main, "convert", ntu_raw, tmp_path / "a", "--dataset", "ntu60", "--workers", 1, "--strict")
+    assert strict.exit_code == 1
+    assert "--strict: 6 files" in strict.stderr
+    assert (tmp_path / "a" / "manifest.json").exists()
+    (tmp_path / "raw").mkdir()
+    body = np.random.default_rng(0).normal(0, 0.3, (25, 3))
+    for name in ("S001C001P001R001A001", "S001C002P005R002A008"):  # the second is on the list
+        (tmp_path / "raw" / f"{name}.skeleton").write_bytes(ntu_file([[("1", body)]] * 3))
+    options = ["--recipe", "ctrgcn", "--rotate", "--scale", "--strict", "--json"]
+    fine = call(data_main, "convert", tmp_path / "raw", tmp_path / "b", "--dataset", "ntu60", *options)
+    assert fine.exit_code == 0, fine.output
+    summary = json.loads(fine.stdout)
+    assert (summary["clips"], summary["rejects_by_reason"]) == (1, {"listed_unusable": 1})
+    assert summary["recipe"]["rotate"]
+
+
+def test_a_clip_tells_where_it_comes_from(ntu_shards):
+    facts = json.loads(call(data_main, "inspect", ntu_shards, "--clip", "S*A060", "--json").stdout)
+    assert facts["source"].startswith("raw/S")
+    assert facts["source_frames"].split(" to ")[0].isdigit()
+    assert "in frames" in facts["bodies"]
+    assert facts["inferred_joints"].endswith("%")
+    assert isinstance(facts["dropped"], list)
