@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from amr_data.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    from importlib.resources.abc import Traversable
+else:
+    from importlib.abc import Traversable
 
 FIELDS = ("subject", "camera", "setup", "replication", "action")
 UNASSIGNED, TRAIN, TEST = -1, 0, 1
