@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,22 @@ def ntu_file() -> Callable[[Sequence[Sequence[Body]]], bytes]:
         return ("\r\n".join(lines) + "\r\n").encode()
 
     return make
+
+
+@pytest.fixture
+def own_spec() -> dict[str, Any]:
+    """A user's own spec in the NTU family: names such as P1A3, two classes, one protocol."""
+    return {
+        "name": "mine",
+        "title": "My clips",
+        "raw": "ntu",
+        "skeleton": "kinect_v2",
+        "frame_rate": 25,
+        "max_bodies": 2,
+        "naming": "P(?P<subject>[0-9]+)A(?P<action>[0-9]+)",
+        "classes": {3: "wave", 8: "bow"},
+        "protocols": {"xsub": {"by": "subject", "train": [1], "test": [2]}},
+    }
 
 
 @pytest.fixture(autouse=True)

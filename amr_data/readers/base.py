@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as TypingProtocol
@@ -41,6 +42,17 @@ class Reader(TypingProtocol):
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery: ...
 
     def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]: ...
+
+
+class UnitReader(ABC):
+    """A reader that takes its units one by one."""
+
+    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+        for unit in units:
+            yield from self.read_one(source, unit, spec, frame_base)
+
+    @abstractmethod
+    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]: ...
 
 
 def discover_by_name(source: RawSource, spec: DatasetSpec, ending: str) -> Discovery:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import AmrError, Reject, RejectError, UsageError
-from amr_data.readers.base import Discovery, Unit
+from amr_data.readers.base import Discovery, Unit, UnitReader
 from amr_data.readers.safe_pickle import UnsafePickle, load_plain
 from amr_data.readers.sources import Member, RawSource, bomb
 from amr_data.readers.text import check_positions
 from amr_data.specs import DatasetSpec, Protocol
 
 
-class _ImportReader:
+class _ImportReader(UnitReader):
     """Reads the file once and keeps its clips; a unit is one of them."""
 
     def __init__(self) -> None:
@@ -37,15 +38,9 @@ class _ImportReader:
             self._content, self._key = self.load(path), key
         return self._content
 
+    @abstractmethod
     def load(self, path: Path) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
-        for unit in units:
-            yield from self._read_one(source, unit, spec, frame_base)
-
-    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
-        raise NotImplementedError
+        """The file's content, its structure checked. Raises AmrError."""
 
 
 class PysklReader(_ImportReader):
@@ -89,7 +84,7 @@ class PysklReader(_ImportReader):
             raise AmrError(f"{source.paths[0]}: 'split' has no pair such as xsub_train and xsub_val")
         return found
 
-    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         index = int(unit.members[0].path)
         annotation = self.content(source)["annotations"][index]
         shown = f"{source.names[0]}:{index}"
@@ -138,7 +133,7 @@ class NpzReader(_ImportReader):
         found.protocols["split"] = Protocol(by="video", train=["train"], test=["test"])
         return found
 
-    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         part, index = unit.members[0].path.split("/")
         content = self.content(source)
         x, y = content[f"x_{part}"][int(index)], content[f"y_{part}"][int(index)]

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError
-from amr_data.readers.base import Discovery, Unit, discover_by_name, new_clip
+from amr_data.readers.base import Discovery, Unit, UnitReader, discover_by_name, new_clip
 from amr_data.readers.sources import RawSource
 from amr_data.readers.text import check_positions
 from amr_data.specs import DatasetSpec
 
 
-class NwUclaReader:
+class NwUclaReader(UnitReader):
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
         return discover_by_name(source, spec, ".json")
 
-    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
-        for unit in units:
-            yield from self._read_one(source, unit, spec, frame_base)
-
-    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         shown = source.shown(unit.members[0])
         try:
             clip = new_clip(unit, spec, shown)

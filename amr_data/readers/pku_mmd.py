@@ -7,14 +7,14 @@ becomes a clip or a reject.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError, UsageError
-from amr_data.readers.base import Discovery, Unit
+from amr_data.readers.base import Discovery, Unit, UnitReader
 from amr_data.readers.sources import Member, RawSource
 from amr_data.readers.text import check_positions, parse_columns, parse_lines
 from amr_data.specs import DatasetSpec, Protocol
@@ -22,7 +22,7 @@ from amr_data.specs import DatasetSpec, Protocol
 BODIES = 2
 
 
-class PkuMmdReader:
+class PkuMmdReader(UnitReader):
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
         found = Discovery()
         skeletons: dict[str, Member] = {}
@@ -54,11 +54,7 @@ class PkuMmdReader:
                 found.units.append(Unit(name, (labels[name], *([skeletons[name]] if name in skeletons else []))))
         return found
 
-    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
-        for unit in units:
-            yield from self._read_one(source, unit, spec, frame_base)
-
-    def _read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
         shown = source.shown(unit.members[0])
         try:
             lines = source.read(unit.members[0]).splitlines()

@@ -62,25 +62,10 @@ def test_names_are_parsed():
     assert load_spec("pku-mmd-2").parse_name("A03N07-M") == {"setup": 3, "subject": 7, "camera": 2}
 
 
-def own_spec(**changes) -> dict:
-    spec = {
-        "name": "mine",
-        "title": "My clips",
-        "raw": "ntu",
-        "skeleton": "kinect_v2",
-        "frame_rate": 25,
-        "max_bodies": 2,
-        "naming": "P(?P<subject>[0-9]+)A(?P<action>[0-9]+)",
-        "classes": {3: "wave", 8: "bow"},
-        "protocols": {"xsub": {"by": "subject", "train": [1], "test": [2]}},
-    }
-    return {**spec, **changes}
-
-
-def test_a_users_own_spec(tmp_path):
+def test_a_users_own_spec(tmp_path, own_spec):
     (tmp_path / "names.txt").write_text("P1A3\nP2A8\n")
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(own_spec(unusable="names.txt")))
+    path.write_text(yaml.safe_dump({**own_spec, "unusable": "names.txt"}))
     spec = load_spec(str(path))
     assert (spec.label(8), spec.label(4), spec.unusable) == (1, None, ["P1A3", "P2A8"])
     np.testing.assert_array_equal(spec.protocols["xsub"].assign([2, 1, 7]), [1, 0, -1])
@@ -104,9 +89,9 @@ def test_a_users_own_spec(tmp_path):
         ({"protocols": 3}, "mine.yaml"),
     ],
 )
-def test_a_wrong_spec_is_refused_by_field(tmp_path, changes, says):
+def test_a_wrong_spec_is_refused_by_field(tmp_path, own_spec, changes, says):
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(own_spec(**changes)))
+    path.write_text(yaml.safe_dump({**own_spec, **changes}))
     with pytest.raises(UsageError, match=re.escape(says)):
         load_spec(str(path))
 

@@ -121,23 +121,12 @@ def test_failed_work_is_1_and_debug_shows_the_error(ntu_shards, tmp_path):
     assert (wrong.exit_code, ".png" in wrong.stderr) == (2, True)
 
 
-def test_an_own_spec_is_taken_where_a_name_is(tmp_path, ntu_file):
+def test_an_own_spec_is_taken_where_a_name_is(tmp_path, ntu_file, own_spec):
     (tmp_path / "raw").mkdir()
     joints = np.arange(75).reshape(25, 3) / 50
     for person in (1, 2):
         (tmp_path / "raw" / f"P{person}A3.skeleton").write_bytes(ntu_file([[("1", joints + t / 10)] for t in range(4)]))
-    spec = {
-        "name": "mine",
-        "title": "My clips",
-        "raw": "ntu",
-        "skeleton": "kinect_v2",
-        "frame_rate": 25,
-        "max_bodies": 2,
-        "naming": "P(?P<subject>[0-9]+)A(?P<action>[0-9]+)",
-        "classes": {3: "wave"},
-        "protocols": {"xsub": {"by": "subject", "train": [1], "test": [2]}},
-    }
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(spec))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(own_spec))
     result = call(data_main, "convert", tmp_path / "raw", tmp_path / "out", "--spec", tmp_path / "mine.yaml", "--json")
     assert json.loads(result.stdout)["clips"] == 2
     summary = json.loads(call(data_main, "inspect", tmp_path / "out", "--json").stdout)
