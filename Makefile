@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	rm -rf $(DEMO)
 	$(BIN)/amr-data synth $(DEMO)/raw --dataset ntu60 --classes 12 --subjects 8 --replications 2
 	$(BIN)/amr-data convert $(DEMO)/raw $(DEMO)/shards --dataset ntu60
-	$(BIN)/amr-data inspect $(DEMO)/shards --clip 'S001C001P001R001A05*' --png $(DEMO)/clip.png
+	$(BIN)/amr-data inspect $(DEMO)/shards --clip 'S*A060' --png $(DEMO)/clip.png
 	$(BIN)/amr-train run demo --data $(DEMO)/shards --out $(DEMO)/run
 	@echo
 	@echo "raw files  $(DEMO)/raw"
