@@ -128,7 +128,9 @@ def sense(positions: F64, rng: np.random.Generator) -> tuple[F64, npt.NDArray[np
         start, joint = rng.integers(frames), rng.integers(joints)
         states[start : start + int(rng.integers(3, 20)), joint] = 1
     scale = np.where(states == 1, 0.015, 0.002)[..., None]
-    drift = gaussian_filter1d(rng.normal(0, 1, positions.shape), 2, axis=0)  # a tracker's noise wanders, it does not jump each frame
+    drift = gaussian_filter1d(
+        rng.normal(0, 1, positions.shape), 2, axis=0
+    )  # a tracker's noise wanders, it does not jump each frame
     return positions + drift / drift.std() * scale, states
 
 
