@@ -60,8 +60,8 @@ def clean_slots(clip: Clip, recipe: str) -> Clip:
 
 def spread_is_good(joints: FloatArray) -> npt.NDArray[np.bool_]:
     """joints : (K, V, 3). Frames in which the body is not too wide for its height. Returns (K,) bool."""
-    extent = joints.max(axis=1) - joints.min(axis=1)
-    return np.asarray(extent[:, 0] <= SPREAD_RATIO * extent[:, 1])
+    x, y = np.ascontiguousarray(joints[..., :2].transpose(2, 0, 1))  # each (K, V), which numpy reduces several times as fast
+    return np.asarray(x.max(axis=1) - x.min(axis=1) <= SPREAD_RATIO * (y.max(axis=1) - y.min(axis=1)))
 
 
 def body_motion(joints: FloatArray) -> float:
@@ -170,5 +170,7 @@ def _short_note(track: BodyTrack) -> str:
 
 
 def _without_zeros(track: BodyTrack) -> BodyTrack:
+    if track.joints[:, 0, 2].all():  # the usual case: one number per frame tells that there is data
+        return track
     there = np.asarray(track.joints.reshape(len(track.joints), -1).any(axis=1))
-    return track if there.all() else track.take(there)
+    return track.take(there)

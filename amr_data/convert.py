@@ -198,7 +198,7 @@ def shard_runner(
             return
         # a file of another project is read once, here, and cut into clips by index
         count = 1 if is_import(plan.source.paths) else min(workers or joblib.cpu_count(), len(missing))
-        yield from joblib.Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="n_jobs")(jobs)
+        yield from joblib.Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs")(jobs)
 
     return run
 

@@ -95,7 +95,8 @@ def clip_statistics(clip: Clip, frame_rate: float, windows: Sequence[int] = WIND
                 e = track.energy[a:b:length, :, scale]
                 total[scale] += e.sum(dtype=np.float64)
                 count[scale] += e.size
-            step = np.linalg.norm(np.diff(track.joints[a:b], axis=0), axis=-1)  # (b - a - 1, V)
+            move = track.joints[a + 1 : b] - track.joints[a : b - 1]
+            step = np.sqrt(np.einsum("tvc,tvc->tv", move, move))  # (b - a - 1, V)
             path += step.sum(axis=0)
             still += int((step.mean(axis=1) * frame_rate < STILL_SPEED).sum())
             steps += len(step)

@@ -119,10 +119,11 @@ def body_frame(clip: Clip, spec: DatasetSpec) -> npt.NDArray[np.float64]:
 
 def _main_actor(clip: Clip) -> tuple[BodyTrack, int]:
     """The main actor's first track with data, and the row of its first frame with data."""
-    main = min((t for t in clip.tracks if t.slot == 0 and t.joints.any()), key=lambda t: int(t.frames[0]), default=None)
-    if main is None:
-        raise RejectError("no_body_left", "the main actor is all zeros")
-    return main, int(np.flatnonzero(main.joints.reshape(len(main.joints), -1).any(axis=1))[0])
+    for track in sorted((t for t in clip.tracks if t.slot == 0), key=lambda t: int(t.frames[0])):
+        for row, joints in enumerate(track.joints):  # ends with the first row, but for all-zero frames
+            if joints.any():
+                return track, row
+    raise RejectError("no_body_left", "the main actor is all zeros")
 
 
 def _each(clip: Clip, change: Callable[[FloatArray], FloatArray]) -> Clip:

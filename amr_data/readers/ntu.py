@@ -16,7 +16,7 @@ from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError
 from amr_data.readers.base import Discovery, Unit, discover_by_name, new_clip
 from amr_data.readers.sources import RawSource
-from amr_data.readers.text import check_positions, parse_columns, parse_count, parse_lines
+from amr_data.readers.text import check_positions, parse_columns, parse_count, parse_lines, within_range
 from amr_data.specs import DatasetSpec
 
 MAX_BODIES_IN_FRAME = 64
@@ -136,7 +136,8 @@ def _finish(outline: _Outline, values: npt.NDArray[np.float64]) -> Parsed:
     """values : (bodies * V, 4), x, y, z and the tracking state of every joint line."""
     values = values.reshape(len(outline.ids), outline.joints, 4)
     frames = np.array(outline.body_frames, np.int64)
-    check_positions(values[..., :3], frames)
+    if not within_range(values):  # the whole array at once; the positions alone only where something is odd
+        check_positions(values[..., :3], frames)
     tracks, notes = _tracks(outline.ids, frames, values)
     return outline.frames, tracks, notes
 
@@ -203,8 +204,12 @@ def _tracks(ids: list[str], frames: npt.NDArray[np.int64], values: npt.NDArray[n
     rows_of: dict[str, list[int]] = {}
     for row, body in enumerate(ids):
         rows_of.setdefault(body, []).append(row)
-    tracks, notes = [], []
+    tracks: list[BodyTrack] = []
+    notes: list[str] = []
     for slot, (body, row_list) in enumerate(rows_of.items()):
+        if len(row_list) == len(ids) and (np.diff(frames) > 0).all():  # the only body: no need to pick its rows
+            tracks.append(BodyTrack(frames, values[..., :3], body, slot, values[..., 3] != TRACKED))
+            continue
         rows = np.array(row_list)
         first = np.concatenate([[True], np.diff(frames[rows]) > 0])  # an id twice in a frame: the first one counts
         if not first.all():

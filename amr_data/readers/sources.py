@@ -61,10 +61,11 @@ class RawSource:
                 raise UsageError(
                     f"{given} is neither a folder nor an archive (.zip, .7z) nor another project's file (.pkl, .npz)"
                 )
+        self._folders = [str(p) if p.is_dir() else "" for p in self.paths]
         self._open: dict[int, zipfile.ZipFile] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {"paths": self.paths, "names": self.names, "_open": {}}
+        return {"paths": self.paths, "names": self.names, "_folders": self._folders, "_open": {}}
 
     def members(self) -> list[Member]:
         """Every file, sorted by path, then by the order of the sources."""
@@ -90,9 +91,9 @@ class RawSource:
         if member.size > MAX_MEMBER_BYTES:
             raise RejectError("too_large", f"{member.size:,} bytes, at most {MAX_MEMBER_BYTES:,} are read")
         try:
-            if self.paths[member.source].is_dir():
+            if folder := self._folders[member.source]:
                 # O_NONBLOCK: opening a pipe must not wait for a writer
-                handle = os.open(os.path.join(self.paths[member.source], member.path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+                handle = os.open(f"{folder}/{member.path}", os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
                 with open(handle, "rb", buffering=0) as file:
                     if not stat.S_ISREG(os.fstat(handle).st_mode):
                         raise RejectError("unreadable", "not a regular file")

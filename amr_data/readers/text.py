@@ -82,8 +82,8 @@ def parse_count(line: bytes, low: int, high: int) -> int | None:
 
 def check_positions(joints: npt.NDArray[np.float64], frames: npt.NDArray[np.int64] | range) -> None:
     """Reject NaN, infinity and positions no sensor gives. joints : (K, V, 3) metres; frames : (K,) frame numbers for the message."""
-    if not joints.size or (joints.max() <= MAX_METRES and joints.min() >= -MAX_METRES):
-        return  # NaN fails both comparisons
+    if within_range(joints):
+        return
     bad = ~np.isfinite(joints)
     if bad.any():
         row, joint, _ = (int(i) for i in np.argwhere(bad)[0])
@@ -96,3 +96,8 @@ def check_positions(joints: npt.NDArray[np.float64], frames: npt.NDArray[np.int6
         raise RejectError(
             "out_of_range", f"frame {frames[row]}, joint {joint + 1} (1-based) is at {joints[row, joint, axis]:.4g} m"
         )
+
+
+def within_range(values: npt.NDArray[np.float64]) -> bool:
+    """Whether all values are finite and at most `MAX_METRES` away from 0; NaN fails every comparison."""
+    return not values.size or bool(values.max() <= MAX_METRES and values.min() >= -MAX_METRES)
