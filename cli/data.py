@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from amr_cli.show import print_bars, print_dataset, print_report
 from amr_cli.ui import EXIT_FAILED, console, errors, facts, guarded, progress_bar
-from amr_data import ShardDataset, __version__, convert, open_dataset, spec_names
-from amr_data.convert import BACKENDS, ConvertReport, Progress
-from amr_data.errors import REASONS, UsageError
+from amr_data import __version__, convert, open_dataset, spec_names
+from amr_data.convert import BACKENDS, Progress
+from amr_data.errors import UsageError
 from amr_data.export import export_dataset
 from amr_data.inspection import clip_facts, dataset_summary, find_clip
-from amr_data.manifest import read_rejects
 from amr_data.normalize import RECIPES, Recipe
 from amr_data.readers import is_import
 from amr_data.shards.writer import COMPRESSIONS
@@ -99,7 +98,7 @@ def convert_command(
     with _counted_bar("converting", as_json) as progress:
         settings = Recipe(name, rotate, scale, frame_base)
         report = convert(sources, out, _spec(dataset, spec), recipe=settings, progress=progress, **options)
-    _print_report(report, as_json)
+    print_report(report, as_json)
     if strict and report.damaged:
         errors.print(f"[bold red]error:[/] --strict: {report.damaged:,} files or rows were rejected; see {out}/rejects.jsonl")
         sys.exit(EXIT_FAILED)
@@ -116,45 +115,6 @@ def _counted_bar(title: str, quiet: bool) -> Iterator[Progress]:
             bar(done, total, f"{clips:,} clips")
 
         yield progress
-
-
-def _print_report(report: ConvertReport, as_json: bool) -> None:
-    summary = report.as_dict()
-    if as_json:
-        click.echo(json.dumps(summary))
-        return
-    kept = f" ({report.kept_shards} were finished before)" if report.kept_shards else ""
-    speed = f", {summary['megabytes_per_second']:,.0f} MB/s" if summary["megabytes_per_second"] else ""
-    recipe = summary["recipe"]
-    facts(
-        f"{summary['dataset']} → {report.path}",
-        {
-            "recipe": ", ".join([recipe["name"], *(k for k in ("rotate", "scale") if recipe[k])]),
-            "source files": summary["sources"],
-            "clips": summary["clips"],
-            "bodies": summary["bodies"],
-            "frames": f"{summary['clip_frames']:,} of clips, {summary['frames']:,} of bodies",
-            "classes seen": summary["classes"],
-            "rejects": summary["rejects"],
-            "shards": f"{summary['shards']:,}{kept}",
-            "time": f"{report.seconds:.1f} s for {summary['source_megabytes']:,.0f} MB{speed}",
-        },
-    )
-    _print_rejects(report.path, report.manifest)
-
-
-def _print_rejects(path: Path, manifest: Mapping[str, Any]) -> None:
-    if not manifest["rejects_by_reason"]:
-        return
-    examples: dict[str, str] = {}
-    for reject in read_rejects(path):
-        examples.setdefault(reject["reason"], f"{reject['source']}: {reject['detail']}")
-    table = Table(title="rejects by reason (all of them in rejects.jsonl)", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("reason", "files or rows", "meaning", "for example"):
-        table.add_column(column, overflow="fold")
-    for reason, count in manifest["rejects_by_reason"].items():
-        table.add_row(reason, f"{count:,}", REASONS[reason], escape(examples.get(reason, "")))
-    console.print(table)
 
 
 @main.command("verify")
@@ -245,7 +205,7 @@ def inspect_command(dataset_dir: Path, clip_name: str | None, png: Path | None, 
         if as_json:
             click.echo(json.dumps(summary))
         else:
-            _print_dataset(summary, dataset)
+            print_dataset(summary, dataset)
         return
     index = find_clip(dataset, clip_name)
     clip = dataset.clip(index)
@@ -264,30 +224,7 @@ def inspect_command(dataset_dir: Path, clip_name: str | None, png: Path | None, 
     facts(clip.name, {k.replace("_", " "): v for k, v in shown.items()})
     if dropped:
         facts("left out by the clean-up", {str(i): line for i, line in enumerate(dropped, 1)})
-    _print_bars("motion energy by joint (root, mm)", energy)
-
-
-def _print_dataset(summary: Mapping[str, Any], dataset: ShardDataset) -> None:
-    facts(summary["title"], {k.replace("_", " "): v for k, v in summary["facts"].items()})
-    table = Table(title="splits", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("protocol", "train", "test", "unassigned"):
-        table.add_column(column, justify="left" if column == "protocol" else "right")
-    for name, counts in summary["protocols"].items():
-        table.add_row(name, *(f"{counts[k]:,}" for k in ("train", "test", "unassigned")))
-    console.print(table)
-    _print_bars("clip lengths (frames)", summary["lengths"])
-    _print_bars("bodies in a clip", summary["bodies"])
-    _print_bars("classes", summary["classes"])
-    _print_rejects(dataset.path, dataset.manifest)
-
-
-def _print_bars(title: str, values: Mapping[str, float], width: int = 40) -> None:
-    table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
-    top = max([*values.values(), 1e-9])
-    for key, value in values.items():
-        bar = "█" * int(np.ceil(width * value / top)) if value else ""
-        table.add_row(escape(key), f"{value:,}", f"[cyan]{bar}[/]")
-    console.print(table)
+    print_bars("motion energy by joint (root, mm)", energy)
 
 
 @main.command("synth")

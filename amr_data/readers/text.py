@@ -1,4 +1,4 @@
-"""Space-separated numbers to arrays. pyarrow's CSV parser does the bulk (about ten times numpy.fromstring on one core, and it skips the
+"""Space-separated numbers to arrays. pyarrow's CSV parser does the bulk (several times as fast as numpy.fromstring, and it skips the
 columns nobody asks for); lines it refuses are read once more by hand, so that odd spacing passes and an error names its line."""
 
 from __future__ import annotations

@@ -1,0 +1,85 @@
+"""How amr-data shows what its functions return."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from amr_cli.ui import console, facts
+from amr_data import ShardDataset
+from amr_data.convert import ConvertReport
+from amr_data.errors import REASONS
+from amr_data.manifest import read_rejects
+
+
+def print_report(report: ConvertReport, as_json: bool) -> None:
+    """The closing summary of a conversion or, as JSON, all of it."""
+    summary = report.as_dict()
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    kept = f" ({report.kept_shards} were finished before)" if report.kept_shards else ""
+    speed = f", {summary['megabytes_per_second']:,.0f} MB/s" if summary["megabytes_per_second"] else ""
+    recipe = summary["recipe"]
+    facts(
+        f"{summary['dataset']} → {report.path}",
+        {
+            "recipe": ", ".join([recipe["name"], *(k for k in ("rotate", "scale") if recipe[k])]),
+            "source files": summary["sources"],
+            "clips": summary["clips"],
+            "bodies": summary["bodies"],
+            "frames": f"{summary['clip_frames']:,} of clips, {summary['frames']:,} of bodies",
+            "classes seen": summary["classes"],
+            "rejects": summary["rejects"],
+            "shards": f"{summary['shards']:,}{kept}",
+            "time": f"{report.seconds:.1f} s for {summary['source_megabytes']:,.0f} MB{speed}",
+        },
+    )
+    print_rejects(report.path, report.manifest)
+
+
+def print_rejects(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Each reason with its number, its meaning and one example."""
+    if not manifest["rejects_by_reason"]:
+        return
+    examples: dict[str, str] = {}
+    for reject in read_rejects(path):
+        examples.setdefault(reject["reason"], f"{reject['source']}: {reject['detail']}")
+    table = Table(title="rejects by reason (all of them in rejects.jsonl)", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("reason", "files or rows", "meaning", "for example"):
+        table.add_column(column, overflow="fold")
+    for reason, count in manifest["rejects_by_reason"].items():
+        table.add_row(reason, f"{count:,}", REASONS[reason], escape(examples.get(reason, "")))
+    console.print(table)
+
+
+def print_dataset(summary: Mapping[str, Any], dataset: ShardDataset) -> None:
+    """Facts, splits, lengths, bodies, classes and rejects."""
+    facts(summary["title"], {k.replace("_", " "): v for k, v in summary["facts"].items()})
+    table = Table(title="splits", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("protocol", "train", "test", "unassigned"):
+        table.add_column(column, justify="left" if column == "protocol" else "right")
+    for name, counts in summary["protocols"].items():
+        table.add_row(name, *(f"{counts[k]:,}" for k in ("train", "test", "unassigned")))
+    console.print(table)
+    print_bars("clip lengths (frames)", summary["lengths"])
+    print_bars("bodies in a clip", summary["bodies"])
+    print_bars("classes", summary["classes"])
+    print_rejects(dataset.path, dataset.manifest)
+
+
+def print_bars(title: str, values: Mapping[str, float], width: int = 40) -> None:
+    """Named numbers as bars."""
+    table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    top = max([*values.values(), 1e-9])
+    for key, value in values.items():
+        bar = "█" * int(np.ceil(width * value / top)) if value else ""
+        table.add_row(escape(key), f"{value:,}", f"[cyan]{bar}[/]")
+    console.print(table)
