@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,14 @@ def build_missing(
     out: Path,
     run: Callable[[Plan, Path, list[int]], Iterator[tuple[int, dict[str, Any], str]]],
     progress: Progress | None,
+    expected: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], int]:
-    """Make the shards of a plan that are not there yet, then the manifest. Returns it and how many shards were there before."""
+    """Make the shards of a plan that are not there yet, then the manifest.
+
+    Args:
+        expected: checksums by shard file that the content must have; a new shard that differs is taken away again, and nothing else changes.
+    Returns: the manifest, and how many shards were there before.
+    """
     records: dict[int, tuple[dict[str, Any], str]] = {}
     for index in range(len(plan.shards)):
         record = read_record(out / shard_name(index), plan.fingerprint)
@@ -130,6 +136,12 @@ def build_missing(
     try:
         for index, record, sha256 in run(plan, out, missing) if missing else ():
             records[index] = record, sha256
+            name = shard_name(index)
+            if expected and expected.get(name, record["checksum"]) != record["checksum"]:
+                (out / name).unlink()
+                raise AmrError(
+                    f"{name} comes out with other content than before: the sources have changed; convert again with --overwrite"
+                )
             done += sizes[index]
             if progress:
                 progress(done, total, record)

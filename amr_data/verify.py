@@ -113,12 +113,7 @@ def repair(
         for finding in findings:
             if finding.file.startswith("shard-"):
                 (path / finding.file).unlink(missing_ok=True)
-        new, kept = build_missing(plan, path, shard_runner(workers, "processes", None), progress)
-        changed = [s["file"] for s in new["shards"] if before.get(s["file"], s["checksum"]) != s["checksum"]]
-        if changed:
-            raise AmrError(
-                f"{changed[0]} came out with other content than before: the sources have changed; convert again with --overwrite"
-            )
+        new, kept = build_missing(plan, path, shard_runner(workers, "processes", None), progress, before)
     return ConvertReport(path, new, 0.0, kept)
 
 

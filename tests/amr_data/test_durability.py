@@ -190,8 +190,9 @@ def test_planted_damage_is_found_named_and_repaired(ntu_raw, ntu_shards, tmp_pat
     if kind == "wrong checksum in the manifest":
         with pytest.raises(AmrError, match="other content than before"):
             repair(out, [ntu_raw], workers=1)
-    else:
-        repair(out, [ntu_raw], workers=1)
+        assert [(f.file, f.kind) for f in verify(out)] == [("shard-00001.h5", "missing_shard")]
+        return
+    repair(out, [ntu_raw], workers=1)
     assert verify(out) == []
     assert content(out) == content(ntu_shards)
     assert (out / "shard-00002.h5").stat().st_mtime_ns == untouched
@@ -212,6 +213,9 @@ def test_repair_refuses_other_sources(ntu_raw, ntu_shards, tmp_path):
         path.write_bytes(path.read_bytes().replace(b"0.1", b"0.2"))
     with pytest.raises(AmrError, match="other content than before"):
         repair(out, [same_size], workers=1)
+    assert [(f.file, f.kind) for f in verify(out)] == [("shard-00001.h5", "missing_shard")]  # as before, nothing slipped in
+    repair(out, [ntu_raw], workers=1)
+    assert content(out) == content(ntu_shards)
 
 
 def test_repair_works_from_the_manifest_where_the_plan_is_lost(ntu_raw, ntu_shards, tmp_path):
