@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import AmrError, UsageError
-from amr_data.shards.layout import FORMAT_VERSION, MANIFEST
+from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, clip_dtype, track_dtype
 from amr_data.specs import TEST, TRAIN, DatasetSpec, spec_from_json, unknown
 
 PARTS = {"train": TRAIN, "test": TEST}
@@ -47,7 +47,9 @@ class ShardDataset:
         self.spec: DatasetSpec = spec_from_json(self.manifest["spec"])
         self.windows: tuple[int, ...] = tuple(self.manifest["windows"])
         self._files = [self.path / s["file"] for s in self.manifest["shards"]]
-        clips, tracks, shard_of = [], [], []
+        joints, scales = len(self.spec.skeleton.joints), len(self.windows)
+        clips, tracks = [np.zeros(0, clip_dtype(1, 1, joints, scales))], [np.zeros(0, track_dtype(1))]
+        shard_of = [np.zeros(0, np.int64)]
         first = 0
         for index, file_path in enumerate(self._files):
             with _open(file_path) as file:
@@ -61,7 +63,7 @@ class ShardDataset:
         """One row per clip in the order of the shards; see docs/shard-format.md for the fields."""
         self.tracks: npt.NDArray[np.void] = _concatenate(tracks)
         """One row per contiguous stretch of a body; `clip` is an index into `clips`, `first_row` a row of the clip's shard."""
-        self.shard_of: npt.NDArray[np.int64] = np.concatenate(shard_of) if shard_of else np.zeros(0, np.int64)
+        self.shard_of: npt.NDArray[np.int64] = np.concatenate(shard_of)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -171,8 +173,6 @@ def _open(path: Path) -> h5py.File:
 
 def _concatenate(tables: list[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:
     """Join tables whose text fields may differ in length."""
-    if not tables:
-        return np.zeros(0, np.dtype([("clip", "<i4")]))
     names = tables[0].dtype.names or ()
     fields = [(n, max((t.dtype[n] for t in tables), key=lambda d: d.itemsize)) for n in names]
     return np.concatenate([t.astype(np.dtype(fields)) for t in tables])

@@ -177,3 +177,16 @@ def test_a_clip_tells_where_it_comes_from(ntu_shards):
     assert "in frames" in facts["bodies"]
     assert facts["inferred_joints"].endswith("%")
     assert isinstance(facts["dropped"], list)
+
+
+@pytest.mark.parametrize("name", ["S001C002P005R002A008.skeleton", "S001C001P001R001A001.skeleton"])
+def test_a_dataset_without_a_single_clip_can_be_made_and_looked_at(tmp_path, name):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / name).write_bytes(b"")  # listed as unusable, or just empty
+    made = call(data_main, "convert", tmp_path / "raw", tmp_path / "out", "--dataset", "ntu60")
+    assert made.exit_code == 0, made.output
+    for words in (["inspect", tmp_path / "out"], ["inspect", tmp_path / "out", "--json"], ["verify", tmp_path / "out"]):
+        seen = call(data_main, *words)
+        assert seen.exit_code == 0, seen.output
+    nothing = call(train_main, "run", "demo", "--data", tmp_path / "out", "--out", tmp_path / "run")
+    assert (nothing.exit_code, "no train clip" in nothing.stderr) == (2, True)
