@@ -30,7 +30,7 @@ class RunFolder:
         self.path = path
         identity = {
             "experiment": experiment.model_dump(mode="json", exclude={"data": {"path"}}),
-            "data_fingerprint": dataset.manifest["source"]["fingerprint"],
+            "data_fingerprint": dataset.fingerprint,
         }
         existing = path / RUN
         if existing.is_file():

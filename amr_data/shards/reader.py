@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,6 +71,11 @@ class ShardDataset:
 
     def __repr__(self) -> str:
         return f"ShardDataset({self.spec.title}, {len(self):,} clips, {self.path})"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the checksums of all shards: equal for equal content, wherever and from wherever it was made."""
+        return hashlib.sha256("".join(s["checksum"] for s in self.manifest["shards"]).encode()).hexdigest()
 
     @cached_property
     def names(self) -> list[str]:

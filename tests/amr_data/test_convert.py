@@ -86,6 +86,7 @@ def test_flat_arrays_hold_the_very_frames_of_the_clips(ntu_shards):
 def test_workers_and_compression_do_not_change_the_content(ntu_raw, ntu_shards, tmp_path, workers, compression):
     convert(ntu_raw, tmp_path / "out", "ntu60", workers=workers, compression=compression)
     assert checksums(tmp_path / "out") == checksums(ntu_shards)
+    assert open_dataset(tmp_path / "out").fingerprint == open_dataset(ntu_shards).fingerprint
     assert len(checksums(ntu_shards)) > 1
 
 
