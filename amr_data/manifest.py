@@ -55,7 +55,7 @@ def build_manifest(plan: Plan, records: list[dict[str, Any]], hashes: list[str],
         "compression": plan.settings.compression,
         "windows": list(WINDOWS),
         "source": {
-            "paths": [p.name for p in plan.source.paths],
+            "paths": plan.source.names,
             "files": plan.sources,
             "bytes": plan.bytes,
             "fingerprint": plan.fingerprint,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from typing import Protocol as TypingProtocol
 
 from amr_data.clip import Clip
@@ -86,17 +87,13 @@ def new_clip(unit: Unit, spec: DatasetSpec, source: str) -> Clip:
     label = spec.label(numbers["action"])
     if label is None:
         raise RejectError("unknown_class", f"action {numbers['action']} is not in {spec.name}")
-    return Clip(
-        unit.name,
-        label,
-        0,
-        [],
-        numbers.get("subject", -1),
-        numbers.get("camera", -1),
-        numbers.get("setup", -1),
-        numbers.get("replication", -1),
-        source=source,
-    )
+    return Clip(unit.name, label, 0, [], source=source, **name_fields(spec, unit.name))
+
+
+def name_fields(spec: DatasetSpec, name: str) -> dict[str, Any]:
+    """Fields of a `Clip` that its name says besides the class: int, -1 for what it does not say."""
+    numbers = spec.parse_name(name) or {}
+    return {field: numbers.get(field, -1) for field in ("subject", "camera", "setup", "replication")}
 
 
 def _is_litter(member: Member) -> bool:

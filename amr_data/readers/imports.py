@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import AmrError, Reject, RejectError, UsageError
-from amr_data.readers.base import Discovery, Unit, UnitReader
+from amr_data.readers.base import Discovery, Unit, UnitReader, name_fields
 from amr_data.readers.safe_pickle import UnsafePickle, load_plain
 from amr_data.readers.sources import Member, RawSource, bomb
 from amr_data.readers.text import check_positions
@@ -178,10 +178,7 @@ def _clip(name: str, label: Any, video: npt.NDArray[np.floating], frames: int, s
         raise RejectError("joint_count", f"{video.shape[2:]} values a body, the skeleton has {(len(spec.skeleton.joints), 3)}")
     values = video.astype(np.float64)
     check_positions(values.reshape(len(values), -1, 3), range(len(values)))
-    numbers = spec.parse_name(name) or {}
-    clip = Clip(name, int(label), frames, [], video=part, source=source)
-    clip.subject, clip.camera = numbers.get("subject", -1), numbers.get("camera", -1)
-    clip.setup, clip.replication = numbers.get("setup", -1), numbers.get("replication", -1)
+    clip = Clip(name, int(label), frames, [], video=part, source=source, **name_fields(spec, name))
     for slot in range(video.shape[1]):
         there = np.flatnonzero(values[:, slot].any(axis=(1, 2)))
         if len(there):

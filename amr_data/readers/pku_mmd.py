@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError, UsageError
-from amr_data.readers.base import Discovery, Unit, UnitReader
+from amr_data.readers.base import Discovery, Unit, UnitReader, name_fields
 from amr_data.readers.sources import Member, RawSource
 from amr_data.readers.text import check_positions, parse_columns, parse_lines
 from amr_data.specs import DatasetSpec, Protocol
@@ -123,10 +123,7 @@ def _cut(name: str, number: int, spec: DatasetSpec, video: npt.NDArray[np.float6
     if start < 0 or start >= len(video):
         raise RejectError("interval", f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames")
     part = video[start:end]
-    numbers = spec.parse_name(name) or {}
-    clip = Clip(f"{name}_{number:03d}", label, len(part), [], video=name, start=start)
-    clip.subject, clip.camera = numbers.get("subject", -1), numbers.get("camera", -1)
-    clip.setup, clip.replication = numbers.get("setup", -1), numbers.get("replication", -1)
+    clip = Clip(f"{name}_{number:03d}", label, len(part), [], video=name, start=start, **name_fields(spec, name))
     if end > len(video):
         clip.dropped.append(f"{end - len(video)} frames that the label names lie past the video's end")
     for slot in range(BODIES):

@@ -83,6 +83,7 @@ def test_7z_archives_of_pku_are_unpacked_read_and_gone(tmp_path):
     convert(sources, tmp_path / "out", "pku-mmd-1", workers=2)
     dataset = open_dataset(tmp_path / "out")
     assert dataset.names == ["0002-L_001"]
+    assert dataset.manifest["source"]["paths"] == ["Skeleton.7z", "Label_PKUMMD.7z"]
     assert dataset.clip(0).source == "Label_PKUMMD.7z/Train_Label_PKU_final/0002-L.txt:1"
     assert not list(tmp_path.glob(".amr-unpacked-*"))
     assert convert(sources, tmp_path / "out", "pku-mmd-1").kept_shards == 1
