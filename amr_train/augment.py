@@ -44,9 +44,10 @@ def gather_resampled(values: Tensor, first_row: Tensor, length: Tensor, frames: 
     Returns: (S, T, ...).
     """
     lower, upper, weight = resample_positions(length, frames)
-    low = values[first_row[:, None] + lower]
-    high = values[first_row[:, None] + upper]
-    return torch.lerp(low, high, weight.reshape(*weight.shape, *[1] * (values.ndim - 1)))
+    shape = (*lower.shape, *values.shape[1:])
+    low = values.index_select(0, (first_row[:, None] + lower).flatten()).view(shape)
+    high = values.index_select(0, (first_row[:, None] + upper).flatten()).view(shape)
+    return low.lerp_(high, weight.reshape(*weight.shape, *[1] * (values.ndim - 1)))
 
 
 def rotation_matrices(angles: Tensor) -> Tensor:
@@ -59,3 +60,20 @@ def rotation_matrices(angles: Tensor) -> Tensor:
     y = torch.stack([cy, zero, sy, zero, one, zero, -sy, zero, cy], 1).view(-1, 3, 3)
     z = torch.stack([cz, -sz, zero, sz, cz, zero, zero, zero, one], 1).view(-1, 3, 3)
     return z @ y @ x
+
+
+def rotate(joints: Tensor, rotation: Tensor) -> Tensor:
+    """Turn every point of a sequence by its own matrix: several joints at once by a block-diagonal matrix, since products with a 3 x 3 matrix
+    waste most of a matrix unit.
+
+    joints : (S, T, V, 3).  rotation : (S, 3, 3).  Returns (S, T, V, 3), points @ rotation^T.
+    """
+    sequences, frames, count, _ = joints.shape
+    group = max(n for n in range(1, 9) if count % n == 0)
+    blocks = joints.new_zeros(sequences, group, 3, group, 3)
+    diagonal = torch.arange(group, device=joints.device)
+    blocks[:, diagonal, :, diagonal] = rotation.transpose(1, 2)
+    size = 3 * group
+    return torch.bmm(joints.reshape(sequences, frames * count // group, size), blocks.view(sequences, size, size)).view(
+        joints.shape
+    )

@@ -1,18 +1,13 @@
-"""An experiment as a validated configuration: a YAML file, shipped or the user's, with `key=value` overrides. Unknown keys are refused by
-name, with the nearest valid key."""
+"""The settings of an experiment, validated; `amr_train.loading` makes them from files and overrides.
+
+A method is a combination of these settings (`experiments/methods/`): its decoder, its mask, its target, its loss.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from amr_data.errors import UsageError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -20,15 +15,29 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Which converted dataset, and which of its protocols. `dataset` is the name the experiment is meant for; None takes any."""
+    """Which converted dataset, and which of its protocols. `dataset` is the name the experiment is meant for; None takes any.
+
+    `empty_bodies`: skip bodies that a clip does not have, or keep them as zeros, as published pipelines do. `resident`: the split's frames
+    on the device, on the host (views are made there and streamed), or on the device where they fit.
+    """
 
     path: str | None = None
     dataset: str | None = None
     protocol: str = "xsub"
+    empty_bodies: Literal["skip", "keep"] = "skip"
+    resident: Literal["auto", "device", "host"] = "auto"
 
 
 class ModelConfig(Section):
-    """The network. `frames` T, `segment` l frames of one joint per encoder token, `target_ratio` r: a target patch spans r * l frames."""
+    """The network. `frames` T, `segment` l frames of one joint per encoder token, `target_ratio` r: N / r targets.
+
+    `decoder`, what it attends over and predicts:
+        decoupled       N / r queries of r * l frames each ask the visible tokens (AMR)
+        self-attention  the same, with self-attention among the queries added back
+        grid            visible and mask tokens, N in all, attend to each other; masked tokens are predicted (MAE, MAMP)
+        subset          as grid, with N / r of the masked tokens drawn at random and the others left out
+        pooled          the grid averaged over r segments of a joint, N / r tokens of r * l frames each
+    """
 
     frames: int = Field(120, ge=4)
     segment: int = Field(4, ge=1)
@@ -38,7 +47,7 @@ class ModelConfig(Section):
     encoder_layers: int = Field(8, ge=1)
     decoder_layers: int = Field(5, ge=1)
     target_ratio: int = Field(6, ge=1)
-    mask_ratio: float = Field(0.9, gt=0, lt=1)
+    decoder: Literal["decoupled", "self-attention", "grid", "subset", "pooled"] = "decoupled"
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
@@ -48,7 +57,22 @@ class ModelConfig(Section):
             raise ValueError(f"target_ratio ({self.target_ratio}) must divide frames / segment ({self.frames // self.segment})")
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        if self.decoder == "grid" and self.target_ratio != 1:
+            raise ValueError(f"decoder=grid predicts every masked token: target_ratio must be 1, not {self.target_ratio}")
         return self
+
+    @property
+    def patch_frames(self) -> int:
+        """Frames of a target patch."""
+        return self.segment * (1 if self.decoder in ("grid", "subset") else self.target_ratio)
+
+
+class MaskConfig(Section):
+    """Which encoder tokens are hidden: a share `ratio`, at random, or moving ones more often (MAMP's law with temperature `tau`)."""
+
+    ratio: float = Field(0.9, gt=0, lt=1)
+    by: Literal["random", "motion"] = "random"
+    tau: float = Field(0.8, gt=0)
 
 
 class TargetConfig(Section):
@@ -76,7 +100,11 @@ class AugmentConfig(Section):
 
 
 class PretrainConfig(Section):
-    """AdamW with linear warm-up and a cosine to `min_lr`; a checkpoint at an epoch's end, every so many epochs or minutes."""
+    """AdamW with linear warm-up and a cosine to `min_lr`; a checkpoint every so many epochs, and every so many minutes at any step.
+
+    `batch_size` counts clips over all processes. `clip_grad`: largest norm of the gradient. `check_steps`: the loss is read from a GPU
+    every so many steps, and checked then.
+    """
 
     epochs: int = Field(400, ge=1)
     warmup_epochs: int = Field(20, ge=0)
@@ -88,6 +116,8 @@ class PretrainConfig(Section):
     checkpoint_epochs: int = Field(20, ge=1)
     checkpoint_minutes: float = Field(10, gt=0)
     keep_checkpoints: int = Field(2, ge=1)
+    clip_grad: float | None = Field(None, gt=0)
+    check_steps: int = Field(50, ge=1)
 
 
 class LinearConfig(Section):
@@ -111,15 +141,22 @@ class EvaluationConfig(Section):
 
 
 class Experiment(Section):
-    """Everything that decides a run, besides the machine."""
+    """Everything that decides a run, besides the machine.
+
+    `compile`: torch.compile of the training step, with CUDA graphs or without. `deterministic`: only operations that repeat bit by bit.
+    """
 
     name: str
     description: str = ""
+    method: str = "amr"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: Literal["none", "default", "cuda-graphs"] = "none"
+    deterministic: bool = False
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
+    mask: MaskConfig = MaskConfig()
     target: TargetConfig = TargetConfig()
     guidance: GuidanceConfig = GuidanceConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -137,99 +174,8 @@ class Experiment(Section):
             raise ValueError(
                 f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs ({self.pretrain.epochs})"
             )
+        if self.model.decoder == "subset" and 1 / self.model.target_ratio > self.mask.ratio:
+            raise ValueError(f"decoder=subset: 1 / target_ratio must not exceed mask.ratio ({self.mask.ratio})")
+        if self.model.decoder == "subset" and self.mask.by != "random":
+            raise ValueError("decoder=subset draws its targets at random: it needs mask.by=random")
         return self
-
-
-def experiment_names() -> list[str]:
-    """Names of the shipped experiments."""
-    folder = files("amr_train") / "experiments"
-    return sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml"))
-
-
-def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> Experiment:
-    """A shipped experiment by name or a YAML file by path, with overrides such as `pretrain.epochs=10` applied.
-
-    Raises: UsageError for a name, key or value that does not exist or does not fit.
-    """
-    if name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise UsageError(f"no experiment file {name_or_path}")
-        text = path.read_text(encoding="utf-8")
-    else:
-        if name_or_path not in experiment_names():
-            near = difflib.get_close_matches(name_or_path, experiment_names(), n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            raise UsageError(
-                f"there is no experiment '{name_or_path}': {hint}shipped: {', '.join(experiment_names())}; or give the path of a .yaml file"
-            )
-        text = (files("amr_train") / "experiments" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
-    data = _yaml(text, name_or_path)
-    if not isinstance(data, dict):
-        raise UsageError(f"{name_or_path}: expected a mapping of settings, found {type(data).__name__}")
-    data.setdefault("name", Path(name_or_path).stem)
-    for override in overrides:
-        _apply(data, override)
-    try:
-        return Experiment.model_validate(data)
-    except ValidationError as error:
-        raise UsageError(f"{name_or_path}: {_explain(error)}") from None
-
-
-def valid_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
-    """Every key that an experiment may set, dotted."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += valid_keys(kind, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise UsageError(f"override '{override}' does not read key=value, for example pretrain.epochs=10")
-    if key not in valid_keys():
-        raise UsageError(_unknown_key(key))
-    *sections, last = key.split(".")
-    for section in sections:
-        inner = data.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise UsageError(f"'{section}' holds {inner!r}, not settings of its own")
-        data = inner
-    data[last] = _yaml(text, override)
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where} is not YAML: {str(error).splitlines()[0]}") from None
-    if isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-3 as text
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _unknown_key(key: str) -> str:
-    keys = valid_keys()
-    last = key.rsplit(".", 1)[-1]
-    ends = {k.rsplit(".", 1)[-1]: k for k in keys}
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
-    near = near or [ends[e] for e in difflib.get_close_matches(last, list(ends), n=1)]
-    return f"there is no setting '{key}'" + (f": did you mean '{near[0]}'?" if near else f"; settings: {', '.join(keys)}")
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return _unknown_key(key)
-    shown = f", found {first['input']!r}" if not isinstance(first["input"], dict) else ""
-    return f"{key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}{shown}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from amr_train.config import EvaluationConfig, LinearConfig
+from amr_train.distributed import Processes
 from amr_train.feed import Feed
 from amr_train.models.encoder import SkeletonEncoder
 
@@ -28,20 +29,27 @@ class ProbeResult:
 
 @torch.no_grad()
 def extract_features(
-    encoder: SkeletonEncoder, feed: Feed, config: EvaluationConfig, report: Callable[[int, int], None] | None = None
+    encoder: SkeletonEncoder,
+    feed: Feed,
+    config: EvaluationConfig,
+    report: Callable[[int, int], None] | None = None,
+    processes: Processes | None = None,
 ) -> Tensor:
-    """Mean over joints, time and bodies of the encoder's tokens, all of them visible. Returns (N, D) float32 on the feed's device."""
+    """Mean over joints, time and bodies of the encoder's tokens, all of them visible. Each process does its part of the clips, each clip is
+    seen once. Returns (N, D) float32 on the feed's device, in every process."""
+    processes = processes or Processes()
     encoder.eval()
-    out = []
-    for batch in feed.centre_batches(config.batch_size, config.crop):
-        pooled = encoder(batch.joints).float().mean(dim=1)  # (S, D)
+    views = feed.centre_views(config.batch_size, config.crop, processes.rank, processes.size)
+    features = torch.zeros(len(feed), encoder.width, device=feed.device)
+    for batch in feed.batches(views):
         clips = len(batch.clips)
+        pooled = encoder(batch.joints).float().mean(dim=1)  # (S, D)
         total = pooled.new_zeros(clips, pooled.shape[1]).index_add_(0, batch.clip, pooled)
         bodies = torch.bincount(batch.clip, minlength=clips)
-        out.append(total / bodies[:, None])
-        if report:
+        features[batch.clips.to(feed.device)] = total / bodies[:, None]
+        if report and clips:
             report(int(batch.clips[-1]) + 1, len(feed))
-    return torch.cat(out)
+    return processes.total(features)
 
 
 def evaluate(
@@ -52,15 +60,21 @@ def evaluate(
     config: EvaluationConfig,
     seed: int,
     report: Callable[[int, int], None] | None = None,
+    processes: Processes | None = None,
 ) -> ProbeResult:
     """Linear and kNN accuracy of a frozen encoder."""
     both = len(train) + len(test)
     shift = len(train)
-    train_features = extract_features(encoder, train, config, report and (lambda done, _: report(done, both)))
-    test_features = extract_features(encoder, test, config, report and (lambda done, _: report(shift + done, both)))
+    train_features = extract_features(encoder, train, config, report and (lambda done, _: report(done, both)), processes)
+    test_features = extract_features(encoder, test, config, report and (lambda done, _: report(shift + done, both)), processes)
     last, best = linear_probe(train_features, train.labels, test_features, test.labels, classes, config.linear, seed)
     knn = knn_accuracy(train_features, train.labels, test_features, test.labels, config.knn_neighbours)
     return ProbeResult(last, best, knn)
+
+
+def probe_name(config: LinearConfig) -> str:
+    """Which linear probe was used, for the record."""
+    return f"{'BatchNorm without affine, ' if config.batch_norm else ''}linear layer, SGD"
 
 
 def linear_probe(

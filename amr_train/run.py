@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,10 +14,12 @@ import torch
 
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.config import Experiment
+from amr_train.distributed import Processes, joined
+from amr_train.encoders import ENCODER, encoder_config, save_encoder
 from amr_train.feed import Feed
-from amr_train.models.amr import AMR
-from amr_train.pretrain import pretrain, save_encoder
-from amr_train.probe import evaluate
+from amr_train.models.masked import MaskedModel
+from amr_train.pretrain import Hooks, pretrain
+from amr_train.probe import evaluate, probe_name
 from amr_train.tracking import RunFolder
 
 
@@ -27,76 +33,117 @@ class Listener(Protocol):
     def warn(self, line: str) -> None: ...
 
 
-def run_experiment(experiment: Experiment, out: str | Path, listener: Listener | None = None) -> dict[str, Any]:
-    """Run or take up an experiment.
+def run_experiment(
+    experiment: Experiment,
+    out: str | Path,
+    listener: Listener | None = None,
+    trackers: Sequence[str] = (),
+    detect_anomaly: bool = False,
+) -> dict[str, Any]:
+    """Run or take up an experiment, alone or as one of the processes that torchrun started.
 
     Args:
         experiment: with `data.path` set to a converted dataset.
-        out: the run's folder; a finished run is not run again, an unfinished one goes on from its last checkpoint.
-    Returns: the content of results.json: `untrained` and `pretrained` accuracies in percent, pre-training seconds, sizes.
+        out: the run's folder; a finished run is not run again, an unfinished one goes on from its last checkpoint. Several machines share it.
+        trackers: 'wandb' or 'mlflow', beside TensorBoard and JSONL.
+        detect_anomaly: see `pretrain`.
+    Returns: the content of results.json: `untrained` and `pretrained` accuracies in percent, pre-training seconds, sizes. Only the main process
+        has it; others return {}.
     Raises: UsageError, AmrError.
     """
     dataset, train_clips, test_clips = _open(experiment)
-    device = choose_device(experiment.device)
-    run = RunFolder(Path(out), experiment, dataset, device)
-    try:
-        finished = run.results()
-        return finished if finished is not None else _run(experiment, dataset, train_clips, test_clips, device, run, listener)
-    finally:
-        run.close()
+    with joined(choose_device(experiment.device)) as (processes, device), _determinism(experiment.deterministic):
+        if min(experiment.pretrain.batch_size, len(train_clips)) < processes.size:
+            raise UsageError(f"a batch of {experiment.pretrain.batch_size} clips cannot be shared by {processes.size} processes")
+        make = partial(RunFolder, Path(out), experiment, dataset, device, processes.size, trackers)
+        run = processes.from_main(make)
+        finished = run.results() if run else None
+        if processes.any(finished is not None):
+            return finished or {}
+        stages = _Stages(experiment, dataset, processes, device, Path(out), run, listener if processes.main else None)
+        try:
+            return stages.run_all(train_clips, test_clips, detect_anomaly)
+        finally:
+            if run:
+                run.close()
 
 
-def _run(
-    experiment: Experiment,
-    dataset: ShardDataset,
-    train_clips: Any,
-    test_clips: Any,
-    device: torch.device,
-    run: RunFolder,
-    listener: Listener | None,
-) -> dict[str, Any]:
-    torch.manual_seed(experiment.seed)
-    model = AMR(experiment, len(dataset.spec.skeleton.joints), dataset.windows).to(device)
-    frames = experiment.model.frames
-    train = Feed(dataset.arrays(train_clips), device, frames, with_energy=bool(model.scales))
-    test = Feed(dataset.arrays(test_clips), device, frames)
+@dataclass
+class _Stages:
+    """What the stages of a run share. `run` and `listener` are the main process's."""
 
-    def probe(title: str) -> dict[str, float]:
-        if listener:
-            listener.stage(title)
+    experiment: Experiment
+    dataset: ShardDataset
+    processes: Processes
+    device: torch.device
+    out: Path
+    run: RunFolder | None
+    listener: Listener | None
+
+    def run_all(self, train_clips: Any, test_clips: Any, detect_anomaly: bool) -> dict[str, Any]:
+        experiment, dataset = self.experiment, self.dataset
+        torch.manual_seed(experiment.seed)
+        model = MaskedModel(experiment, len(dataset.spec.skeleton.joints), dataset.windows).to(self.device)
+        bodies = dataset.spec.max_bodies if experiment.data.empty_bodies == "keep" else None
+        feed = partial(Feed, device=self.device, frames=experiment.model.frames, bodies=bodies, resident=experiment.data.resident)
+        train = feed(dataset.arrays(train_clips), with_energy=bool(model.scales))
+        test = feed(dataset.arrays(test_clips))
+        untrained = self.probe("probing the untrained encoder", model, train, test)
+        training = self.pretrain(model, train, detect_anomaly)
+        if self.run:
+            save_encoder(model.encoder, encoder_config(experiment, dataset), self.out / ENCODER)
+        pretrained = self.probe("probing the pre-trained encoder", model, train, test)
+        if not self.run:
+            return {}
+        results = {
+            "experiment": experiment.name,
+            "method": experiment.method,
+            "dataset": dataset.spec.name,
+            "protocol": experiment.data.protocol,
+            "clips": {"train": len(train), "test": len(test)},
+            "parameters": {
+                "encoder": sum(p.numel() for p in model.encoder.parameters()),
+                "decoder": sum(p.numel() for p in model.decoder.parameters()),
+            },
+            "probe": probe_name(experiment.evaluation.linear),
+            "untrained": untrained,
+            "pretrained": pretrained,
+            "pretraining": training,
+        }
+        self.run.finish(results)
+        return results
+
+    def probe(self, title: str, model: MaskedModel, train: Feed, test: Feed) -> dict[str, float]:
+        if self.listener:
+            self.listener.stage(title)
+        listener = self.listener
         follow: Callable[[int, int], None] | None = (lambda a, b: listener.advance(a, b, {})) if listener else None
-        result = evaluate(
-            model.encoder, train, test, len(dataset.spec.classes), experiment.evaluation, experiment.seed, follow
-        ).as_dict()
-        run.log(title.replace(" ", "_"), 0, result)
-        return result
+        settings, classes = self.experiment.evaluation, len(self.dataset.spec.classes)
+        found = evaluate(model.encoder, train, test, classes, settings, self.experiment.seed, follow, self.processes)
+        if self.run:
+            self.run.log(title.replace(" ", "_"), 0, found.as_dict())
+        return found.as_dict()
 
-    untrained = probe("probing the untrained encoder")
-    if listener:
-        listener.stage("pre-training")
-    training = pretrain(
-        model, train, experiment, run, listener.advance if listener else None, listener.warn if listener else None
-    )
-    save_encoder(model, experiment, dataset.spec.skeleton.name, run.path / "encoder.pt")
-    pretrained = probe("probing the pre-trained encoder")
-    results = {
-        "experiment": experiment.name,
-        "dataset": dataset.spec.name,
-        "protocol": experiment.data.protocol,
-        "clips": {"train": len(train), "test": len(test)},
-        "parameters": {
-            "encoder": sum(p.numel() for p in model.encoder.parameters()),
-            "decoder": sum(p.numel() for p in model.decoder.parameters()),
-        },
-        "probe": "BatchNorm without affine, linear layer, SGD"
-        if experiment.evaluation.linear.batch_norm
-        else "linear layer, SGD",
-        "untrained": untrained,
-        "pretrained": pretrained,
-        "pretraining": training,
-    }
-    run.finish(results)
-    return results
+    def pretrain(self, model: MaskedModel, train: Feed, detect_anomaly: bool) -> dict[str, Any]:
+        hooks = Hooks()
+        if self.listener:
+            self.listener.stage("pre-training")
+            hooks.report, hooks.warn = self.listener.advance, self.listener.warn
+        if self.run:
+            hooks.log, hooks.rewind = partial(self.run.log, "pretrain"), partial(self.run.rewind, "pretrain")
+        return pretrain(model, train, self.experiment, self.out / "checkpoints", self.processes, hooks, detect_anomaly)
+
+
+@contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def choose_device(name: str) -> torch.device:

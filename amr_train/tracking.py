@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,39 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from amr_data import ShardDataset, UsageError
-from amr_data.files import write_json
+from amr_data.files import whole_file, write_json
 from amr_train.config import Experiment
+from amr_train.trackers import open_tracker, tracker_library
 
+NO_RESULT: Any = {
+    "data": {"path", "resident"},
+    "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
+}
+"""Settings that change no result."""
 RUN, RESULTS, METRICS = "run.json", "results.json", "metrics.jsonl"
 
 
 class RunFolder:
-    """Opens or takes up a run. A folder that belongs to other settings or other data is refused, so that no run is mixed with another.
+    """Opens or takes up a run. A folder that belongs to other settings or other data is refused, so that no run is mixed with another;
+    settings that change no result may differ.
 
+    Args:
+        trackers: further services that metrics go to, 'wandb' or 'mlflow'.
     Raises: UsageError.
     """
 
-    def __init__(self, path: Path, experiment: Experiment, dataset: ShardDataset, device: torch.device) -> None:
+    def __init__(
+        self,
+        path: Path,
+        experiment: Experiment,
+        dataset: ShardDataset,
+        device: torch.device,
+        processes: int = 1,
+        trackers: Sequence[str] = (),
+    ) -> None:
         self.path = path
         identity = {
-            "experiment": experiment.model_dump(mode="json", exclude={"data": {"path"}}),
+            "experiment": experiment.model_dump(mode="json", exclude=NO_RESULT),
             "data_fingerprint": dataset.fingerprint,
         }
         existing = path / RUN
@@ -42,12 +60,15 @@ class RunFolder:
                 raise UsageError(f"{path} holds a run with other settings or data; choose another --out, or remove it")
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is not empty and holds no run; choose another --out")
-        else:
+        for name in trackers:
+            tracker_library(name)  # before anything is made
+        if not existing.is_file():
             path.mkdir(parents=True, exist_ok=True)
             data = {"path": str(dataset.path.resolve()), "clips": len(dataset), "recipe": dataset.manifest["recipe"]}
-            write_json(existing, {**identity, "data": data, "started": _now(), **environment(device)})
+            write_json(existing, {**identity, "data": data, "started": _now(), **environment(device, processes)})
         self._metrics = (path / METRICS).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(path / "tensorboard"))
+        self._trackers = [open_tracker(name, path, experiment) for name in trackers]
 
     def results(self) -> dict[str, Any] | None:
         """What a finished run found, or None."""
@@ -62,6 +83,20 @@ class RunFolder:
         self._metrics.flush()
         for key, value in values.items():
             self._board.add_scalar(f"{stage}/{key}", value, step)
+        for tracker in self._trackers:
+            tracker.log({f"{stage}/{key}": value for key, value in values.items()}, step)
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what was logged of a stage beyond a step: a run that is taken up there says it again."""
+        self._metrics.close()
+        path = self.path / METRICS
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _before(line, stage, step)]
+        with whole_file(path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        self._metrics = path.open("a", encoding="utf-8")
+        if step:
+            self._board.close()
+            self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
 
     def finish(self, results: dict[str, Any]) -> None:
         write_json(self.path / RESULTS, results)
@@ -69,9 +104,11 @@ class RunFolder:
     def close(self) -> None:
         self._metrics.close()
         self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
     """Versions, hardware and git state, for the record."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
@@ -84,6 +121,7 @@ def environment(device: torch.device) -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "gpu": gpu,
             "device": str(device),
+            "processes": processes,
         },
         "git": _git_state(),
     }
@@ -98,6 +136,15 @@ def _git_state() -> dict[str, Any] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": head.stdout.strip(), "changed": bool(state.stdout.strip())}
+
+
+def _before(line: str, stage: str, step: int) -> bool:
+    """Whether a line of the metrics file stays; one that a kill cut short does not."""
+    try:
+        entry = json.loads(line)
+        return bool(entry["stage"] != stage or entry["step"] <= step)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _now() -> str:

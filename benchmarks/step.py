@@ -1,46 +1,89 @@
-"""One training step of AMR at the paper's settings, and its counted cost. Runs on the GPU where there is one."""
+"""One training step of every method at the paper's settings, both bodies of every clip fed, with the counted cost beside the published one.
+
+All methods go through the same encoder, attention kernels and optimiser; times are ratios within one run. Runs on the GPU where there is one.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from functools import partial
 
-from amr_train.config import load_experiment
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from amr_train.config import Experiment
+from amr_train.distributed import Processes
 from amr_train.feed import Batch
-from amr_train.models.amr import AMR
-from amr_train.pretrain import make_optimizer
+from amr_train.loading import load_experiment
+from amr_train.models.masked import MaskedModel
+from amr_train.pretrain import make_optimizer, prepare, train_step
 from amr_train.run import choose_device
 from benchmarks.timing import best_seconds
 
+PUBLISHED = {"amr": "3.8", "amr-no-focal": "3.8", "mae": "13.7", "mamp": "13.7"}
+"""GFLOPs of a forward pass, a clip of two bodies, without the products of attention."""
+METHODS = ("mamp", "mae", "subset", "pooled", "amr-self-attention", "amr-no-focal", "amr")
+JOINTS, WINDOWS = 25, (4, 8, 12)
+
 
 def main() -> None:
-    experiment = load_experiment("ntu60-xsub-amr")
     device = choose_device("auto")
-    model = AMR(experiment, 25, (4, 8, 12)).to(device)
-    optimizer = make_optimizer(model, experiment.pretrain, device)
-    clips = 128 if device.type == "cuda" else 8
-    row = torch.arange(clips, device=device).repeat_interleave(2)
-    joints = torch.randn(2 * clips, 120, 25, 3, device=device).cumsum(1) * 0.01
-    batch = Batch(joints, None, row, torch.arange(clips, device=device))
-    one = Batch(joints[:2], None, row[:2], row[:1])
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(one)
-    print(
-        f"parameters {sum(p.numel() for p in model.parameters()):,}; forward {counter.get_total_flops() / 1e9:.2f} GFLOPs a clip of two bodies"
-    )
-    for name, enabled in (("float32", False), ("bfloat16", True)):
-
-        def step(enabled: bool = enabled) -> None:
-            with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-                loss = model(batch).loss
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-
-        step()
-        seconds = best_seconds(step)
+    print("forward pass of a clip of two bodies, GFLOPs")
+    print(f"{'':20}{'parameters':>12}{'linear layers':>15}{'published':>11}{'with attention':>16}")
+    for name in METHODS:
+        model = MaskedModel(load_experiment(f"ntu60-xsub-{name}"), JOINTS, WINDOWS)
+        linear, attention = count_flops(model)
+        size = sum(p.numel() for p in model.parameters())
         print(
-            f"{name:9} step on {device.type}: {1000 * seconds / clips:8.2f} ms a clip, {clips / seconds:,.0f} clips/s at batch {clips}"
+            f"{name:20}{size:12,}{linear / 1e9:15.2f}{PUBLISHED.get(name, '-'):>11}{(linear + attention) / 1e9:16.2f}", flush=True
         )
+    clips = 128 if device.type == "cuda" else 8
+    print(f"\ntraining step on {device.type}, batch {clips}, two bodies a clip; ratio to amr in the same precision")
+    print(f"{'':20}{'float32 ms/clip':>17}{'ratio':>7}{'bfloat16 ms/clip':>18}{'ratio':>7}")
+    times = {}
+    for name in reversed(METHODS):
+        times[name] = [step_seconds(name, p, device, clips) / clips * 1000 for p in ("float32", "bfloat16")]
+        ratios = [t / a for t, a in zip(times[name], times["amr"], strict=True)]
+        print(f"{name:20}{times[name][0]:17.2f}{ratios[0]:7.2f}{times[name][1]:18.2f}{ratios[1]:7.2f}", flush=True)
+
+
+def count_flops(model: MaskedModel) -> tuple[int, int]:
+    """FLOPs of a forward pass of two bodies: in matrix products of the layers, and in those inside attention."""
+
+    def attention(query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object) -> int:
+        return int(sdpa_flop_count(query, key, value))
+
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={fused: attention}) as counter:
+        frames = model.config.model.frames
+        model(torch.randn(2, frames, model.encoder.joints, 3), torch.rand(2, model.encoder.tokens))
+    counts = counter.get_flop_counts()["Global"]
+    inside = sum(n for operation, n in counts.items() if "attention" in str(operation))
+    return counter.get_total_flops() - inside, inside
+
+
+def step_seconds(method: str, precision: str, device: torch.device, clips: int, *settings: str, repeats: int = 3) -> float:
+    """Seconds of one training step on clips of two moving bodies, the best of several."""
+    experiment = load_experiment(f"ntu60-xsub-{method}", [f"precision={precision}", *settings])
+    run = partial(_steps, *_prepared(experiment, device), batch_of(clips, device), experiment)
+    run(3 if device.type == "cuda" else 1)  # warm up, compile
+    count = 10 if device.type == "cuda" else 1
+    return best_seconds(partial(run, count), repeats) / count
+
+
+def _prepared(experiment: Experiment, device: torch.device) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = MaskedModel(experiment, JOINTS, WINDOWS).to(device)
+    return prepare(model, experiment, Processes(), device), make_optimizer(model, experiment.pretrain)
+
+
+def batch_of(clips: int, device: torch.device, frames: int = 120) -> Batch:
+    joints = torch.randn(2 * clips, frames, JOINTS, 3, device=device).cumsum(1) * 0.01
+    row = torch.arange(clips, device=device).repeat_interleave(2)
+    return Batch(joints, None, row, torch.arange(clips), 0, 2 * clips)
+
+
+def _steps(model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, experiment: Experiment, count: int) -> None:
+    for step in range(count):
+        train_step(model, batch, optimizer, experiment, step, Processes())
+    if batch.joints.is_cuda:
+        torch.cuda.synchronize()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from amr_train.config import ModelConfig
@@ -20,6 +19,8 @@ class SkeletonEncoder(nn.Module):
         super().__init__()
         self.segment = config.segment
         self.joints = joints
+        self.frames = config.frames
+        self.width = config.width
         self.steps = config.frames // config.segment
         self.embed = nn.Linear(config.segment * 3, config.width)
         self.position = PositionEmbedding(self.steps, joints, config.width)
@@ -34,11 +35,9 @@ class SkeletonEncoder(nn.Module):
     def forward(self, joints: Tensor, visible: Tensor | None = None) -> Tensor:
         """joints : (S, T, V, 3).  visible : (S, N_v) int64 token numbers, or None for all.  Returns (S, N_v or N, D)."""
         patches = patchify(joints, self.segment)  # (S, N, l * 3)
-        position = self.position().expand(len(patches), -1, -1)
         if visible is not None:
             patches = take_tokens(patches, visible)  # (S, N_v, l * 3)
-            position = take_tokens(position, visible)
-        x = self.embed(patches) + position
+        x = self.embed(patches) + self.position(visible)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)  # type: ignore[no-any-return]
@@ -47,12 +46,3 @@ class SkeletonEncoder(nn.Module):
 def take_tokens(tokens: Tensor, index: Tensor) -> Tensor:
     """tokens : (S, N, D), index : (S, K). Returns (S, K, D)."""
     return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))
-
-
-def random_visible(
-    sequences: int, tokens: int, mask_ratio: float, generator: torch.Generator | None, device: torch.device
-) -> Tensor:
-    """Draw the tokens that stay visible, each set equally likely. Returns (S, N_v) int64, N_v = round(N * (1 - mask_ratio)), 1 or more."""
-    keep = max(1, round(tokens * (1 - mask_ratio)))
-    noise = torch.rand(sequences, tokens, generator=generator, device=device)
-    return noise.argsort(dim=1)[:, :keep]

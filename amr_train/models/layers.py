@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import embedding, scaled_dot_product_attention
 
 
 class Attention(nn.Module):
@@ -38,23 +38,29 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + Attention(norm(x)), then x + MLP(norm(x)). With `cross`, the attention's keys and values come from a context instead."""
+    """x + Attention(norm(x)), then x + MLP(norm(x)). With `cross`, the attention's keys and values come from a context instead; with `among`,
+    self-attention among the queries comes before it."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, cross: bool = False) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float, cross: bool = False, among: bool = False) -> None:
         super().__init__()
         hidden = int(width * mlp_ratio)
+        self.norm_among = nn.LayerNorm(width) if among else None
+        self.attn_among = Attention(width, heads) if among else None
         self.norm1 = nn.LayerNorm(width)
         self.attn = Attention(width, heads, cross)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        if self.attn_among is not None and self.norm_among is not None:
+            x = x + self.attn_among(self.norm_among(x))
         x = x + self.attn(self.norm1(x), context)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
 class PositionEmbedding(nn.Module):
-    """A learnable vector for each time step plus one for each joint: `forward()` gives (1, T * V, D) in time-major order."""
+    """A learnable vector for each time step plus one for each joint: `forward()` gives (1, T * V, D) in time-major order, `forward(index)` those
+    of the tokens (S, K) as (S, K, D)."""
 
     def __init__(self, steps: int, joints: int, width: int) -> None:
         super().__init__()
@@ -63,8 +69,9 @@ class PositionEmbedding(nn.Module):
         nn.init.trunc_normal_(self.time, std=0.02)
         nn.init.trunc_normal_(self.joint, std=0.02)
 
-    def forward(self) -> Tensor:
-        return (self.time + self.joint).flatten(1, 2)
+    def forward(self, index: Tensor | None = None) -> Tensor:
+        table = (self.time + self.joint).flatten(1, 2)
+        return table if index is None else embedding(index, table[0])
 
 
 def initialize(module: nn.Module) -> None:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from amr_train.config import Experiment, load_experiment
-from amr_train.feed import Batch
-from amr_train.models.amr import AMR, reconstruction_loss
-from amr_train.models.encoder import SkeletonEncoder, random_visible
+from amr_train.config import Experiment, MaskConfig, TargetConfig
+from amr_train.loading import load_experiment
+from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.masked import MaskedModel
+from amr_train.models.masking import token_order, visible_count
 
 WINDOWS = (4, 8, 12)
 
@@ -19,15 +20,18 @@ def small(**model) -> Experiment:
     return Experiment.model_validate({"name": "x", "model": {**sizes, **model}})
 
 
-def batch_of(sequences: int, frames: int = 24, joints: int = 5) -> Batch:
+def clips_of(sequences: int, frames: int = 24, joints: int = 5) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    joints_ = torch.randn(sequences, frames, joints, 3, generator=generator).cumsum(1) * 0.05
-    return Batch(joints_, None, torch.arange(sequences), torch.arange(sequences))
+    return torch.randn(sequences, frames, joints, 3, generator=generator).cumsum(1) * 0.05
+
+
+def noise_of(sequences: int, tokens: int = 30) -> torch.Tensor:
+    return torch.rand(sequences, tokens, generator=torch.Generator().manual_seed(1))
 
 
 def test_masked_tokens_never_reach_the_encoder():
     encoder = SkeletonEncoder(small().model, joints=5)
-    joints = batch_of(2).joints.requires_grad_()
+    joints = clips_of(2).requires_grad_()
     visible = torch.tensor([[0, 7, 29], [3, 4, 12]])
     out = encoder(joints, visible)
     assert out.shape == (2, 3, 32)
@@ -43,7 +47,7 @@ def test_masked_tokens_never_reach_the_encoder():
 
 def test_tokens_keep_their_own_position_when_others_are_masked():
     encoder = SkeletonEncoder(small(encoder_layers=1).model, joints=5)
-    joints = batch_of(1).joints
+    joints = clips_of(1)
     order = torch.tensor([[2, 9, 17]])
     torch.testing.assert_close(encoder(joints, order.flip(1)), encoder(joints, order).flip(1), atol=1e-5, rtol=1e-5)
     everything = encoder(joints, torch.arange(30)[None])
@@ -51,56 +55,62 @@ def test_tokens_keep_their_own_position_when_others_are_masked():
 
 
 def test_the_mask_keeps_the_right_number_and_every_token_alike():
-    generator = torch.Generator().manual_seed(0)
-    visible = random_visible(4000, 30, 0.9, generator, torch.device("cpu"))
+    config = MaskConfig(ratio=0.9)
+    visible = token_order(noise_of(4000), clips_of(1), 4, config)[:, : visible_count(30, config)]
     assert visible.shape == (4000, 3)
     assert all(len(set(row)) == 3 for row in visible[:50].tolist())
     counts = torch.bincount(visible.flatten(), minlength=30)
     assert (counts.float() - 400).abs().max() < 5 * 20  # five standard deviations of a binomial with p = 1/10
-    assert random_visible(1, 750, 0.9, generator, torch.device("cpu")).shape == (1, 75)
+    assert visible_count(750, config) == 75
+    assert visible_count(4, MaskConfig(ratio=0.99)) == 1
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 3, 6])
 def test_r_changes_queries_and_head_only(ratio):
     torch.manual_seed(0)
-    base = AMR(small(target_ratio=1), 5, WINDOWS)
+    base = MaskedModel(small(target_ratio=1), 5, WINDOWS)
     torch.manual_seed(0)
-    other = AMR(small(target_ratio=ratio), 5, WINDOWS)
+    other = MaskedModel(small(target_ratio=ratio), 5, WINDOWS)
     for (name, a), (_, b) in zip(base.encoder.state_dict().items(), other.encoder.state_dict().items(), strict=True):
         assert torch.equal(a, b), name
-    batch = batch_of(2)
-    torch.testing.assert_close(base.encoder(batch.joints), other.encoder(batch.joints), atol=0, rtol=0)
+    joints = clips_of(2)
+    torch.testing.assert_close(base.encoder(joints), other.encoder(joints), atol=0, rtol=0)
     shapes = [{n: p.shape for n, p in m.decoder.named_parameters()} for m in (base, other)]
     differ = {n for n in shapes[0] if shapes[0][n] != shapes[1][n]}
-    assert differ == (set() if ratio == 1 else {"queries.time", "head.weight", "head.bias"})
-    predicted = other.decoder(other.encoder(batch.joints))
+    assert differ == (set() if ratio == 1 else {"position.time", "head.weight", "head.bias"})
+    predicted, which = other.decoder(other.encoder(joints), noise_of(2).argsort(1))
+    assert which is None
     assert predicted.shape == (2, 30 // ratio, ratio * 4 * 3)
 
 
 def test_queries_never_attend_to_each_other():
-    model = AMR(small(), 5, WINDOWS)
+    model = MaskedModel(small(), 5, WINDOWS)
     features = torch.randn(1, 4, 32)
-    before = model.decoder(features)
+    order = noise_of(1).argsort(1)
+    before = model.decoder(features, order)[0]
     with torch.no_grad():
-        model.decoder.queries.joint[0, 0, 2] += 1.0  # joint 2 of both time steps: queries 2 and 7
-    changed = (model.decoder(features) - before).abs().sum(-1)[0] > 0
+        model.decoder.position.joint[0, 0, 2] += 1.0  # joint 2 of both time steps: queries 2 and 7
+    changed = (model.decoder(features, order)[0] - before).abs().sum(-1)[0] > 0
     assert changed.nonzero().flatten().tolist() == [2, 7]
 
 
 def test_loss_by_hand():
-    error = torch.ones(2, 10, 36)  # N = 30 tokens: || . ||^2 = 360, a sequence gives 12
-    torch.testing.assert_close(reconstruction_loss(error, None, 30), torch.tensor(12.0))
-    weights = torch.zeros(2, 10, 36)
-    weights[0] = 0.5
-    torch.testing.assert_close(reconstruction_loss(error, weights, 30), torch.tensor(3.0))
+    """A decoder that predicts 0 everywhere against coordinates that are 1 everywhere: N = 30 tokens, || . ||^2 = 10 * 36, so 12 a sequence;
+    no joint moves more than another, so every focal weight is 1."""
+    config = small().model_copy(update={"target": TargetConfig(kind="joints", normalize="none")})
+    model = MaskedModel(config, 5, WINDOWS)
+    with torch.no_grad():
+        model.decoder.head.weight.zero_()
+    loss, plain = model(torch.ones(2, 24, 5, 3), noise_of(2))
+    torch.testing.assert_close(plain, torch.full((2,), 12.0))
+    torch.testing.assert_close(loss, plain)
 
 
 def test_weights_are_cut_like_the_targets():
-    model = AMR(small(), 5, WINDOWS)
-    batch = batch_of(1)
-    batch.joints[:] = 0
-    batch.joints[0, ::2, 3, 0] = 0.1  # only joint 3 moves
-    weights = model.weights(batch)
+    model = MaskedModel(small(), 5, WINDOWS)
+    joints = torch.zeros(1, 24, 5, 3)
+    joints[0, ::2, 3, 0] = 0.1  # only joint 3 moves
+    weights = model.weights(joints, None)
     assert weights is not None
     assert weights.shape == (1, 10, 36)
     assert (weights.mean(-1)[0] > 0.9).nonzero().flatten().tolist() == [3, 8]
@@ -108,27 +118,27 @@ def test_weights_are_cut_like_the_targets():
 
 def test_without_focal_reconstruction_the_loss_is_the_plain_one():
     torch.manual_seed(0)
-    model = AMR(small().model_copy(update={"guidance": small().guidance.model_copy(update={"focal": False})}), 5, WINDOWS)
-    losses = model(batch_of(3), torch.Generator().manual_seed(0))
-    torch.testing.assert_close(losses.loss.detach(), losses.plain)
+    model = MaskedModel(small().model_copy(update={"guidance": small().guidance.model_copy(update={"focal": False})}), 5, WINDOWS)
+    loss, plain = model(clips_of(3), noise_of(3))
+    torch.testing.assert_close(loss.detach(), plain)
     torch.manual_seed(0)
-    focal = AMR(small(), 5, WINDOWS)(batch_of(3), torch.Generator().manual_seed(0))
-    torch.testing.assert_close(focal.plain, losses.plain)
-    assert focal.loss < focal.plain
+    focal, focal_plain = MaskedModel(small(), 5, WINDOWS)(clips_of(3), noise_of(3))
+    torch.testing.assert_close(focal_plain, plain)
+    assert (focal < focal_plain).all()
 
 
 def test_shard_guidance_picks_the_windows_it_needs():
     config = small()
     config = config.model_copy(update={"guidance": config.guidance.model_copy(update={"source": "shard", "windows": [12, 4]})})
-    assert AMR(config, 5, WINDOWS).scales == [2, 0]
+    assert MaskedModel(config, 5, WINDOWS).scales == [2, 0]
 
 
 def test_size_and_cost_at_the_papers_settings():
     """Published: 3.8 GFLOPs for a clip of two bodies. The counter takes the matrix products of the linear layers; the products inside the
     fused attention kernel come on top and are not in the published figures either (docs/method.md)."""
-    model = AMR(load_experiment("ntu60-xsub-amr"), 25, WINDOWS)
+    model = MaskedModel(load_experiment("ntu60-xsub-amr"), 25, WINDOWS)
     assert abs(sum(p.numel() for p in model.parameters()) / 1e6 - 10.4) <= 0.1
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(batch_of(2, frames=120, joints=25))
+        model(clips_of(2, frames=120, joints=25), noise_of(2, 750))
     fused = sum(n for op, n in counter.get_flop_counts()["Global"].items() if "attention" in str(op))
     assert 3.6e9 < counter.get_total_flops() - fused < 3.9e9

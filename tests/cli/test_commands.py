@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
 
 from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
+from amr_train import experiment_names, load_encoder
+from tests.amr_train.test_encoders import TheirEncoder
 
 
 def call(main, *words: object) -> Result:
@@ -30,6 +33,9 @@ def call(main, *words: object) -> Result:
         (data_main, "export"),
         (train_main,),
         (train_main, "run"),
+        (train_main, "list"),
+        (train_main, "eval"),
+        (train_main, "import-mamp"),
     ],
 )
 def test_help_has_examples(words):
@@ -72,6 +78,37 @@ def test_the_whole_line(tmp_path: Path):
         assert text in trained.stdout
     results = json.loads(call(train_main, "run", "demo", "--data", shards, "--out", run, *sizes, "--json").stdout)
     assert results == json.loads((run / "results.json").read_text())
+    evaluated = call(train_main, "eval", run, "linear.epochs=2", "linear.lr=0.1", "--dataset", shards, "--json")
+    assert evaluated.exit_code == 0, evaluated.output
+    assert json.loads(evaluated.stdout)["knn"] == results["pretrained"]["knn"]
+    for text in ("linear", "kNN", "last epoch"):
+        assert text in call(train_main, "eval", run, "linear.epochs=2", "--dataset", shards).stdout
+
+
+def test_list_shows_every_experiment():
+    shown = call(train_main, "list").stdout
+    for name in experiment_names():
+        assert name in shown
+    rows = {r["experiment"]: r for r in json.loads(call(train_main, "list", "--json").stdout)}
+    assert rows["ntu60-xsub-mamp"] == {
+        "experiment": "ntu60-xsub-mamp",
+        "dataset": "ntu60",
+        "decoder": "grid",
+        "mask": "motion",
+        "target": "motion, patch, 4 frames",
+        "focal": False,
+    }
+
+
+def test_import_mamp_says_what_it_took(tmp_path):
+    torch.manual_seed(0)
+    torch.save({"model": TheirEncoder(layers=3).state_dict()}, tmp_path / "mamp.pth")
+    done = call(train_main, "import-mamp", tmp_path / "mamp.pth", "--heads", 4)
+    assert done.exit_code == 0, done.output
+    assert "3 layers, width 32, 4 heads" in done.stdout
+    assert load_encoder(tmp_path / "mamp.safetensors").config.empty_bodies == "keep"
+    refused = call(train_main, "import-mamp", tmp_path / "mamp.pth", "--heads", 5)
+    assert (refused.exit_code, "--heads" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +138,10 @@ def test_wrong_use_of_amr_data(tmp_path, monkeypatch, words, code, says):
         (["run", "demo"], "--data"),
         (["run", "demo", "--data", "nowhere"], "not a converted dataset"),
         (["run", "demo", "pretrain.epoch=3"], "did you mean 'pretrain.epochs'"),
+        (["run", "demo", "method=mampp"], "did you mean 'mamp'"),
+        (["eval", "nowhere", "--dataset", "x"], "no encoder at nowhere"),
+        (["eval", "nowhere", "--dataset", "x", "linear.lrr=1"], "did you mean 'evaluation.linear.lr'"),
+        (["import-mamp", "nowhere.pth"], "no checkpoint at nowhere.pth"),
     ],
 )
 def test_wrong_use_of_amr_train(tmp_path, monkeypatch, words, says):

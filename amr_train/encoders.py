@@ -1,0 +1,112 @@
+"""Encoders as files: safetensors with the settings that build them again, and as modules that take whole clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from amr_data import AmrError, ShardDataset, UsageError
+from amr_data.files import whole_file
+from amr_train.augment import gather_resampled
+from amr_train.config import Experiment, ModelConfig
+from amr_train.models.encoder import SkeletonEncoder
+
+ENCODER = "encoder.safetensors"
+_KEY = "amr_encoder"
+
+
+class EncoderConfig(BaseModel):
+    """What an encoder file says beside its weights. `recipe`: how the clips it was trained on were normalised; empty where it is not known."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    model: ModelConfig
+    joints: int
+    skeleton: str
+    recipe: dict[str, Any] = {}
+    empty_bodies: str = "skip"
+    method: str = ""
+    dataset: str = ""
+
+
+def encoder_config(experiment: Experiment, dataset: ShardDataset) -> EncoderConfig:
+    """The settings of the encoder that an experiment trains on a dataset."""
+    return EncoderConfig(
+        model=experiment.model,
+        joints=len(dataset.spec.skeleton.joints),
+        skeleton=dataset.spec.skeleton.name,
+        recipe=dict(dataset.manifest["recipe"]),
+        empty_bodies=experiment.data.empty_bodies,
+        method=experiment.method,
+        dataset=dataset.spec.name,
+    )
+
+
+def save_encoder(encoder: SkeletonEncoder, config: EncoderConfig, path: Path) -> None:
+    """Write the weights, with the settings in the file's metadata."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, {_KEY: config.model_dump_json()})
+
+
+class ClipEncoder(nn.Module):
+    """A trained encoder for whole clips: (B, M, T, V, C) in metres, normalised as its training clips were, to features (B, D).
+
+    Any number of frames; they are resampled to those of the encoder. A body of zeros counts as absent, unless it was trained with such bodies
+    kept; a clip without a body gives zeros.
+    """
+
+    def __init__(self, encoder: SkeletonEncoder, config: EncoderConfig) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, config
+
+    def forward(self, joints: Tensor) -> Tensor:
+        """joints : (B, M, T, V, 3). Returns the mean over joints, time and bodies, (B, D). Raises: UsageError for another shape."""
+        tokens = self.tokens(joints)  # (B, M, T / l, V, D)
+        present = joints.flatten(2).any(dim=2) | (self.config.empty_bodies == "keep")  # (B, M)
+        pooled = tokens.mean(dim=(2, 3)) * present[..., None]
+        return pooled.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
+
+    def tokens(self, joints: Tensor) -> Tensor:
+        """joints : (B, M, T, V, 3). Returns the features of every body, time step and joint, (B, M, T / l, V, D)."""
+        if joints.ndim != 5 or joints.shape[3:] != (self.config.joints, 3) or not joints.shape[2]:
+            raise UsageError(f"this encoder takes (B, M, T, {self.config.joints}, 3), not {tuple(joints.shape)}")
+        clips, bodies, frames = joints.shape[:3]
+        flat = joints.flatten(0, 1)
+        if frames != self.encoder.frames:
+            first = torch.arange(len(flat), device=flat.device) * frames
+            length = torch.full_like(first, frames)
+            flat = gather_resampled(flat.flatten(0, 1), first, length, self.encoder.frames)
+        tokens: Tensor = self.encoder(flat)
+        return tokens.view(clips, bodies, self.encoder.steps, self.config.joints, -1)
+
+
+def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> ClipEncoder:
+    """An encoder that `amr-train run` or `amr-train import-mamp` wrote, in evaluation mode.
+
+    Args:
+        path: the run's folder or its encoder.safetensors.
+    Raises: UsageError where there is none, AmrError where it is damaged.
+    """
+    file = Path(path) / ENCODER if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise UsageError(f"no encoder at {file}; give a finished run's folder or its {ENCODER}")
+    try:
+        with safe_open(file, "pt", device=str(device)) as content:
+            described = (content.metadata() or {}).get(_KEY)
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        if described is None:
+            raise AmrError(f"{file} holds weights but says nothing about their model; it was not written by amr-train")
+        config = EncoderConfig.model_validate(json.loads(described))
+        encoder = SkeletonEncoder(config.model, config.joints).to(device)
+        encoder.load_state_dict(tensors)
+    except (SafetensorError, OSError, ValidationError, ValueError, RuntimeError) as error:
+        raise AmrError(f"{file} is not an encoder that can be read: {str(error).splitlines()[0]}") from None
+    return ClipEncoder(encoder, config).eval()

@@ -1,0 +1,111 @@
+"""What stands between the visible features and the reconstruction. A decoder says what it predicts and which targets these are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from amr_train.config import ModelConfig
+from amr_train.models.layers import Block, PositionEmbedding, initialize
+
+
+class Decoder(nn.Module):
+    """`forward(visible, order)` maps the encoder's output (S, N_v, D), of the tokens that come first in `order` (S, N), to predictions
+    (S, P, values) and the numbers (S, P) of the target patches they are of, or None for all of them in time-major order."""
+
+    def __init__(self, config: ModelConfig, joints: int, steps: int, values: int, blocks: list[Block]) -> None:
+        super().__init__()
+        self.position = PositionEmbedding(steps, joints, config.width)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, values)
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(x))  # type: ignore[no-any-return]
+
+
+class DecoupledDecoder(Decoder):
+    """N / r learnable queries, one a target patch, that ask the visible features by cross-attention (AMR).
+
+    H_q <- MCA(H_q, H_v) + H_q, then H_q <- FFN(H_q) + H_q in every layer; a linear head gives the r * l * 3 values of each patch. With
+    `among`, self-attention among the queries comes first in every layer (the paper's ablation).
+    """
+
+    def __init__(self, config: ModelConfig, joints: int, among: bool = False) -> None:
+        steps = config.frames // config.patch_frames
+        blocks = [
+            Block(config.width, config.heads, config.mlp_ratio, cross=True, among=among) for _ in range(config.decoder_layers)
+        ]
+        super().__init__(config, joints, steps, config.patch_frames * 3, blocks)
+        self.apply(initialize)
+
+    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, None]:
+        x = self.position().expand(len(visible), -1, -1)  # (S, N / r, D)
+        for block in self.blocks:
+            x = block(x, visible)
+        return self.predict(x), None
+
+
+class GridDecoder(Decoder):
+    """Visible and mask tokens attend to each other (MAE, MAMP); masked tokens are predicted, or so many of them as `targets` says.
+
+    Tokens stay in the mask's order: attention does not mind, and the predicted ones then lie together.
+    """
+
+    def __init__(self, config: ModelConfig, joints: int, targets: int | None = None) -> None:
+        super().__init__(config, joints, config.frames // config.segment, config.segment * 3, _self_blocks(config))
+        self.targets = targets
+        self.embed = nn.Linear(config.width, config.width)
+        self.mask_token = _mask_token(config.width)
+        self.apply(initialize)
+
+    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+        kept = visible.shape[1]
+        if self.targets is not None:
+            order = order[:, : kept + self.targets]
+        hidden = self.mask_token.expand(len(visible), order.shape[1] - kept, -1)
+        x = torch.cat([self.embed(visible), hidden.to(visible.dtype)], dim=1) + self.position(order)  # (S, N or N_v + targets, D)
+        for block in self.blocks:
+            x = block(x)
+        return self.predict(x[:, kept:]), order[:, kept:]
+
+
+class PooledDecoder(Decoder):
+    """The grid of visible and mask tokens, averaged over r segments of a joint: N / r tokens attend to each other and predict r * l frames."""
+
+    def __init__(self, config: ModelConfig, joints: int) -> None:
+        super().__init__(config, joints, config.frames // config.segment, config.patch_frames * 3, _self_blocks(config))
+        self.ratio, self.joints = config.target_ratio, joints
+        self.embed = nn.Linear(config.width, config.width)
+        self.mask_token = _mask_token(config.width)
+        self.apply(initialize)
+
+    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, None]:
+        shown = self.embed(visible)
+        grid = self.mask_token.to(shown.dtype).expand(*order.shape, -1)
+        where = order[:, : visible.shape[1], None].expand(-1, -1, shown.shape[-1])
+        x = grid.scatter(1, where, shown) + self.position()  # (S, N, D)
+        x = x.unflatten(1, (-1, self.ratio, self.joints)).mean(dim=2).flatten(1, 2)  # (S, N / r, D)
+        for block in self.blocks:
+            x = block(x)
+        return self.predict(x), None
+
+
+def make_decoder(config: ModelConfig, joints: int) -> Decoder:
+    """The decoder that the settings name."""
+    tokens = config.frames // config.segment * joints
+    if config.decoder == "grid":
+        return GridDecoder(config, joints)
+    if config.decoder == "subset":
+        return GridDecoder(config, joints, tokens // config.target_ratio)
+    if config.decoder == "pooled":
+        return PooledDecoder(config, joints)
+    return DecoupledDecoder(config, joints, among=config.decoder == "self-attention")
+
+
+def _self_blocks(config: ModelConfig) -> list[Block]:
+    return [Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.decoder_layers)]
+
+
+def _mask_token(width: int) -> nn.Parameter:
+    return nn.Parameter(torch.nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))
