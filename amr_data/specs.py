@@ -32,7 +32,7 @@ class _Model(BaseModel):
 
 class Skeleton(_Model):
     """Joint names in file order; bones as (joint, the joint it hangs on) by name. Recipes move `centre` to the origin; `spine` (low, high)
-    and `shoulders` (right, left) give a body its length and its axes."""
+    and `shoulders` (right, left) give a body its length and its axes. `counterparts`: joints that other skeletons call differently."""
 
     name: str
     joints: list[str] = Field(min_length=2)
@@ -42,13 +42,19 @@ class Skeleton(_Model):
     centre: str
     spine: tuple[str, str]
     shoulders: tuple[str, str]
+    counterparts: dict[str, str] = {}
+
+    @property
+    def common_names(self) -> list[str]:
+        """The joints by the names that skeletons share."""
+        return [self.counterparts.get(joint, joint) for joint in self.joints]
 
     @model_validator(mode="after")
     def _check(self) -> Skeleton:
         if len(set(self.joints)) != len(self.joints):
             raise ValueError("a joint name occurs twice")
         named = [j for pair in (*self.bones, *self.symmetric) for j in pair] + [j for p in self.parts.values() for j in p]
-        for joint in [*named, self.centre, *self.spine, *self.shoulders]:
+        for joint in [*named, self.centre, *self.spine, *self.shoulders, *self.counterparts]:
             if joint not in self.joints:
                 raise ValueError(f"'{joint}' is not one of the joints")
         if sorted(j for p in self.parts.values() for j in p) != sorted(self.joints):

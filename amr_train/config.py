@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+PROTOCOLS = ("linear", "knn", "retrieval", "finetune", "supervised", "semi")
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,13 +133,42 @@ class LinearConfig(Section):
     batch_norm: bool = True
 
 
+class FinetuneConfig(Section):
+    """Fine-tuning with labels, also from scratch, with few of them, and on another dataset. `batch_size` counts clips over all processes."""
+
+    epochs: int = Field(100, ge=1)
+    warmup_epochs: int = Field(5, ge=0)
+    batch_size: int = Field(48, ge=1)
+    lr: float = Field(3e-4, gt=0)
+    min_lr: float = Field(1e-5, ge=0)
+    weight_decay: float = Field(0.05, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    layer_decay: float = Field(0.8, gt=0, le=1)
+    drop_path: float = Field(0.3, ge=0, lt=1)
+    head_dropout: float = Field(0.3, ge=0, lt=1)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    hidden: int = Field(2048, ge=1)
+    checkpoint_epochs: int = Field(5, ge=1)
+
+
+class SemiConfig(Section):
+    """Few labels: shares of each class's training clips in percent, each drawn with every seed."""
+
+    percent: list[float] = Field([1, 5, 10], min_length=1)
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+
+
 class EvaluationConfig(Section):
-    """Frozen-encoder evaluation on features of a centre crop."""
+    """Evaluation on a centre crop of each clip. `protocols`: what a run is evaluated with at its end."""
+
+    protocols: list[Literal["linear", "knn", "retrieval", "finetune", "supervised", "semi"]] = ["linear", "knn"]
 
     crop: float = Field(0.95, gt=0, le=1)
     batch_size: int = Field(64, ge=1)
     linear: LinearConfig = LinearConfig()
     knn_neighbours: int = Field(1, ge=1)
+    finetune: FinetuneConfig = FinetuneConfig()
+    semi: SemiConfig = SemiConfig()
 
 
 class Experiment(Section):

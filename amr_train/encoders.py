@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from amr_data import AmrError, ShardDataset, UsageError
 from amr_data.files import whole_file
 from amr_train.augment import gather_resampled
-from amr_train.config import Experiment, ModelConfig
+from amr_train.config import AugmentConfig, Experiment, ModelConfig
 from amr_train.models.encoder import SkeletonEncoder
 
 ENCODER = "encoder.safetensors"
@@ -23,14 +23,17 @@ _KEY = "amr_encoder"
 
 
 class EncoderConfig(BaseModel):
-    """What an encoder file says beside its weights. `recipe`: how the clips it was trained on were normalised; empty where it is not known."""
+    """What an encoder file says beside its weights. `recipe`: how the clips it was trained on were normalised; empty where it is not known.
+    `joint_names`: in order, by the names that skeletons share. `augment`: its training views."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     model: ModelConfig
     joints: int
     skeleton: str
+    joint_names: list[str] = []
     recipe: dict[str, Any] = {}
+    augment: AugmentConfig = AugmentConfig()
     empty_bodies: str = "skip"
     method: str = ""
     dataset: str = ""
@@ -42,7 +45,9 @@ def encoder_config(experiment: Experiment, dataset: ShardDataset) -> EncoderConf
         model=experiment.model,
         joints=len(dataset.spec.skeleton.joints),
         skeleton=dataset.spec.skeleton.name,
+        joint_names=dataset.spec.skeleton.common_names,
         recipe=dict(dataset.manifest["recipe"]),
+        augment=experiment.augment,
         empty_bodies=experiment.data.empty_bodies,
         method=experiment.method,
         dataset=dataset.spec.name,

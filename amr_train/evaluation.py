@@ -1,58 +1,110 @@
-"""A finished encoder on a converted data set: the frozen-encoder protocols, without a run."""
+"""A finished encoder on a converted data set: any protocols, without a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from amr_data import UsageError, open_dataset
+from amr_data.files import write_json
 from amr_train.config import EvaluationConfig
-from amr_train.encoders import load_encoder
+from amr_train.encoders import ClipEncoder, load_encoder
 from amr_train.feed import Feed
-from amr_train.probe import evaluate, probe_name
-from amr_train.run import choose_device
+from amr_train.protocols import Evaluation
+from amr_train.protocols.finetune import Setting
+from amr_train.run import Listener, choose_device
+from amr_train.transfer import encoder_for, joints_of, shared_joints
 
 
 def evaluate_encoder(
     encoder: str | Path,
     dataset: str | Path,
-    protocol: str,
+    split: str,
+    protocols: Sequence[str] = ("linear", "knn"),
     settings: EvaluationConfig | None = None,
     seed: int = 0,
     device: str = "auto",
-    report: Callable[[int, int], None] | None = None,
+    folder: str | Path | None = None,
+    listener: Listener | None = None,
 ) -> dict[str, Any]:
-    """Linear and kNN accuracy of an encoder file on one protocol of a dataset.
+    """Evaluate an encoder file on one split of a dataset, which need not be the one it was trained on: between skeletons, the joints that
+    both have are used.
 
     Args:
         encoder: a run's folder, or the encoder.safetensors of a run or of `import_mamp`.
         dataset: a folder made by `amr-data convert`.
-    Returns: `linear`, `linear_best_epoch` and `knn` in percent, and what was evaluated.
+        split: the dataset's protocol, such as 'xsub'.
+        protocols: 'linear', 'knn', 'retrieval', 'finetune', 'supervised', 'semi'.
+        folder: keeps the checkpoints of fine-tuning, to be taken up, and the lists of drawn labels.
+    Returns: `protocols` with the results of each, and what was evaluated.
     Raises: UsageError where encoder and dataset do not fit together.
     """
     settings = settings or EvaluationConfig()
     where = choose_device(device)
     loaded = load_encoder(encoder, where)
     data = open_dataset(dataset)
-    joints = len(data.spec.skeleton.joints)
-    if joints != loaded.config.joints:
-        raise UsageError(f"the encoder takes {loaded.config.joints} joints, {data.path} has {joints}")
-    bodies = data.spec.max_bodies if loaded.config.empty_bodies == "keep" else None
-    feed = partial(Feed, device=where, frames=loaded.config.model.frames, bodies=bodies)
-    parts = [data.split(protocol, part) for part in ("train", "test")]
-    for part, clips in zip(("train", "test"), parts, strict=True):
+    if folder:
+        _claim(Path(folder), _identity(loaded, data.fingerprint, split, settings, seed))
+    parts = {part: data.split(split, part) for part in ("train", "test")}
+    for part, clips in parts.items():
         if not len(clips):
-            raise UsageError(f"{data.path} has no {part} clip for protocol {protocol}")
-    train, test = (feed(data.arrays(clips)) for clips in parts)
-    found = evaluate(loaded.encoder, train, test, len(data.spec.classes), settings, seed, report)
-    recipe = {"encoder": loaded.config.recipe, "dataset": data.manifest["recipe"]}
+            raise UsageError(f"{data.path} has no {part} clip for protocol {split}")
+    shared = shared_joints(loaded, data)
+    arrays = [data.arrays(clips) for clips in parts.values()]
+    module = loaded.encoder
+    if shared is not None:
+        module, arrays = encoder_for(loaded, data, shared), [joints_of(a, shared) for a in arrays]
+    bodies = data.spec.max_bodies if loaded.config.empty_bodies == "keep" else None
+    train, test = map(partial(Feed, device=where, frames=loaded.config.model.frames, bodies=bodies), arrays)
+    setting = Setting(settings, loaded.config.augment, seed=seed)
+    evaluation = Evaluation(module, train, test, len(data.spec.classes), setting, Path(folder) if folder else None)
+    if listener:
+        evaluation.setting, evaluation.stage = replace(setting, report=listener.advance), listener.stage
+    recipes = loaded.config.recipe, data.manifest["recipe"]
     return {
-        **found.as_dict(),
+        "encoder": {"method": loaded.config.method, "dataset": loaded.config.dataset, "path": str(encoder)},
         "dataset": data.spec.name,
-        "protocol": protocol,
+        "split": split,
         "clips": {"train": len(train), "test": len(test)},
-        "probe": probe_name(settings.linear),
-        "recipes_differ": bool(recipe["encoder"]) and recipe["encoder"] != recipe["dataset"],
+        "joints": module.joints,
+        "recipes_differ": bool(recipes[0]) and recipes[0] != recipes[1],
+        "protocols": evaluation.run(protocols),
     }
+
+
+def _identity(encoder: ClipEncoder, fingerprint: str, split: str, settings: EvaluationConfig, seed: int) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.encoder.state_dict().items()):
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    evaluation = settings.model_dump(mode="json", exclude={"protocols"})
+    return {
+        "encoder": digest.hexdigest(),
+        "data_fingerprint": fingerprint,
+        "split": split,
+        "seed": seed,
+        "evaluation": evaluation,
+    }
+
+
+def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Take a folder for one evaluation, so that none is taken up by another. Raises: UsageError."""
+    record = folder / "evaluation.json"
+    if record.is_file():
+        try:
+            same = json.loads(record.read_text(encoding="utf-8")) == identity
+        except ValueError:
+            same = False
+        if not same:
+            raise UsageError(
+                f"{folder} holds an evaluation with other settings, encoder or data; choose another --out, or remove it"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty and holds no evaluation; choose another --out")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(record, identity)

@@ -7,6 +7,7 @@ one batch ahead and sent over from pinned memory; the batches are the same.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -96,6 +97,14 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def subset(self, clips: Tensor) -> Feed:
+        """The same frames, with these clips alone. clips : (K,) indices on the CPU."""
+        part = copy.copy(self)
+        part.labels = self.labels[clips.to(self.device)]
+        part.names = [self.names[i] for i in clips.tolist()]
+        part._counts, part._first_sequence = self._counts[clips], self._first_sequence[clips]
+        return part
 
     @property
     def streams(self) -> bool:

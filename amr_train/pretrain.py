@@ -6,8 +6,6 @@ checkpoint, or spread over more processes, sees the very batches and masks that 
 
 from __future__ import annotations
 
-import hashlib
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from amr_train.distributed import Processes
 from amr_train.divergence import LossWatch, weights_are_finite
 from amr_train.feed import Batch, Feed, Views
 from amr_train.models.masked import MaskedModel
+from amr_train.schedule import learning_rate, seed_of
 
 GRAPH_SEQUENCES = 32
 """CUDA graphs need few shapes: batches are filled up to a multiple of so many sequences with zeros that do not count."""
@@ -151,27 +150,12 @@ def model_of(model: nn.Module) -> MaskedModel:
     return inner
 
 
-def learning_rate(step: int, steps_per_epoch: int, config: PretrainConfig) -> float:
-    """Linear warm-up from 0, then a cosine from `lr` to `min_lr` at the last step."""
-    warmup, total = config.warmup_epochs * steps_per_epoch, config.epochs * steps_per_epoch
-    if step < warmup:
-        return config.lr * (step + 1) / warmup
-    progress = (step - warmup) / max(1, total - 1 - warmup)
-    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-
 def make_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
     """Fused AdamW with weight decay on matrices and embeddings, none on biases and norms."""
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
-
-
-def seed_of(seed: int, purpose: str, number: int) -> int:
-    """A seed for one purpose and one step or epoch of a run, unlike all the others."""
-    digest = hashlib.blake2b(f"{seed}/{purpose}/{number}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 def _views(feed: Feed, experiment: Experiment, size: int, epoch: int, processes: Processes) -> Views:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,8 @@ from amr_train.encoders import ENCODER, encoder_config, save_encoder
 from amr_train.feed import Feed
 from amr_train.models.masked import MaskedModel
 from amr_train.pretrain import Hooks, pretrain
-from amr_train.probe import evaluate, probe_name
+from amr_train.protocols import Evaluation
+from amr_train.protocols.finetune import Setting
 from amr_train.tracking import RunFolder
 
 
@@ -88,11 +89,12 @@ class _Stages:
         feed = partial(Feed, device=self.device, frames=experiment.model.frames, bodies=bodies, resident=experiment.data.resident)
         train = feed(dataset.arrays(train_clips), with_energy=bool(model.scales))
         test = feed(dataset.arrays(test_clips))
-        untrained = self.probe("probing the untrained encoder", model, train, test)
+        untrained = self.evaluate("probing the untrained encoder", model, train, test, ["linear", "knn"])
         training = self.pretrain(model, train, detect_anomaly)
         if self.run:
             save_encoder(model.encoder, encoder_config(experiment, dataset), self.out / ENCODER)
-        pretrained = self.probe("probing the pre-trained encoder", model, train, test)
+        chosen = list(dict.fromkeys(["linear", "knn", *experiment.evaluation.protocols]))
+        pretrained = self.evaluate("probing the pre-trained encoder", model, train, test, chosen)
         if not self.run:
             return {}
         results = {
@@ -105,24 +107,28 @@ class _Stages:
                 "encoder": sum(p.numel() for p in model.encoder.parameters()),
                 "decoder": sum(p.numel() for p in model.decoder.parameters()),
             },
-            "probe": probe_name(experiment.evaluation.linear),
-            "untrained": untrained,
-            "pretrained": pretrained,
+            "probe": pretrained["linear"]["probe"],
+            "untrained": summary(untrained),
+            "pretrained": summary(pretrained),
+            "protocols": pretrained,
             "pretraining": training,
         }
         self.run.finish(results)
         return results
 
-    def probe(self, title: str, model: MaskedModel, train: Feed, test: Feed) -> dict[str, float]:
+    def evaluate(self, title: str, model: MaskedModel, train: Feed, test: Feed, protocols: Sequence[str]) -> dict[str, Any]:
+        experiment, classes = self.experiment, len(self.dataset.spec.classes)
+        setting = Setting(experiment.evaluation, experiment.augment, experiment.precision, experiment.seed, self.processes)
+        folder = self.out / "evaluation"
+        evaluation = Evaluation(model.encoder, train, test, classes, setting, folder)
         if self.listener:
-            self.listener.stage(title)
-        listener = self.listener
-        follow: Callable[[int, int], None] | None = (lambda a, b: listener.advance(a, b, {})) if listener else None
-        settings, classes = self.experiment.evaluation, len(self.dataset.spec.classes)
-        found = evaluate(model.encoder, train, test, classes, settings, self.experiment.seed, follow, self.processes)
+            listener = self.listener
+            evaluation.setting = replace(setting, report=listener.advance)
+            evaluation.stage = lambda name: listener.stage(title if name == "features" else name)
+        found = evaluation.run(protocols)
         if self.run:
-            self.run.log(title.replace(" ", "_"), 0, found.as_dict())
-        return found.as_dict()
+            self.run.log(title.replace(" ", "_"), 0, summary(found))
+        return found
 
     def pretrain(self, model: MaskedModel, train: Feed, detect_anomaly: bool) -> dict[str, Any]:
         hooks = Hooks()
@@ -132,6 +138,12 @@ class _Stages:
         if self.run:
             hooks.log, hooks.rewind = partial(self.run.log, "pretrain"), partial(self.run.rewind, "pretrain")
         return pretrain(model, train, self.experiment, self.out / "checkpoints", self.processes, hooks, detect_anomaly)
+
+
+def summary(found: dict[str, Any]) -> dict[str, float]:
+    """The figures to compare by: top-1 of the probes, in percent."""
+    linear, knn = found["linear"], found["knn"]
+    return {"linear": linear["top1"], "linear_best_epoch": linear["best_epoch"], "knn": knn["top1"]}
 
 
 @contextmanager

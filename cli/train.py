@@ -13,8 +13,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from amr_cli.ui import console, errors, facts, guarded, progress_bar
+from amr_cli.ui import console, errors, facts, guarded
 from amr_data import __version__
+from amr_data.files import write_json
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -160,36 +161,71 @@ def list_command(as_json: bool) -> None:
 @main.command("eval")
 @click.argument("encoder", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    help="linear, knn, retrieval, finetune, supervised, semi; linear and knn by default.",
+)
 @click.option("--dataset", required=True, type=click.Path(path_type=Path), help="A converted dataset.")
 @click.option("--split", default="xsub", show_default=True, help="The dataset's protocol.")
-@click.option("--seed", default=0, show_default=True, help="Of the linear probe.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--seed", default=0, show_default=True, help="Of heads, views and probes.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Keeps results.json, drawn labels and checkpoints; the same command goes on."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @guarded
-def eval_command(encoder: Path, overrides: tuple[str, ...], dataset: Path, split: str, seed: int, as_json: bool) -> None:
-    """Say how good a frozen ENCODER is: a run's folder, or an encoder.safetensors of a run or of `import-mamp`.
+def eval_command(
+    encoder: Path,
+    overrides: tuple[str, ...],
+    protocols: tuple[str, ...],
+    dataset: Path,
+    split: str,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Say how good an ENCODER is: a run's folder, or an encoder.safetensors of a run or of `import-mamp`.
+
+    The dataset may be another than it was trained on (transfer), also of another skeleton.
 
     \b
     amr-train eval runs/nw-ucla-amr-0 --dataset nw-ucla/ --split xview linear.lr=0.1
-    amr-train eval mamp.safetensors --dataset ntu60/ --split xsub --json
+    amr-train eval runs/ntu60-xsub-amr-0 --protocol finetune --dataset pku2/ --split xsub --out runs/transfer
+    amr-train eval mamp.safetensors --protocol semi --dataset ntu60/ semi.percent=[1] --json
     """
     from amr_train.evaluation import evaluate_encoder
     from amr_train.loading import load_section
 
     settings = load_section("evaluation", overrides)
-    with progress_bar("features", quiet=as_json, counted=True) as update:
-        found = evaluate_encoder(encoder, dataset, split, settings, seed, report=lambda done, total: update(done, total, ""))
+    panel = _Panel(quiet=as_json)
+    with panel.bar:
+        chosen = protocols or ("linear", "knn")
+        found = evaluate_encoder(encoder, dataset, split, chosen, settings, seed, folder=out, listener=panel)
+    if out:
+        write_json(out / "results.json", found)
     if as_json:
         click.echo(json.dumps(found))
         return
-    rows = {
-        "linear": f"{found['linear']:.1f} %, last epoch (best epoch {found['linear_best_epoch']:.1f})",
-        "kNN": f"{found['knn']:.1f} %",
-        "linear probe": found["probe"],
-        "clips": f"{found['clips']['train']:,} train, {found['clips']['test']:,} test",
-    }
-    facts(f"{encoder} on {found['dataset']} {split}", rows)
+    clips = f"{found['clips']['train']:,} train, {found['clips']['test']:,} test"
+    rows = {name: protocol_line(result) for name, result in found["protocols"].items()}
+    facts(f"{encoder} on {found['dataset']} {split}", {**rows, "clips": clips, "joints": found["joints"]})
     if found["recipes_differ"]:
         errors.print("[bold yellow]warning:[/] the encoder was trained on clips of another recipe than these", soft_wrap=True)
+
+
+def protocol_line(found: dict[str, Any]) -> str:
+    """A protocol's result in one line."""
+    if "mAP" in found:
+        return ", ".join(f"{name} {value:.1f} %" for name, value in found.items())
+    if "top1" not in found:  # shares of labels
+        return "; ".join(
+            f"{share} % of labels: {r['mean']:.1f} ± {r['std']:.1f} % ({r['clips']} clips)" for share, r in found.items()
+        )
+    notes = [f"top-5 {found['top5']:.1f} %"]
+    if "best_epoch" in found:
+        notes += [f"last epoch; best epoch {found['best_epoch']:.1f}", found["probe"]]
+    return f"{found['top1']:.1f} %  ({'; '.join(notes)})"
 
 
 @main.command("import-mamp")

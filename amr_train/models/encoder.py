@@ -17,6 +17,7 @@ class SkeletonEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig, joints: int) -> None:
         super().__init__()
+        self.config = config
         self.segment = config.segment
         self.joints = joints
         self.frames = config.frames

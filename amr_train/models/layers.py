@@ -50,12 +50,20 @@ class Block(nn.Module):
         self.attn = Attention(width, heads, cross)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.drop_path = 0.0
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if self.attn_among is not None and self.norm_among is not None:
             x = x + self.attn_among(self.norm_among(x))
-        x = x + self.attn(self.norm1(x), context)
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+        x = x + self._kept(self.attn(self.norm1(x), context))
+        return x + self._kept(self.mlp(self.norm2(x)))
+
+    def _kept(self, branch: Tensor) -> Tensor:
+        """In training, leave out the branch of a share `drop_path` of the sequences, and scale the others up."""
+        if not self.training or not self.drop_path:
+            return branch
+        keep = 1 - self.drop_path
+        return branch * (torch.rand(len(branch), 1, 1, device=branch.device) < keep) / keep
 
 
 class PositionEmbedding(nn.Module):

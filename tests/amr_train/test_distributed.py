@@ -16,6 +16,9 @@ from amr_train.distributed import Processes
 from tests.amr_train.runs import SMALL
 
 SETTINGS = [*SMALL, "pretrain.epochs=6", "pretrain.check_steps=2", "pretrain.min_lr=0.001"]
+FINETUNED = ["evaluation.protocols=[finetune]", "evaluation.finetune.epochs=3", "evaluation.finetune.warmup_epochs=1"]
+WITHOUT_CHANCE = ["evaluation.finetune.drop_path=0", "evaluation.finetune.head_dropout=0", "evaluation.finetune.batch_size=8"]
+SETTINGS += [*FINETUNED, *WITHOUT_CHANCE]
 
 
 def train(shards: Path, out: Path, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -60,6 +63,8 @@ def test_two_processes_have_the_losses_of_one(ntu_shards, tmp_path, alone):
     torch.testing.assert_close(features[0], features[1], atol=1e-3, rtol=1e-3)
     results = [json.loads((run / "results.json").read_text()) for run in (alone, tmp_path / "two")]
     assert results[0]["untrained"] == results[1]["untrained"]
+    sums = [sum(map(sum, r["protocols"]["finetune"]["confusion"])) for r in results]
+    assert sums == [results[0]["clips"]["test"]] * 2  # each test clip counts once
     assert json.loads(done.stdout) == results[1]  # printed once, by the process that writes
     assert json.loads((tmp_path / "two" / "run.json").read_text())["hardware"]["processes"] == 2
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1

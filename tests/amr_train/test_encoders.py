@@ -14,7 +14,7 @@ from amr_data import AmrError, UsageError, open_dataset
 from amr_train import evaluate_encoder, import_mamp, load_encoder, run_experiment
 from amr_train.config import EvaluationConfig, LinearConfig
 from amr_train.feed import Feed
-from amr_train.probe import extract_features
+from amr_train.protocols.features import extract_features
 from tests.amr_train.runs import small
 
 FAST = EvaluationConfig(linear=LinearConfig(epochs=3))
@@ -65,8 +65,8 @@ def test_shapes_and_absent_bodies(run):
 def test_an_encoder_on_a_dataset_has_the_accuracies_of_its_run(run, ntu_shards):
     out, results = run
     settings = small(ntu_shards).evaluation
-    found = evaluate_encoder(out, ntu_shards, "xsub", settings)
-    assert {k: found[k] for k in results["pretrained"]} == results["pretrained"]
+    found = evaluate_encoder(out, ntu_shards, "xsub", settings=settings)
+    assert found["protocols"] == results["protocols"]
     assert not found["recipes_differ"]
     with pytest.raises(UsageError, match="there is no protocol 'xset'"):
         evaluate_encoder(out, ntu_shards, "xset")
@@ -142,8 +142,8 @@ def test_an_imported_mamp_encoder_computes_what_the_published_one_does(tmp_path,
         empty = theirs(torch.zeros(3, 24, 25, 3))
         clips = torch.stack([joints, torch.zeros_like(joints)], dim=1)
         torch.testing.assert_close(ours(clips), (expected.mean(1) + empty.mean(1)) / 2, atol=1e-5, rtol=1e-4)
-    found = evaluate_encoder(tmp_path / "out.safetensors", ntu_shards, "xsub", FAST)
-    assert 0 <= found["linear"] <= 100
+    found = evaluate_encoder(tmp_path / "out.safetensors", ntu_shards, "xsub", settings=FAST)
+    assert 0 <= found["protocols"]["linear"]["top1"] <= 100
 
 
 def test_what_is_no_mamp_checkpoint_is_refused(tmp_path):

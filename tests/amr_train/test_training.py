@@ -11,11 +11,11 @@ import yaml
 
 from amr_data import UsageError
 from amr_train import experiment_names, load_experiment, run_experiment
-from amr_train.config import LinearConfig, PretrainConfig
+from amr_train.config import PretrainConfig
 from amr_train.loading import valid_keys
-from amr_train.pretrain import learning_rate, make_optimizer
-from amr_train.probe import knn_accuracy, linear_probe
+from amr_train.pretrain import make_optimizer
 from amr_train.run import choose_device
+from amr_train.schedule import learning_rate
 from tests.amr_train.runs import Listener, Stop, small
 
 CPU = torch.device("cpu")
@@ -102,42 +102,6 @@ def test_no_weight_decay_on_biases_and_norms():
     optimizer = make_optimizer(model, PretrainConfig())
     decayed = {p for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {model[0].weight}
-
-
-def clusters(shuffled: bool = False):
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(400) % 4
-    features = torch.eye(4)[labels] * 6 + torch.randn(400, 4, generator=generator) * 0.3
-    if shuffled:
-        labels = labels[torch.randperm(400, generator=generator)]
-    return features[:300], labels[:300], features[300:], labels[300:]
-
-
-@pytest.mark.parametrize("batch_norm", [True, False])
-def test_separable_features_reach_100_and_shuffled_labels_stay_at_chance(batch_norm):
-    config = LinearConfig(epochs=60, lr=0.1, batch_size=64, batch_norm=batch_norm)
-    train, train_labels, test, test_labels = clusters()
-    assert linear_probe(train, train_labels, test, test_labels, 4, config, 0)[0] == 100
-    assert knn_accuracy(train, train_labels, test, test_labels, 3) == 100
-    train, train_labels, test, test_labels = clusters(shuffled=True)
-    assert linear_probe(train, train_labels, test, test_labels, 4, config, 0)[0] < 45
-    assert knn_accuracy(train, train_labels, test, test_labels, 1) < 45
-
-
-def test_the_headline_is_the_last_epoch():
-    train, train_labels, test, test_labels = clusters(shuffled=True)
-    last, best = linear_probe(train, train_labels, test, test_labels, 4, LinearConfig(epochs=30, lr=0.5), 0)
-    assert last < best
-
-
-def test_knn_by_hand():
-    train = torch.tensor([[1.0, 0], [0, 1], [-1, 0.1]])
-    labels = torch.tensor([0, 1, 2])
-    test = torch.tensor([[5.0, 1], [0.1, 9], [-3, 3.5]])
-    assert knn_accuracy(train, labels, test, torch.tensor([0, 1, 2]), 1) == pytest.approx(
-        200 / 3
-    )  # the third is nearer to class 1
-    assert knn_accuracy(train, labels, test, torch.tensor([0, 1, 1]), 1) == pytest.approx(100)
 
 
 def test_shipped_experiments_load():

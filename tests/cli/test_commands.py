@@ -80,9 +80,14 @@ def test_the_whole_line(tmp_path: Path):
     assert results == json.loads((run / "results.json").read_text())
     evaluated = call(train_main, "eval", run, "linear.epochs=2", "linear.lr=0.1", "--dataset", shards, "--json")
     assert evaluated.exit_code == 0, evaluated.output
-    assert json.loads(evaluated.stdout)["knn"] == results["pretrained"]["knn"]
-    for text in ("linear", "kNN", "last epoch"):
-        assert text in call(train_main, "eval", run, "linear.epochs=2", "--dataset", shards).stdout
+    assert json.loads(evaluated.stdout)["protocols"]["knn"]["top1"] == results["pretrained"]["knn"]
+    options = ["--protocol", "linear", "--protocol", "retrieval", "--protocol", "semi", "--out", tmp_path / "eval"]
+    fast = ["linear.epochs=2", "finetune.epochs=1", "finetune.warmup_epochs=0", "semi.percent=[50]", "semi.seeds=[0]"]
+    shown = call(train_main, "eval", run, *fast, "--dataset", shards, *options)
+    assert shown.exit_code == 0, shown.output
+    for text in ("linear", "last epoch", "mAP", "recall@5", "50 % of labels"):
+        assert text in shown.stdout
+    assert json.loads((tmp_path / "eval" / "results.json").read_text())["protocols"]["retrieval"]["mAP"] > 0
 
 
 def test_list_shows_every_experiment():
