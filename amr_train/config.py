@@ -174,12 +174,14 @@ class EvaluationConfig(Section):
 class Experiment(Section):
     """Everything that decides a run, besides the machine.
 
-    `compile`: torch.compile of the training step, with CUDA graphs or without. `deterministic`: only operations that repeat bit by bit.
+    `scale`: a shipped set of sizes laid over all, such as tiny. `compile`: torch.compile of the training step, with CUDA graphs or without.
+    `deterministic`: only operations that repeat bit by bit.
     """
 
     name: str
     description: str = ""
     method: str = "amr"
+    scale: str = "full"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -18,6 +18,7 @@ from amr_train.feed import Feed
 from amr_train.protocols import Evaluation
 from amr_train.protocols.finetune import Setting
 from amr_train.run import Listener, choose_device
+from amr_train.tracking import RESULTS
 from amr_train.transfer import encoder_for, joints_of, shared_joints
 
 
@@ -29,6 +30,7 @@ def evaluate_encoder(
     settings: EvaluationConfig | None = None,
     seed: int = 0,
     device: str = "auto",
+    precision: str = "float32",
     folder: str | Path | None = None,
     listener: Listener | None = None,
 ) -> dict[str, Any]:
@@ -40,7 +42,9 @@ def evaluate_encoder(
         dataset: a folder made by `amr-data convert`.
         split: the dataset's protocol, such as 'xsub'.
         protocols: 'linear', 'knn', 'retrieval', 'finetune', 'supervised', 'semi'.
-        folder: keeps the checkpoints of fine-tuning, to be taken up, and the lists of drawn labels.
+        precision: of fine-tuning, 'float32' or 'bfloat16'.
+        folder: keeps results.json, the checkpoints of fine-tuning, to be taken up, and the lists of drawn labels; a finished evaluation is
+            not run again.
     Returns: `protocols` with the results of each, and what was evaluated.
     Raises: UsageError where encoder and dataset do not fit together.
     """
@@ -49,7 +53,10 @@ def evaluate_encoder(
     loaded = load_encoder(encoder, where)
     data = open_dataset(dataset)
     if folder:
-        _claim(Path(folder), _identity(loaded, data.fingerprint, split, settings, seed))
+        _claim(Path(folder), {"precision": precision, **_identity(loaded, data.fingerprint, split, settings, seed)})
+        finished = _finished(Path(folder), protocols)
+        if finished is not None:
+            return finished
     parts = {part: data.split(split, part) for part in ("train", "test")}
     for part, clips in parts.items():
         if not len(clips):
@@ -61,12 +68,12 @@ def evaluate_encoder(
         module, arrays = encoder_for(loaded, data, shared), [joints_of(a, shared) for a in arrays]
     bodies = data.spec.max_bodies if loaded.config.empty_bodies == "keep" else None
     train, test = map(partial(Feed, device=where, frames=loaded.config.model.frames, bodies=bodies), arrays)
-    setting = Setting(settings, loaded.config.augment, seed=seed)
+    setting = Setting(settings, loaded.config.augment, precision, seed)
     evaluation = Evaluation(module, train, test, len(data.spec.classes), setting, Path(folder) if folder else None)
     if listener:
         evaluation.setting, evaluation.stage = replace(setting, report=listener.advance), listener.stage
     recipes = loaded.config.recipe, data.manifest["recipe"]
-    return {
+    results = {
         "encoder": {"method": loaded.config.method, "dataset": loaded.config.dataset, "path": str(encoder)},
         "dataset": data.spec.name,
         "split": split,
@@ -75,6 +82,9 @@ def evaluate_encoder(
         "recipes_differ": bool(recipes[0]) and recipes[0] != recipes[1],
         "protocols": evaluation.run(protocols),
     }
+    if folder:
+        write_json(Path(folder) / RESULTS, results)
+    return results
 
 
 def _identity(encoder: ClipEncoder, fingerprint: str, split: str, settings: EvaluationConfig, seed: int) -> dict[str, Any]:
@@ -89,6 +99,16 @@ def _identity(encoder: ClipEncoder, fingerprint: str, split: str, settings: Eval
         "seed": seed,
         "evaluation": evaluation,
     }
+
+
+def _finished(folder: Path, protocols: Sequence[str]) -> dict[str, Any] | None:
+    """The results of an earlier evaluation that had these protocols."""
+    try:
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+        found = {name: results["protocols"][name] for name in protocols}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return {**results, "protocols": found}
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:

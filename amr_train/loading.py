@@ -1,7 +1,8 @@
 """Experiments by name or by file: a data set's settings, a method's, and `key=value` overrides on top.
 
-`nw-ucla-mamp` is experiments/nw-ucla.yaml with experiments/methods/mamp.yaml over it. In a file of one's own, `method: mamp` puts the method's
-settings under the file's. Unknown keys are refused by name, with the nearest valid key.
+`nw-ucla-mamp` is experiments/data/nw-ucla.yaml with experiments/methods/mamp.yaml over it. In a file of one's own, `method: mamp` puts the
+method's settings under the file's. `scale=tiny` puts experiments/scales/tiny.yaml over all but the overrides. Unknown keys are refused by
+name, with the nearest valid key.
 """
 
 from __future__ import annotations
@@ -23,17 +24,22 @@ Settings = dict[str, Any]
 
 def method_names() -> list[str]:
     """Names of the methods and of the ablations' rows."""
-    return _yaml_files("experiments/methods")
+    return shipped_names("experiments/methods")
 
 
 def experiment_names() -> list[str]:
     """Names of the shipped experiments: the demo, and every data set with every method."""
-    bases = _yaml_files("experiments")
-    return sorted(["demo", *(f"{base}-{method}" for base in bases if base != "demo" for method in method_names())])
+    return sorted(["demo", *(f"{base}-{method}" for base in data_names() for method in method_names())])
 
 
-def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> Experiment:
-    """A shipped experiment by name or a YAML file by path, with overrides such as `pretrain.epochs=10` applied.
+def data_names() -> list[str]:
+    """Names of the data sets' splits that experiments are shipped for."""
+    return shipped_names("experiments/data")
+
+
+def load_experiment(name_or_path: str, overrides: Sequence[str] = (), suite: Settings | None = None) -> Experiment:
+    """A shipped experiment by name or a YAML file by path, with overrides such as `pretrain.epochs=10` applied. `suite`: settings that lie
+    between the file and the overrides.
 
     Raises: UsageError for a name, key or value that does not exist or does not fit.
     """
@@ -41,10 +47,13 @@ def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> Experim
     for override in overrides:
         _apply(changes, override)
     data = _own_file(name_or_path, changes) if name_or_path.endswith((".yaml", ".yml")) else _shipped(name_or_path, changes)
+    data = _over(data, suite or {})
+    if changes.get("scale", "full") != "full":
+        data = _over(data, _scale(changes["scale"]))
     try:
         return Experiment.model_validate(_over(data, changes))
     except ValidationError as error:
-        raise UsageError(f"{name_or_path}: {_explain(error)}") from None
+        raise UsageError(f"{name_or_path}: {explain(error)}") from None
 
 
 def load_section(section: str, overrides: Sequence[str]) -> Any:
@@ -58,7 +67,7 @@ def load_section(section: str, overrides: Sequence[str]) -> Any:
     try:
         return getattr(Experiment.model_validate({"name": section, **changes}), section)
     except ValidationError as error:
-        raise UsageError(_explain(error)) from None
+        raise UsageError(explain(error)) from None
 
 
 def valid_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
@@ -83,7 +92,7 @@ def _shipped(name: str, changes: Settings) -> Settings:
         if name.endswith(f"-{candidate}"):
             base, method = name.removesuffix(f"-{candidate}"), candidate
     method = changes.get("method", method)
-    data = _over(_read(f"experiments/{base}.yaml"), _method(method))
+    data = _over(read_shipped("experiments/demo.yaml") if base == "demo" else _data_set(base), _method(method))
     return {**data, "method": method, "name": name if base == name else f"{base}-{method}"}
 
 
@@ -105,7 +114,20 @@ def _method(name: object) -> Settings:
             f"there is no method '{name}'"
             + (f": did you mean '{near[0]}'?" if near else f"; methods: {', '.join(method_names())}")
         )
-    return _read(f"experiments/methods/{name}.yaml")
+    return read_shipped(f"experiments/methods/{name}.yaml")
+
+
+def _data_set(name: str) -> Settings:
+    data = read_shipped(f"experiments/data/{name}.yaml")
+    like = data.pop("like", None)
+    return _over(_data_set(like), data) if like else data
+
+
+def _scale(name: object) -> Settings:
+    names = shipped_names("experiments/scales")
+    if name not in names:
+        raise UsageError(f"there is no scale '{name}'; scales: full, {', '.join(names)}")
+    return read_shipped(f"experiments/scales/{name}.yaml")
 
 
 def _over(lower: Settings, upper: Settings) -> Settings:
@@ -117,11 +139,13 @@ def _over(lower: Settings, upper: Settings) -> Settings:
     return merged
 
 
-def _yaml_files(folder: str) -> list[str]:
+def shipped_names(folder: str) -> list[str]:
+    """Names of the YAML files in a folder of this package."""
     return sorted(p.name[:-5] for p in (files("amr_train") / folder).iterdir() if p.name.endswith(".yaml"))
 
 
-def _read(path: str) -> Settings:
+def read_shipped(path: str) -> Settings:
+    """A YAML file of this package, by its path in it."""
     content = _yaml((files("amr_train") / path).read_text(encoding="utf-8"), path)
     assert isinstance(content, dict)
     return content
@@ -165,7 +189,8 @@ def _unknown_key(key: str) -> str:
     return f"there is no setting '{key}'" + (f": did you mean '{near[0]}'?" if near else f"; settings: {', '.join(keys)}")
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """The first thing that a validation found, in one line."""
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":

@@ -67,7 +67,7 @@ def pretrain(
     trained = prepare(model, experiment, processes, device)
     every = 1 if (device.type == "cpu" and processes.size == 1) or detect_anomaly else config.check_steps
     saved_at = started = time.perf_counter()
-    begun, counted = started, 0
+    begun, counted, seconds = started, 0, spent
     model.train()
 
     def clips_of(number: int) -> list[str]:
@@ -96,14 +96,13 @@ def pretrain(
             due = now - saved_at > 60 * config.checkpoint_minutes or step == last
             if due or step % (config.checkpoint_epochs * per_epoch) == 0:
                 weights_are_finite(model, step, clips_of, checkpoints)
+                seconds = spent + time.perf_counter() - started
                 if processes.main:
                     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "watch": watch.state()}
-                    seconds = spent + time.perf_counter() - started
                     save_checkpoint(checkpoints, step, {**state, "seconds": seconds, "metrics": metrics}, config.keep_checkpoints)
                 saved_at = time.perf_counter()
             hooks.report(step, last, {"epoch": step // per_epoch, "epochs": config.epochs, **metrics})
-    trained_now = time.perf_counter() - started if counted or begun > started else 0.0
-    return {"seconds": spent + trained_now, "steps": last, **metrics}
+    return {"seconds": seconds, "steps": last, **metrics}
 
 
 def train_step(
@@ -117,6 +116,7 @@ def train_step(
     sequences = len(batch.joints)
     joints, noise, energy = batch.joints, noise[batch.first : batch.first + sequences], batch.energy
     if experiment.compile == "cuda-graphs":
+        torch.compiler.cudagraph_mark_step_begin()
         missing = -sequences % GRAPH_SEQUENCES
         joints, noise = pad(joints, (0, 0) * 3 + (0, missing)), pad(noise, (0, 0, 0, missing))
         energy = None if energy is None else pad(energy, (0, 0) * 3 + (0, missing))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +47,8 @@ def run_experiment(
 
     Args:
         experiment: with `data.path` set to a converted dataset.
-        out: the run's folder; a finished run is not run again, an unfinished one goes on from its last checkpoint. Several machines share it.
+        out: the run's folder; a finished run is not run again, an unfinished one goes on from its last checkpoint, one that is asked for another
+            evaluation is evaluated again. Several machines share it.
         trackers: 'wandb' or 'mlflow', beside TensorBoard and JSONL.
         detect_anomaly: see `pretrain`.
     Returns: the content of results.json: `untrained` and `pretrained` accuracies in percent, pre-training seconds, sizes. Only the main process
@@ -59,6 +62,8 @@ def run_experiment(
         make = partial(RunFolder, Path(out), experiment, dataset, device, processes.size, trackers)
         run = processes.from_main(make)
         finished = run.results() if run else None
+        if finished and finished.get("evaluation") != _evaluation_of(experiment):
+            finished = None  # the pre-training is kept, what is asked of it has changed
         if processes.any(finished is not None):
             return finished or {}
         stages = _Stages(experiment, dataset, processes, device, Path(out), run, listener if processes.main else None)
@@ -111,6 +116,7 @@ class _Stages:
             "untrained": summary(untrained),
             "pretrained": summary(pretrained),
             "protocols": pretrained,
+            "evaluation": _evaluation_of(experiment),
             "pretraining": training,
         }
         self.run.finish(results)
@@ -119,7 +125,8 @@ class _Stages:
     def evaluate(self, title: str, model: MaskedModel, train: Feed, test: Feed, protocols: Sequence[str]) -> dict[str, Any]:
         experiment, classes = self.experiment, len(self.dataset.spec.classes)
         setting = Setting(experiment.evaluation, experiment.augment, experiment.precision, experiment.seed, self.processes)
-        folder = self.out / "evaluation"
+        asked = json.dumps(_evaluation_of(experiment) | {"protocols": None}, sort_keys=True)
+        folder = self.out / f"evaluation-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
         evaluation = Evaluation(model.encoder, train, test, classes, setting, folder)
         if self.listener:
             listener = self.listener
@@ -138,6 +145,10 @@ class _Stages:
         if self.run:
             hooks.log, hooks.rewind = partial(self.run.log, "pretrain"), partial(self.run.rewind, "pretrain")
         return pretrain(model, train, self.experiment, self.out / "checkpoints", self.processes, hooks, detect_anomaly)
+
+
+def _evaluation_of(experiment: Experiment) -> dict[str, Any]:
+    return experiment.evaluation.model_dump(mode="json")
 
 
 def summary(found: dict[str, Any]) -> dict[str, float]:

@@ -20,16 +20,17 @@ from amr_train.config import Experiment
 from amr_train.trackers import open_tracker, tracker_library
 
 NO_RESULT: Any = {
+    "evaluation": True,
     "data": {"path", "resident"},
     "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
 }
-"""Settings that change no result."""
+"""Settings that change nothing of a pre-training."""
 RUN, RESULTS, METRICS = "run.json", "results.json", "metrics.jsonl"
 
 
 class RunFolder:
     """Opens or takes up a run. A folder that belongs to other settings or other data is refused, so that no run is mixed with another;
-    settings that change no result may differ.
+    settings that change nothing of its pre-training may differ.
 
     Args:
         trackers: further services that metrics go to, 'wandb' or 'mlflow'.

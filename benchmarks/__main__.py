@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import convert, feed, scaling, step, throughput
+from benchmarks import convert, feed, probe, scaling, step, throughput
 
-ALL = {"convert": convert.main, "scaling": scaling.main, "feed": feed.main, "step": step.main, "throughput": throughput.main}
+ALL = {
+    "convert": convert.main,
+    "scaling": scaling.main,
+    "feed": feed.main,
+    "step": step.main,
+    "probe": probe.main,
+    "throughput": throughput.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from amr_cli.panel import Panel
+from amr_cli.suite import run_suite
 from amr_cli.ui import console, errors, facts, guarded
 from amr_data import __version__
-from amr_data.files import write_json
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,63 +27,13 @@ def main() -> None:
     """
 
 
-class _Panel:
-    """Live progress of a run on stderr; plain lines where stderr is not a terminal."""
-
-    def __init__(self, quiet: bool) -> None:
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        ]
-        self.live = errors.is_terminal and not quiet
-        self.quiet = quiet
-        self.bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=errors, disable=not self.live)
-        self.task = self.bar.add_task("starting", total=None, note="")
-        self.title, self.said = "starting", 0.0
-
-    def stage(self, title: str) -> None:
-        self.title = title
-        self.bar.update(self.task, completed=self.bar.tasks[0].total or 0)
-        self.bar.reset(self.task, description=title, total=None, note="")
-        if not self.live and not self.quiet:
-            errors.print(title)
-
-    def advance(self, done: int, total: int, metrics: dict[str, float]) -> None:
-        due = time.monotonic() - self.said > (0.2 if self.live else 15) or done == total
-        if not due or (self.quiet and not self.live):
-            return
-        self.said = time.monotonic()
-        names = {"loss": "loss {:.4f}", "lr": "lr {:.1e}", "clips_per_second": "{:,.0f} clips/s"}
-        parts = [form.format(metrics[k]) for k, form in names.items() if k in metrics]
-        if "epoch" in metrics:
-            parts = [f"epoch {metrics['epoch']:.0f}/{metrics['epochs']:.0f}", *parts, memory_used()]
-        note = "  ".join(parts)
-        self.bar.update(self.task, completed=done, total=total, note=note)
-        if not self.live and metrics:
-            errors.print(f"{self.title} {done}/{total}  {note}")
-
-    def warn(self, line: str) -> None:
-        errors.print(f"[bold yellow]warning:[/] {escape(line)}", soft_wrap=True)
-
-
-def memory_used() -> str:
-    """Memory of this process, or the largest that its GPU held."""
-    import psutil
-    import torch
-
-    on_gpu = torch.cuda.is_initialized()
-    used = torch.cuda.max_memory_allocated() if on_gpu else psutil.Process().memory_info().rss
-    return f"{used / 2**30:.1f} GiB"
-
-
 @main.command("run")
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", type=click.Path(path_type=Path), help="The converted dataset; the same as data.path=DIR.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; runs/NAME-SEED by default.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="The same as KEY=VALUE after the name.")
+@click.option("--data", type=click.Path(path_type=Path), multiple=True, help="The converted dataset; a suite takes several.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; runs/NAME-SEED by default, runs/ for suites.")
+@click.option("--plan", is_flag=True, help="Of a suite: print stages, sizes and estimated time, and run nothing.")
 @click.option("--nproc", type=click.IntRange(min=1), help="Processes on this machine, one GPU each; short for torchrun.")
 @click.option("--track", multiple=True, metavar="wandb|mlflow", help="Send metrics there too, beside TensorBoard and JSONL.")
 @click.option("--detect-anomaly", is_flag=True, help="Name the operation whose gradient is not finite; several times slower.")
@@ -94,33 +42,48 @@ def memory_used() -> str:
 def run_command(
     experiment: str,
     overrides: tuple[str, ...],
-    data: Path | None,
+    settings: tuple[str, ...],
+    data: tuple[Path, ...],
     out: Path | None,
+    plan: bool,
     nproc: int | None,
     track: tuple[str, ...],
     detect_anomaly: bool,
     as_json: bool,
 ) -> None:
-    """Pre-train and evaluate EXPERIMENT: a shipped name (`amr-train list`) or the path of a YAML file.
+    """Pre-train and evaluate EXPERIMENT: a shipped name (`amr-train list`), a suite of them, or the path of a YAML file.
 
     The same command takes an interrupted run up from its last checkpoint.
 
     \b
     amr-train run demo --data shards/ --out run/
     amr-train run nw-ucla-mamp --data nw-ucla/ seed=1 mask.tau=0.7
-    amr-train run mine.yaml --data ntu60/ pretrain.batch_size=256
     amr-train run ntu60-xsub-amr --data ntu60/ --nproc 8
+    amr-train run suite/table-main --data ntu60/ --data ntu120/ --data pku2/ --plan
     """
+    from amr_data import UsageError
     from amr_train import load_experiment, run_experiment  # torch takes a second; --help should not
     from amr_train.launch import started_by_torchrun, with_processes
 
-    settings = load_experiment(experiment, [*overrides, *([f"data.path={json.dumps(str(data))}"] if data else [])])
-    folder = out or Path("runs") / f"{settings.name}-{settings.seed}"
+    changes = [*overrides, *settings]
+    panel = Panel(quiet=as_json)
+    if experiment.startswith("suite/"):
+        for option, given in (("--nproc", nproc), ("--track", track), ("--detect-anomaly", detect_anomaly)):
+            if given:
+                raise UsageError(f"{option} goes with a single experiment, not with a suite")
+        with panel.bar:
+            run_suite(experiment, changes, data, out or Path("runs"), plan, as_json, panel)
+        return
+    if plan:
+        raise UsageError("--plan is for suites, such as suite/nw-ucla")
+    if len(data) > 1:
+        raise UsageError(f"{experiment} takes one --data, not {len(data)}")
+    found = load_experiment(experiment, [*changes, *(f"data.path={json.dumps(str(path))}" for path in data)])
+    folder = out or Path("runs") / f"{found.name}-{found.seed}"
     if nproc and nproc > 1 and not started_by_torchrun():
         sys.exit(with_processes(nproc, sys.argv[1:]))
-    panel = _Panel(quiet=as_json)
     with panel.bar:
-        results = run_experiment(settings, folder, panel, track, detect_anomaly)
+        results = run_experiment(found, folder, panel, track, detect_anomaly)
     if not results:  # another process has them
         return
     if as_json:
@@ -171,6 +134,9 @@ def list_command(as_json: bool) -> None:
 @click.option("--split", default="xsub", show_default=True, help="The dataset's protocol.")
 @click.option("--seed", default=0, show_default=True, help="Of heads, views and probes.")
 @click.option(
+    "--precision", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16"]), help="Of fine-tuning."
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), help="Keeps results.json, drawn labels and checkpoints; the same command goes on."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
@@ -182,6 +148,7 @@ def eval_command(
     dataset: Path,
     split: str,
     seed: int,
+    precision: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -198,12 +165,10 @@ def eval_command(
     from amr_train.loading import load_section
 
     settings = load_section("evaluation", overrides)
-    panel = _Panel(quiet=as_json)
+    panel = Panel(quiet=as_json)
     with panel.bar:
-        chosen = protocols or ("linear", "knn")
-        found = evaluate_encoder(encoder, dataset, split, chosen, settings, seed, folder=out, listener=panel)
-    if out:
-        write_json(out / "results.json", found)
+        what = (encoder, dataset, split, protocols or ("linear", "knn"), settings, seed)
+        found = evaluate_encoder(*what, precision=precision, folder=out, listener=panel)
     if as_json:
         click.echo(json.dumps(found))
         return

@@ -187,6 +187,32 @@ def test_a_shipped_experiment_is_a_data_set_with_a_method():
     assert (mamp.mask.by, mamp.mask.tau, mamp.model.width) == ("motion", 0.7, 96)
 
 
+def test_published_settings_for_every_benchmark():
+    shipped = {name: load_experiment(name) for name in experiment_names()}
+    expected = ["ntu60-xsub", "ntu60-xview", "ntu120-xsub", "ntu120-xset", "nw-ucla"]
+    expected += [f"pku-mmd-{phase}-{split}" for phase in (1, 2) for split in ("xsub", "xview")]
+    assert {f"{base}-{method}" for base in expected for method in method_names()} | {"demo"} == set(shipped)
+    assert shipped["pku-mmd-2-xview-amr"].data.model_dump(include={"dataset", "protocol"}) == {
+        "dataset": "pku-mmd-2",
+        "protocol": "xview",
+    }
+    assert shipped["ntu120-xset-amr"].pretrain == shipped["ntu60-xsub-amr"].pretrain
+    assert [shipped[f"{base}-mamp"].mask.tau for base in ("ntu60-xsub", "ntu120-xset", "pku-mmd-1-xsub")] == [0.8, 0.75, 0.8]
+
+
+def test_a_scale_lies_over_all_but_the_overrides():
+    tiny = load_experiment("ntu60-xsub-mamp", ["scale=tiny", "model.width=32"])
+    assert (tiny.scale, tiny.model.width, tiny.model.frames, tiny.model.decoder, tiny.pretrain.epochs) == (
+        "tiny",
+        32,
+        24,
+        "grid",
+        2,
+    )
+    for name in experiment_names():
+        load_experiment(name, ["scale=tiny"])
+
+
 def test_a_method_lies_under_a_file_of_ones_own(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("method: mamp\nmask: {tau: 0.6}\n")
@@ -198,6 +224,7 @@ def test_a_method_lies_under_a_file_of_ones_own(tmp_path):
     ("overrides", "says"),
     [
         (["method=mampp"], "there is no method 'mampp': did you mean 'mamp'"),
+        (["scale=huge"], "there is no scale 'huge'; scales: full, tiny"),
         (["method=mae", "model.target_ratio=6"], "target_ratio must be 1"),
         (["method=subset", "mask.by=motion"], "needs mask.by=random"),
         (["method=subset", "model.target_ratio=1"], "1 / target_ratio must not exceed mask.ratio"),

@@ -126,10 +126,22 @@ def test_protocols_are_stages_of_a_run(run):
     assert results["protocols"]["linear"]["top1"] == results["pretrained"]["linear"]
     semi = results["protocols"]["semi"]["10"]
     assert (len(semi["top1"]), semi["clips"], semi["seeds"]) == (2, 4, [0, 5])
-    drawn = [json.loads((out / "evaluation" / f"semi-10-{seed}.json").read_text())["clips"] for seed in (0, 5)]
+    drawn = [json.loads(next(out.glob(f"evaluation-*/semi-10-{seed}.json")).read_text())["clips"] for seed in (0, 5)]
     assert [len({name[-4:] for name in names}) for names in drawn] == [4, 4]  # one clip of each of four classes
     assert drawn[0] != drawn[1]
     assert len(results["protocols"]["finetune"]["confusion"]) == 60
+
+
+def test_another_evaluation_shares_the_pre_training(run, ntu_shards):
+    out, results = run
+    weights = (out / "encoder.safetensors").read_bytes()
+    listener = Listener()
+    again = run_experiment(small(ntu_shards, "pretrain.epochs=2", "evaluation.linear.lr=0.2"), out, listener)
+    assert listener.steps == []
+    assert (out / "encoder.safetensors").read_bytes() == weights
+    assert list(again["protocols"]) == ["linear", "knn"]
+    assert again["pretraining"] == results["pretraining"]
+    assert again["pretrained"]["knn"] == results["pretrained"]["knn"]
 
 
 def test_an_evaluation_of_its_own_is_kept_and_not_mixed_with_another(run, ntu_shards, tmp_path):

@@ -1,0 +1,84 @@
+"""amr-train run suite/NAME: the plan, the stages in order, the table at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from amr_cli.ui import console, errors
+
+if TYPE_CHECKING:
+    from amr_train.run import Listener
+    from amr_train.suites import Stage
+
+
+def run_suite(
+    name: str, overrides: Sequence[str], data: Sequence[Path], out: Path, only_plan: bool, as_json: bool, listener: Listener
+) -> None:
+    """Plan or run a suite. Stages whose dataset was not given are left out, and said to be."""
+    from amr_data import UsageError
+    from amr_train.planning import plan
+    from amr_train.suites import datasets_by_name, load_suite, run_stage, stages_of
+    from amr_train.tables import suite_rows
+
+    stages = stages_of(load_suite(name), datasets_by_name(data), out, overrides)
+    if only_plan:
+        planned = [asdict(p) for p in plan(stages)]
+        click.echo(json.dumps(planned)) if as_json else _print_plan(name, planned)
+        return
+    runnable = [stage for stage in stages if stage.data]
+    if not runnable:
+        wanted = ", ".join(sorted({stage.dataset for stage in stages}))
+        raise UsageError(f"{name} needs one or more of {wanted}: give each with --data DIR, made by `amr-data convert`")
+    missing = sorted({stage.dataset for stage in stages if not stage.data})
+    if missing:
+        errors.print(f"[bold yellow]left out:[/] stages on {', '.join(missing)}, for want of --data", soft_wrap=True)
+    found: list[tuple[Stage, dict[str, Any]]] = []
+    for number, stage in enumerate(runnable, 1):
+        if not as_json:
+            errors.print(f"[bold]{number}/{len(runnable)}[/] {stage.name}, seed {stage.seed} → {stage.folder}", soft_wrap=True)
+        found.append((stage, run_stage(stage, listener)))
+    rows = suite_rows(found)
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    table = Table(title=f"{name}, top-1 in percent", title_justify="left")
+    for heading in ("experiment", "protocol", "ours", "published", "difference", "seconds of pre-training"):
+        table.add_column(
+            heading, justify="left" if heading in ("experiment", "protocol") else "right", no_wrap=heading == "experiment"
+        )
+    for row in rows:
+        ours = f"{row['mean']:.1f}" + (f" ± {row['std']:.1f}" if len(row["values"]) > 1 else "")
+        published = row["published"]
+        difference = f"{row['mean'] - published:+.1f}" if published is not None else ""
+        table.add_row(
+            row["experiment"],
+            row["protocol"],
+            ours,
+            "" if published is None else f"{published:.1f}",
+            difference,
+            "" if row["seconds"] is None else f"{row['seconds']:.0f}",
+        )
+    console.print(table)
+    console.print(f"runs → {out}")
+
+
+def _print_plan(name: str, planned: list[dict[str, Any]]) -> None:
+    table = Table(title=f"{name}: {len(planned)} stages", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("stage", "seed", "state", "clips", "steps", "minutes"):
+        table.add_column(heading, justify="left" if heading in ("stage", "state") else "right", no_wrap=heading == "stage")
+    for p in planned:
+        numbers = ["" if p[k] is None else f"{p[k]:,}" for k in ("clips", "steps")]
+        minutes = "" if p["minutes"] is None else f"{p['minutes']:,.1f}"
+        table.add_row(p["name"], str(p["seed"]), p["state"], *numbers, minutes)
+    console.print(table)
+    known = [p["minutes"] for p in planned if p["minutes"] is not None]
+    console.print(
+        f"pre-training that is left: about {sum(known):,.0f} minutes here, from a few measured steps; evaluation comes on top"
+    )
