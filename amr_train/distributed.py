@@ -81,6 +81,13 @@ class Processes:
         return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
+def choose_device(name: str) -> torch.device:
+    """'auto' takes a CUDA GPU where there is one. Raises UsageError where 'cuda' is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device=cuda, but torch sees no CUDA GPU here; use device=cpu or device=auto")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     """Join the other processes that torchrun started, if it did; gives this process's place and its device."""

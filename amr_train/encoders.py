@@ -75,22 +75,25 @@ class ClipEncoder(nn.Module):
     def forward(self, joints: Tensor) -> Tensor:
         """joints : (B, M, T, V, 3). Returns the mean over joints, time and bodies, (B, D). Raises: UsageError for another shape."""
         tokens = self.tokens(joints)  # (B, M, T / l, V, D)
-        present = joints.flatten(2).any(dim=2) | (self.config.empty_bodies == "keep")  # (B, M)
+        present = (joints.flatten(2) != 0).any(dim=2) | (self.config.empty_bodies == "keep")  # (B, M)
         pooled = tokens.mean(dim=(2, 3)) * present[..., None]
         return pooled.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
 
     def tokens(self, joints: Tensor) -> Tensor:
         """joints : (B, M, T, V, 3). Returns the features of every body, time step and joint, (B, M, T / l, V, D)."""
-        if joints.ndim != 5 or joints.shape[3:] != (self.config.joints, 3) or not joints.shape[2]:
-            raise UsageError(f"this encoder takes (B, M, T, {self.config.joints}, 3), not {tuple(joints.shape)}")
-        clips, bodies, frames = joints.shape[:3]
-        flat = joints.flatten(0, 1)
-        if frames != self.encoder.frames:
-            first = torch.arange(len(flat), device=flat.device) * frames
-            length = torch.full_like(first, frames)
-            flat = gather_resampled(flat.flatten(0, 1), first, length, self.encoder.frames)
-        tokens: Tensor = self.encoder(flat)
-        return tokens.view(clips, bodies, self.encoder.steps, self.config.joints, -1)
+        tokens: Tensor = self.encoder(resampled(joints, self.config, self.encoder.frames))
+        return tokens.view(*joints.shape[:2], self.encoder.steps, self.config.joints, -1)
+
+
+def resampled(joints: Tensor, config: EncoderConfig, frames: int) -> Tensor:
+    """Every body of clips (B, M, T, V, 3) as a sequence of its own, over all frames: (B * M, frames, V, 3). Raises: UsageError."""
+    if joints.ndim != 5 or joints.shape[3:] != (config.joints, 3) or not joints.shape[2]:
+        raise UsageError(f"this encoder takes (B, M, T, {config.joints}, 3), not {tuple(joints.shape)}")
+    flat = joints.flatten(0, 1)
+    if joints.shape[2] == frames:
+        return flat
+    first = torch.arange(len(flat), device=flat.device) * joints.shape[2]
+    return gather_resampled(flat.flatten(0, 1), first, torch.full_like(first, joints.shape[2]), frames)
 
 
 def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> ClipEncoder:

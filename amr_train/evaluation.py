@@ -12,12 +12,14 @@ from typing import Any
 
 from amr_data import UsageError, open_dataset
 from amr_data.files import write_json
+from amr_train.classifier import keeper
 from amr_train.config import EvaluationConfig
+from amr_train.distributed import choose_device
 from amr_train.encoders import ClipEncoder, load_encoder
 from amr_train.feed import Feed
 from amr_train.protocols import Evaluation
 from amr_train.protocols.finetune import Setting
-from amr_train.run import Listener, choose_device
+from amr_train.run import Listener
 from amr_train.tracking import RESULTS
 from amr_train.transfer import encoder_for, joints_of, shared_joints
 
@@ -70,6 +72,7 @@ def evaluate_encoder(
     train, test = map(partial(Feed, device=where, frames=loaded.config.model.frames, bodies=bodies), arrays)
     setting = Setting(settings, loaded.config.augment, precision, seed)
     evaluation = Evaluation(module, train, test, len(data.spec.classes), setting, Path(folder) if folder else None)
+    evaluation.keep = keeper(loaded.config, data)
     if listener:
         evaluation.setting, evaluation.stage = replace(setting, report=listener.advance), listener.stage
     recipes = loaded.config.recipe, data.manifest["recipe"]

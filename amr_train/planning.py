@@ -13,11 +13,10 @@ import torch
 from amr_data import open_dataset
 from amr_train.checkpoint import list_checkpoints
 from amr_train.config import Experiment
-from amr_train.distributed import Processes
+from amr_train.distributed import Processes, choose_device
 from amr_train.feed import Batch
 from amr_train.models.masked import MaskedModel
 from amr_train.pretrain import make_optimizer, prepare, train_step
-from amr_train.run import choose_device
 from amr_train.suites import Stage
 
 CPU_CLIPS = 4

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import torch
 
 from amr_data import ShardDataset, UsageError, open_dataset
+from amr_train.classifier import keeper
 from amr_train.config import Experiment
-from amr_train.distributed import Processes, joined
+from amr_train.distributed import Processes, choose_device, joined
 from amr_train.encoders import ENCODER, encoder_config, save_encoder
 from amr_train.feed import Feed
 from amr_train.models.masked import MaskedModel
@@ -127,7 +128,8 @@ class _Stages:
         setting = Setting(experiment.evaluation, experiment.augment, experiment.precision, experiment.seed, self.processes)
         asked = json.dumps(_evaluation_of(experiment) | {"protocols": None}, sort_keys=True)
         folder = self.out / f"evaluation-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
-        evaluation = Evaluation(model.encoder, train, test, classes, setting, folder)
+        keep = keeper(encoder_config(experiment, self.dataset), self.dataset)
+        evaluation = Evaluation(model.encoder, train, test, classes, setting, folder, keep=keep)
         if self.listener:
             listener = self.listener
             evaluation.setting = replace(setting, report=listener.advance)
@@ -167,13 +169,6 @@ def _determinism(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def choose_device(name: str) -> torch.device:
-    """'auto' takes a CUDA GPU where there is one. Raises UsageError where 'cuda' is asked for and absent."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device=cuda, but torch sees no CUDA GPU here; use device=cpu or device=auto")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 def _open(experiment: Experiment) -> tuple[ShardDataset, Any, Any]:

@@ -7,9 +7,9 @@ import time
 import torch
 
 from amr_train.config import LinearConfig
+from amr_train.distributed import choose_device
 from amr_train.protocols.features import Features
 from amr_train.protocols.frozen import knn, linear_probe, retrieval
-from amr_train.run import choose_device
 
 TRAIN, TEST, CLASSES, WIDTH = 40_091, 16_487, 60, 256
 

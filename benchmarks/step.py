@@ -11,12 +11,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from amr_train.config import Experiment
-from amr_train.distributed import Processes
+from amr_train.distributed import Processes, choose_device
 from amr_train.feed import Batch
 from amr_train.loading import load_experiment
 from amr_train.models.masked import MaskedModel
 from amr_train.pretrain import make_optimizer, prepare, train_step
-from amr_train.run import choose_device
 from benchmarks.timing import best_seconds
 
 PUBLISHED = {"amr": "3.8", "amr-no-focal": "3.8", "mae": "13.7", "mamp": "13.7"}

@@ -14,12 +14,11 @@ import torch
 
 from amr_data import SplitArrays
 from amr_train.config import Experiment
-from amr_train.distributed import Processes
+from amr_train.distributed import Processes, choose_device
 from amr_train.feed import Feed
 from amr_train.loading import load_experiment
 from amr_train.models.masked import MaskedModel
 from amr_train.pretrain import make_optimizer, prepare, train_step
-from amr_train.run import choose_device
 from benchmarks.step import JOINTS, WINDOWS, count_flops
 from benchmarks.timing import best_seconds
 

@@ -1,4 +1,4 @@
-"""amr-train: run, list, eval, import-mamp."""
+"""amr-train: run, list, eval, import-mamp; embed, predict and export are in deploy.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from amr_cli.deploy import embed_command, export_command, predict_command
 from amr_cli.panel import Panel
 from amr_cli.suite import run_suite
 from amr_cli.ui import console, errors, facts, guarded
@@ -243,6 +244,9 @@ def _print_results(results: dict[str, Any], folder: Path) -> None:
         },
     )
 
+
+for command in (embed_command, predict_command, export_command):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

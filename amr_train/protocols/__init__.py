@@ -20,7 +20,7 @@ from amr_train.config import PROTOCOLS
 from amr_train.feed import Feed
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.protocols.features import Features, features_of
-from amr_train.protocols.finetune import Setting, finetune
+from amr_train.protocols.finetune import Classifier, Setting, finetune
 from amr_train.protocols.frozen import knn, linear_probe, probe_name, retrieval
 from amr_train.protocols.labels import draw_labelled
 
@@ -31,7 +31,8 @@ FROZEN = ("linear", "knn", "retrieval")
 class Evaluation:
     """One encoder on one protocol of a dataset. Features are computed once, when the first frozen protocol asks for them.
 
-    `stage` is told what begins; `folder` keeps the drawn label lists and the checkpoints of what takes long.
+    `stage` is told what begins; `folder` keeps the drawn label lists and the checkpoints of what takes long; `keep` is given every classifier
+    that was fine-tuned on all labels, and a folder for it.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Evaluation:
         setting: Setting,
         folder: Path | None = None,
         stage: Callable[[str], None] = lambda title: None,
+        keep: Callable[[Classifier, Path], None] | None = None,
     ) -> None:
         self.encoder, self.train, self.test, self.classes = encoder, train, test, classes
-        self.setting, self.folder, self.stage = setting, folder, stage
+        self.setting, self.folder, self.stage, self.keep = setting, folder, stage, keep
         self._features: Features | None = None
 
     def run(self, names: Sequence[str]) -> dict[str, Found]:
@@ -73,13 +75,13 @@ class Evaluation:
         return dict(retrieval(self.features()))
 
     def finetune(self) -> Found:
-        return finetune(self.encoder, self.train, self.test, self.classes, self._setting("finetune")).as_dict()
+        return self._finetuned(self.encoder, "finetune")
 
     def supervised(self) -> Found:
         """The same training from an encoder of chance."""
         torch.manual_seed(self.setting.seed)
         fresh = SkeletonEncoder(self.encoder.config, self.encoder.joints).to(self.train.device)
-        return finetune(fresh, self.train, self.test, self.classes, self._setting("supervised")).as_dict()
+        return self._finetuned(fresh, "supervised")
 
     def semi(self) -> Found:
         """Fine-tuning with few labels, for every share and seed. Returns, for each share in percent, top-1 by seed, mean and spread."""
@@ -95,7 +97,7 @@ class Evaluation:
                     self.folder.mkdir(parents=True, exist_ok=True)
                     write_json(self.folder / f"{name}.json", {"percent": percent, "seed": seed, "clips": part.names})
                 setting = replace(self._setting(name), seed=seed)
-                values.append(finetune(self.encoder, part, self.test, self.classes, setting).top1)
+                values.append(finetune(self.encoder, part, self.test, self.classes, setting)[0].top1)
                 counts.append(len(part))
             found[f"{percent:g}"] = {"top1": values, "clips": counts[0], **spread(values), "seeds": config.seeds}
         return found
@@ -107,6 +109,12 @@ class Evaluation:
             parts = (self.encoder, self.train, self.test, self.classes, self.setting.config)
             self._features = features_of(*parts, report, self.setting.processes)
         return self._features
+
+    def _finetuned(self, encoder: SkeletonEncoder, name: str) -> Found:
+        scores, model = finetune(encoder, self.train, self.test, self.classes, self._setting(name))
+        if self.folder and self.keep and self.setting.processes.main:
+            self.keep(model, self.folder / name)
+        return scores.as_dict()
 
     def _setting(self, name: str) -> Setting:
         return replace(self.setting, checkpoints=self.folder / name if self.folder else None)

@@ -44,6 +44,7 @@ class Classifier(nn.Module):
     def __init__(self, encoder: SkeletonEncoder, classes: int, config: FinetuneConfig) -> None:
         super().__init__()
         self.encoder = encoder
+        self.hidden = config.hidden
         wide = encoder.joints * encoder.width
         last = nn.Linear(config.hidden, classes)
         nn.init.trunc_normal_(last.weight, std=0.02)
@@ -56,9 +57,10 @@ class Classifier(nn.Module):
         return self.head(mean_over_bodies(tokens.mean(dim=1).flatten(1), clip, clips))  # type: ignore[no-any-return]
 
 
-def finetune(encoder: SkeletonEncoder, train: Feed, test: Feed, classes: int, setting: Setting) -> Scores:
+def finetune(encoder: SkeletonEncoder, train: Feed, test: Feed, classes: int, setting: Setting) -> tuple[Scores, Classifier]:
     """Train a copy of an encoder with a new head on the labels of `train`, and score it on `test`."""
-    return score(_scores(train_classifier(encoder, train, classes, setting), test, setting), test.labels)
+    model = train_classifier(encoder, train, classes, setting)
+    return score(_scores(model, test, setting), test.labels), model
 
 
 def train_classifier(encoder: SkeletonEncoder, train: Feed, classes: int, setting: Setting) -> Classifier:

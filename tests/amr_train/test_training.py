@@ -12,9 +12,9 @@ import yaml
 from amr_data import UsageError
 from amr_train import experiment_names, load_experiment, run_experiment
 from amr_train.config import PretrainConfig
+from amr_train.distributed import choose_device
 from amr_train.loading import valid_keys
 from amr_train.pretrain import make_optimizer
-from amr_train.run import choose_device
 from amr_train.schedule import learning_rate
 from tests.amr_train.runs import Listener, Stop, small
 

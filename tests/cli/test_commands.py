@@ -36,6 +36,9 @@ def call(main, *words: object) -> Result:
         (train_main, "list"),
         (train_main, "eval"),
         (train_main, "import-mamp"),
+        (train_main, "embed"),
+        (train_main, "predict"),
+        (train_main, "export"),
     ],
 )
 def test_help_has_examples(words):

@@ -84,9 +84,9 @@ def test_fine_tuning_learns_what_can_be_learnt_and_nothing_else():
     torch.manual_seed(0)
     encoder = SkeletonEncoder(MODEL, 4)
     before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    assert finetune(encoder, *labelled(), 2, setting(quick())).top1 == 100
+    assert finetune(encoder, *labelled(), 2, setting(quick()))[0].top1 == 100
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())  # a copy was trained
-    assert finetune(encoder, *labelled(shuffled=True), 2, setting(quick())).top1 < 90
+    assert finetune(encoder, *labelled(shuffled=True), 2, setting(quick()))[0].top1 < 90
 
 
 def test_a_fine_tuning_that_was_stopped_ends_the_same(tmp_path):
