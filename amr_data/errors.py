@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 
 class AmrError(Exception):
-    """Work failed for a reason outside this code; the message says what was found, where, and what to do."""
+    """Work failed for a reason outside this code; the message says what was found, where, and what to do. `said`: another of several processes
+    tells the user."""
+
+    said = False
 
 
 class UsageError(AmrError):

@@ -70,6 +70,7 @@ class Processes:
             dist.broadcast_object_list(said, 0)
             if said[0] and not self.main:
                 error = (UsageError if said[0][0] == "UsageError" else AmrError)(said[0][1])
+                error.said = True
         if error:
             raise error
         return result

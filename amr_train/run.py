@@ -56,10 +56,10 @@ def run_experiment(
         has it; others return {}.
     Raises: UsageError, AmrError.
     """
-    dataset, train_clips, test_clips = _open(experiment)
     with joined(choose_device(experiment.device)) as (processes, device), _determinism(experiment.deterministic):
-        if min(experiment.pretrain.batch_size, len(train_clips)) < processes.size:
-            raise UsageError(f"a batch of {experiment.pretrain.batch_size} clips cannot be shared by {processes.size} processes")
+        if processes.size > 1:
+            processes.from_main(partial(_open, experiment, processes))  # what is wrong with it is said once
+        dataset, train_clips, test_clips = _open(experiment, processes)
         make = partial(RunFolder, Path(out), experiment, dataset, device, processes.size, trackers)
         run = processes.from_main(make)
         finished = run.results() if run else None
@@ -171,7 +171,7 @@ def _determinism(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _open(experiment: Experiment) -> tuple[ShardDataset, Any, Any]:
+def _open(experiment: Experiment, processes: Processes) -> tuple[ShardDataset, Any, Any]:
     """The dataset and its train and test clips, once everything fits together."""
     if not experiment.data.path:
         raise UsageError("no dataset: give --data DIR, a folder made by `amr-data convert`")
@@ -192,4 +192,6 @@ def _open(experiment: Experiment) -> tuple[ShardDataset, Any, Any]:
     for part, clips in (("train", train), ("test", test)):
         if not len(clips):
             raise UsageError(f"{dataset.path} has no {part} clip for protocol {experiment.data.protocol}")
+    if min(experiment.pretrain.batch_size, len(train)) < processes.size:
+        raise UsageError(f"a batch of {experiment.pretrain.batch_size} clips cannot be shared by {processes.size} processes")
     return dataset, train, test

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from amr_data import ShardDataset, UsageError
@@ -34,7 +35,7 @@ class RunFolder:
 
     Args:
         trackers: further services that metrics go to, 'wandb' or 'mlflow'.
-    Raises: UsageError.
+    Raises: UsageError, also while another process is at work in the folder.
     """
 
     def __init__(
@@ -67,6 +68,11 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             data = {"path": str(dataset.path.resolve()), "clips": len(dataset), "recipe": dataset.manifest["recipe"]}
             write_json(existing, {**identity, "data": data, "started": _now(), **environment(device, processes)})
+        self._lock = FileLock(path / ".lock")
+        try:
+            self._lock.acquire(timeout=0)  # let go by the system when the process ends, however it ends
+        except Timeout:
+            raise UsageError(f"another process is at work in {path}; wait for it, or choose another --out") from None
         self._metrics = (path / METRICS).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(path / "tensorboard"))
         self._trackers = [open_tracker(name, path, experiment) for name in trackers]
@@ -107,6 +113,7 @@ class RunFolder:
         self._board.close()
         for tracker in self._trackers:
             tracker.close()
+        self._lock.release()
 
 
 def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:

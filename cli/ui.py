@@ -38,12 +38,14 @@ def guarded(command: F) -> F:
         except UsageError as error:
             if debug:
                 raise
-            _say("error", str(error))
+            if not error.said:
+                _say("error", str(error))
             sys.exit(EXIT_USAGE)
         except AmrError as error:
             if debug:
                 raise
-            _say("error", str(error))
+            if not error.said:
+                _say("error", str(error))
             sys.exit(EXIT_FAILED)
         except Exception as error:
             if debug:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from amr_data import UsageError
 from amr_train import run_experiment
 from amr_train.checkpoint import list_checkpoints, load_latest, save_checkpoint
 from tests.amr_train.runs import SMALL, Listener, Stop, small
@@ -93,6 +94,19 @@ def test_settings_that_change_no_result_may_change_when_a_run_is_taken_up(ntu_sh
     listener = Listener()
     run_experiment(small(ntu_shards, "pretrain.keep_checkpoints=1", "data.resident=host"), tmp_path / "run", listener)
     assert listener.steps[0] == 4
+
+
+def test_a_folder_serves_one_process_at_a_time(ntu_shards, tmp_path):
+    class Second(Listener):
+        def advance(self, done: int, total: int, metrics: dict[str, float]) -> None:
+            if done == 2 and total == 12:
+                with pytest.raises(UsageError, match="another process is at work in"):
+                    run_experiment(small(ntu_shards), tmp_path / "run")
+                self.lines.append("refused")
+
+    listener = Second()
+    run_experiment(small(ntu_shards), tmp_path / "run", listener)
+    assert listener.lines == ["refused"]
 
 
 def test_deterministic_mode_is_switched_on_and_off_again(ntu_shards, tmp_path):
