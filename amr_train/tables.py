@@ -16,11 +16,12 @@ def published() -> dict[str, dict[str, float]]:
 
 
 def suite_rows(found: Iterable[tuple[Stage, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One row for each experiment and protocol, and one for the untrained encoder of each: values by seed, mean, spread, published value,
-    seconds of pre-training of the fastest seed."""
+    """A row for each experiment and protocol, and before them one for the untrained encoder on each split: values by seed, mean, spread, seconds
+    of pre-training of the fastest seed, and the published value, where the sizes are the published ones."""
     values: dict[tuple[str, str], list[float]] = {}
     seconds: dict[tuple[str, str], list[float]] = {}
-    untrained: dict[tuple[str, str], list[float]] = {}
+    untrained: dict[tuple[str, str], dict[int, float]] = {}
+    known = published()
     for stage, results in found:
         prefix = f"transfer {stage.transfer.dataset}-{stage.transfer.split} " if stage.transfer else ""
         name = stage.transfer.encoder if stage.transfer else stage.name
@@ -30,8 +31,11 @@ def suite_rows(found: Iterable[tuple[Stage, dict[str, Any]]]) -> list[dict[str, 
             if not stage.transfer:
                 seconds.setdefault(key, []).append(results["pretraining"]["seconds"])
                 if protocol in ("linear", "knn"):
-                    untrained.setdefault((f"{name}, untrained", protocol), []).append(results["untrained"][protocol])
-    known = published()
+                    split = f"{results['dataset']}-{results['protocol']}, untrained"
+                    untrained.setdefault((split, protocol), {})[stage.seed] = results["untrained"][protocol]
+        if stage.experiment.scale != "full":
+            known.pop(name, None)
+    before = {key: list(by_seed.values()) for key, by_seed in untrained.items()}
     return [
         {
             "experiment": name,
@@ -41,7 +45,7 @@ def suite_rows(found: Iterable[tuple[Stage, dict[str, Any]]]) -> list[dict[str, 
             "published": known.get(name, {}).get(protocol),
             "seconds": min(seconds[name, protocol]) if (name, protocol) in seconds else None,
         }
-        for (name, protocol), of_seeds in (values | untrained).items()
+        for (name, protocol), of_seeds in (before | values).items()
     ]
 
 
