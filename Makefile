@@ -17,7 +17,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,archives,cluster,export]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,archives,cluster,export,report]'
 	touch $@
 
 # Synthetic raw NTU files -> shards -> picture -> pre-training -> probes, in a few minutes on two cores.

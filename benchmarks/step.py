@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from amr_train.config import Experiment
 from amr_train.distributed import Processes, choose_device
 from amr_train.feed import Batch
+from amr_train.flops import count_flops
 from amr_train.loading import load_experiment
 from amr_train.models.masked import MaskedModel
 from amr_train.pretrain import make_optimizer, prepare, train_step
@@ -43,21 +43,6 @@ def main() -> None:
         times[name] = [step_seconds(name, p, device, clips) / clips * 1000 for p in ("float32", "bfloat16")]
         ratios = [t / a for t, a in zip(times[name], times["amr"], strict=True)]
         print(f"{name:20}{times[name][0]:17.2f}{ratios[0]:7.2f}{times[name][1]:18.2f}{ratios[1]:7.2f}", flush=True)
-
-
-def count_flops(model: MaskedModel) -> tuple[int, int]:
-    """FLOPs of a forward pass of two bodies: in matrix products of the layers, and in those inside attention."""
-
-    def attention(query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object) -> int:
-        return int(sdpa_flop_count(query, key, value))
-
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={fused: attention}) as counter:
-        frames = model.config.model.frames
-        model(torch.randn(2, frames, model.encoder.joints, 3), torch.rand(2, model.encoder.tokens))
-    counts = counter.get_flop_counts()["Global"]
-    inside = sum(n for operation, n in counts.items() if "attention" in str(operation))
-    return counter.get_total_flops() - inside, inside
 
 
 def step_seconds(method: str, precision: str, device: torch.device, clips: int, *settings: str, repeats: int = 3) -> float:

@@ -16,10 +16,11 @@ from amr_data import SplitArrays
 from amr_train.config import Experiment
 from amr_train.distributed import Processes, choose_device
 from amr_train.feed import Feed
+from amr_train.flops import count_flops
 from amr_train.loading import load_experiment
 from amr_train.models.masked import MaskedModel
 from amr_train.pretrain import make_optimizer, prepare, train_step
-from benchmarks.step import JOINTS, WINDOWS, count_flops
+from benchmarks.step import JOINTS, WINDOWS
 from benchmarks.timing import best_seconds
 
 EPOCH_CLIPS, EPOCHS = 40_091, 400

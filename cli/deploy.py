@@ -1,4 +1,4 @@
-"""amr-train: embed, predict, export."""
+"""amr-train: embed, predict, export, report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from amr_cli.ui import console, errors, facts, guarded, progress_bar
@@ -123,6 +124,32 @@ def export_command(source: Path, out: Path, bodies: int, as_json: bool) -> None:
         return
     shapes = {key: " x ".join(map(str, made[key])) for key in ("input", "output")}
     facts(f"model → {out}", {**shapes, "largest difference": f"{made['difference']:.1e}"})
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; printed where none is given.")
+@click.option("--format", "form", type=click.Choice(["html", "md", "json", "csv"]), help="By the file's ending, or md.")
+@guarded
+def report_command(runs: tuple[Path, ...], out: Path | None, form: str | None) -> None:
+    """Put finished RUNS side by side: folders of runs and evaluations, or folders of such folders.
+
+    The page holds the table beside published values, curves, cost against accuracy, confusion, features in the plane and where each run
+    comes from, in one file that loads nothing.
+
+    \b
+    amr-train report runs/ -o report.html
+    amr-train report runs/nw-ucla-amr-0 runs/nw-ucla-mamp-0 --format md
+    """
+    from amr_train.report import write_report
+
+    ending = out.suffix.lstrip(".") if out else ""
+    chosen = form or (ending if ending in ("html", "md", "json", "csv") else "html" if out else "md")
+    text = write_report(runs, out, chosen, lambda line: errors.print(f"[bold yellow]note:[/] {escape(line)}", soft_wrap=True))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        console.print(f"report → {out}")
 
 
 def _converted(

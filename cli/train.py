@@ -1,4 +1,4 @@
-"""amr-train: run, list, eval, import-mamp; embed, predict and export are in deploy.py."""
+"""amr-train: run, list, eval, import-mamp; embed, predict, export and report are in deploy.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from amr_cli.deploy import embed_command, export_command, predict_command
+from amr_cli.deploy import embed_command, export_command, predict_command, report_command
 from amr_cli.panel import Panel
 from amr_cli.suite import run_suite
 from amr_cli.ui import console, errors, facts, guarded
@@ -245,7 +245,7 @@ def _print_results(results: dict[str, Any], folder: Path) -> None:
     )
 
 
-for command in (embed_command, predict_command, export_command):
+for command in (embed_command, predict_command, export_command, report_command):
     main.add_command(command)
 
 if __name__ == "__main__":

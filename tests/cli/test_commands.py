@@ -39,6 +39,7 @@ def call(main, *words: object) -> Result:
         (train_main, "embed"),
         (train_main, "predict"),
         (train_main, "export"),
+        (train_main, "report"),
     ],
 )
 def test_help_has_examples(words):
