@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
-from amr_cli.ui import console, errors
+from amr_cli.ui import console, errors, progress_bar
 
 if TYPE_CHECKING:
     from amr_train.run import Listener
@@ -21,21 +22,26 @@ if TYPE_CHECKING:
 def run_suite(
     name: str, overrides: Sequence[str], data: Sequence[Path], out: Path, only_plan: bool, as_json: bool, listener: Listener
 ) -> None:
-    """Plan or run a suite. Stages whose dataset was not given are left out, and said to be."""
+    """Plan or run a suite, to its report. Stages whose dataset was not given are left out, and said to be."""
     from amr_data import UsageError
     from amr_train.planning import plan
+    from amr_train.report import write_report
     from amr_train.suites import datasets_by_name, load_suite, run_stage, stages_of
     from amr_train.tables import suite_rows
 
-    stages = stages_of(load_suite(name), datasets_by_name(data), out, overrides)
+    suite = load_suite(name)
+    wanted = {stage.dataset for stage in stages_of(suite, {}, out, overrides)}
+    if len(wanted) == 1 and not only_plan:
+        data = _as_shards(data, wanted.pop(), out, as_json)
+    stages = stages_of(suite, datasets_by_name(data), out, overrides)
     if only_plan:
         planned = [asdict(p) for p in plan(stages)]
         click.echo(json.dumps(planned)) if as_json else _print_plan(name, planned)
         return
     runnable = [stage for stage in stages if stage.data]
     if not runnable:
-        wanted = ", ".join(sorted({stage.dataset for stage in stages}))
-        raise UsageError(f"{name} needs one or more of {wanted}: give each with --data DIR, made by `amr-data convert`")
+        names = ", ".join(sorted({stage.dataset for stage in stages}))
+        raise UsageError(f"{name} needs one or more of {names}: give each with --data DIR, made by `amr-data convert`")
     missing = sorted({stage.dataset for stage in stages if not stage.data})
     if missing:
         errors.print(f"[bold yellow]left out:[/] stages on {', '.join(missing)}, for want of --data", soft_wrap=True)
@@ -45,6 +51,9 @@ def run_suite(
             errors.print(f"[bold]{number}/{len(runnable)}[/] {stage.name}, seed {stage.seed} → {stage.folder}", soft_wrap=True)
         found.append((stage, run_stage(stage, listener)))
     rows = suite_rows(found)
+    report = out / f"{name.removeprefix('suite/')}.html"
+    notes: list[str] = []
+    write_report([stage.folder for stage in runnable], report, note=notes.append)
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -66,7 +75,25 @@ def run_suite(
             "" if row["seconds"] is None else f"{row['seconds']:.0f}",
         )
     console.print(table)
-    console.print(f"runs → {out}")
+    console.print(f"runs → {out}\nreport → {report}", soft_wrap=True)
+    for note in notes:
+        errors.print(f"[bold yellow]the report leaves out:[/] {escape(note)}", soft_wrap=True)
+
+
+def _as_shards(data: Sequence[Path], dataset: str, out: Path, quiet: bool) -> list[Path]:
+    """Converted folders as they are; raw files of the one dataset of a suite are converted to a folder beside its runs."""
+    from amr_data import convert
+
+    raw = [path for path in data if path.exists() and not (path / "manifest.json").is_file()]
+    shards = [path for path in data if path not in raw]
+    if not raw:
+        return shards
+    folder = out / "data" / dataset
+    with progress_bar("converting", quiet=quiet) as update:
+        found = convert(raw, folder, dataset, progress=lambda done, total, record: update(done, total, "")).as_dict()
+    if not quiet:
+        errors.print(f"{found['clips']:,} clips, {found['rejects']:,} rejects → {folder}", soft_wrap=True)
+    return [*shards, folder]
 
 
 def _print_plan(name: str, planned: list[dict[str, Any]]) -> None:

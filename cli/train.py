@@ -32,7 +32,12 @@ def main() -> None:
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="The same as KEY=VALUE after the name.")
-@click.option("--data", type=click.Path(path_type=Path), multiple=True, help="The converted dataset; a suite takes several.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="The converted dataset; a suite takes several, or raw files if it needs one dataset.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder; runs/NAME-SEED by default, runs/ for suites.")
 @click.option("--plan", is_flag=True, help="Of a suite: print stages, sizes and estimated time, and run nothing.")
 @click.option("--nproc", type=click.IntRange(min=1), help="Processes on this machine, one GPU each; short for torchrun.")
@@ -61,6 +66,7 @@ def run_command(
     amr-train run nw-ucla-mamp --data nw-ucla/ seed=1 mask.tau=0.7
     amr-train run ntu60-xsub-amr --data ntu60/ --nproc 8
     amr-train run suite/table-main --data ntu60/ --data ntu120/ --data pku2/ --plan
+    amr-train run suite/nw-ucla --data all_sqe.zip
     """
     from amr_data import UsageError
     from amr_train import load_experiment, run_experiment  # torch takes a second; --help should not

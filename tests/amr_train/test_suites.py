@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -70,6 +72,27 @@ def test_stages_run_once_and_a_suite_that_was_stopped_goes_on(ntu_shards, tmp_pa
     shown = run("suite/table-main", "--data", ntu_shards, "--out", tmp_path, "scale=tiny")
     for text in ("ntu60-xview-mamp", "published", "untrained", "runs →"):
         assert text in shown.stdout
+
+
+def test_from_raw_files_to_the_report(tmp_path):
+    (tmp_path / "raw").mkdir()
+    rng = np.random.default_rng(0)
+    for action, view, take in itertools.product((1, 5, 12), (1, 2, 3), range(3)):
+        name = f"a{action:02d}_s01_e{take:02d}_v{view:02d}"
+        joints = rng.normal(size=(20, 3)) + rng.normal(0, 0.05, (12, 20, 3)).cumsum(axis=0)
+        content = {"file_name": name, "skeletons": joints.tolist(), "label": action}
+        (tmp_path / "raw" / f"{name}.json").write_text(json.dumps(content))
+    words = ["suite/nw-ucla", "--data", tmp_path / "raw", "--out", tmp_path / "runs", "scale=tiny"]
+    done = run(*words)
+    assert done.exit_code == 0, done.output
+    assert "12/12 nw-ucla-amr, seed 2" in done.stderr
+    page = tmp_path / "runs" / "nw-ucla.html"
+    assert str(page) in done.stdout
+    assert "nw-ucla-mamp" in page.read_text(encoding="utf-8")
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("results.json")}
+    assert len(before) == 12
+    assert run(*words).exit_code == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
 def test_a_plan_runs_nothing(ntu_shards, tmp_path):
