@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
 
-.PHONY: demo test lint browser bench fuzz clean install dev
+.PHONY: demo test lint browser figures site bench fuzz clean install dev
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -17,7 +17,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,archives,cluster,export,report]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,archives,cluster,export,report,video]'
 	touch $@
 
 # Synthetic raw NTU files -> shards -> picture -> pre-training -> probes, in a few minutes on two cores.
@@ -25,12 +25,12 @@ demo: $(VENV)/.installed
 	rm -rf $(DEMO)
 	$(BIN)/amr-data synth $(DEMO)/raw --dataset ntu60 --classes 12 --subjects 8 --replications 2
 	$(BIN)/amr-data convert $(DEMO)/raw $(DEMO)/shards --dataset ntu60
-	$(BIN)/amr-data inspect $(DEMO)/shards --clip 'S*A060' --png $(DEMO)/clip.png
+	$(BIN)/amr-data inspect $(DEMO)/shards --class 60 --random 1 --png $(DEMO)/clip.png --html $(DEMO)/clip.html
 	$(BIN)/amr-train run demo --data $(DEMO)/shards --out $(DEMO)/run
 	@echo
 	@echo "raw files  $(DEMO)/raw"
 	@echo "shards     $(DEMO)/shards"
-	@echo "picture    $(DEMO)/clip.png"
+	@echo "picture    $(DEMO)/clip.png, $(DEMO)/clip.html (open it in a browser)"
 	@echo "run        $(DEMO)/run  (results.json, metrics.jsonl, tensorboard/, checkpoints/)"
 
 lint: $(VENV)/.dev
@@ -49,11 +49,22 @@ browser:
 test: lint browser
 	$(BIN)/python -m pytest
 
+# The pictures of README and docs, from the distributed clips of NW-UCLA; needs Chromium.
+figures: $(VENV)/.dev
+	@test -n "$(UCLA)" || (echo "say where the clips are: make figures UCLA=all_sqe.zip" && exit 2)
+	rm -rf .figures
+	$(BIN)/python docs/figures.py $(UCLA) .figures
+
+# The guide as a site, in .site/.
+site: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt mkdocs-material
+	$(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) .figures .site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Ten minutes of coverage-guided fuzzing of every reader; atheris has no wheels for every Python, so it is not part of the tests.
 fuzz: $(VENV)/.dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -47,24 +48,75 @@ def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
         "lengths": {f"{int(k)}-{int(k) + width - 1}": v for k, v in statistics["length_histogram"].items()},
         "bodies": manifest["body_counts"],
         "classes": {f"{spec.class_ids[int(k)]} {spec.class_names[int(k)]}": v for k, v in manifest["class_counts"].items()},
+        "class_energy": class_energy(dataset),
         "rejects_by_reason": manifest["rejects_by_reason"],
     }
 
 
-def find_clip(dataset: ShardDataset, pattern: str) -> int:
-    """Index of the clip that a name, a glob or an index names; the first match of a glob. Raises UsageError where none matches."""
+def class_energy(dataset: ShardDataset) -> dict[str, float]:
+    """Mean over the clips of each class of the motion energy in the middle window, as a root in millimetres; the liveliest class first."""
+    spec, labels = dataset.spec, dataset.clips["label"]
+    middle = dataset.clips["mean_energy"][:, len(dataset.windows) // 2].astype(np.float64)
+    count = np.bincount(labels, minlength=len(spec.class_names))
+    mean = np.bincount(labels, weights=middle, minlength=len(spec.class_names)) / np.maximum(count, 1)
+    order = [i for i in np.argsort(-mean, kind="stable").tolist() if count[i]]
+    return {f"{spec.class_ids[i]} {spec.class_names[i]}": round(float(np.sqrt(mean[i])) * 1000, 1) for i in order}
+
+
+def find_clips(
+    dataset: ShardDataset, patterns: Sequence[str] = (), class_name: str | None = None, random: int | None = None, seed: int = 0
+) -> list[int]:
+    """Indices of clips, in the order of the patterns and of the dataset.
+
+    Args:
+        patterns: names, globs or indices; all clips where there is none.
+        class_name: keeps the clips of one class, by its number in the dataset or by a part of its name.
+        random: draws so many of them.
+        seed: of the draw.
+    Raises: UsageError where a pattern matches nothing, or nothing is left.
+    """
+    found: list[int] = []
+    for pattern in patterns:
+        found += _matching(dataset, pattern)
+    indices = list(dict.fromkeys(found)) if patterns else list(range(len(dataset)))
+    if class_name is not None:
+        wanted = find_class(dataset, class_name)
+        indices = [i for i in indices if int(dataset.clips["label"][i]) in wanted]
+    if not indices:
+        raise UsageError(f"{dataset.path} has no such clip" if len(dataset) else f"{dataset.path} has no clip")
+    if random is not None:
+        if random < 1:
+            raise UsageError(f"--random is {random}; give 1 or more")
+        drawn = np.random.default_rng(seed).choice(len(indices), size=min(random, len(indices)), replace=False)
+        indices = [indices[i] for i in sorted(drawn.tolist())]
+    return indices
+
+
+def find_class(dataset: ShardDataset, name: str) -> list[int]:
+    """Labels of the classes that a number or a part of a name means. Raises: UsageError."""
+    spec = dataset.spec
+    if name.isdigit():
+        label = spec.label(int(name))
+        found = [] if label is None else [label]
+    else:
+        found = [i for i, known in enumerate(spec.class_names) if name.lower() in known.lower()]
+    if not found:
+        raise UsageError(f"no class of {spec.title} is called '{name}'; classes: {', '.join(spec.class_names[:8])}, ...")
+    return found
+
+
+def _matching(dataset: ShardDataset, pattern: str) -> list[int]:
     if pattern.isdigit():
         if int(pattern) >= len(dataset):
             raise UsageError(f"clip {pattern}: {dataset.path} has the clips 0 to {len(dataset) - 1}")
-        return int(pattern)
+        return [int(pattern)]
     if any(c in pattern for c in "*?["):
-        for index, name in enumerate(dataset.names):
-            if fnmatchcase(name, pattern):
-                return index
-        raise UsageError(
-            f"no clip in {dataset.path} matches '{pattern}'; names look like {dataset.names[0] if len(dataset) else '-'}"
-        )
-    return dataset.index(pattern)
+        found = [i for i, name in enumerate(dataset.names) if fnmatchcase(name, pattern)]
+        if not found:
+            example = dataset.names[0] if len(dataset) else "-"
+            raise UsageError(f"no clip in {dataset.path} matches '{pattern}'; names look like {example}")
+        return found
+    return [dataset.index(pattern)]
 
 
 def clip_facts(dataset: ShardDataset, index: int) -> dict[str, Any]:

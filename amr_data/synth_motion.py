@@ -20,7 +20,8 @@ from amr_data.specs import Skeleton
 F64 = npt.NDArray[np.float64]
 FRAME_RATE = 30
 
-# Standing pose of the left half and the middle, metres from the base of the spine; x to the left, y up, facing -z.
+# Standing pose of the middle and of the left half mirrored, metres from the base of the spine; facing the sensor at -z, y up, so that the
+# person's right is at +x.
 _REST: dict[str, tuple[float, float, float]] = {
     "base_of_spine": (0, 0, 0),
     "middle_of_spine": (0, 0.28, 0),
@@ -156,7 +157,7 @@ def _rest(skeleton: Skeleton, subject: Subject) -> F64:
         if mirror not in _REST:
             raise UsageError(f"synthetic motion knows the joints of kinect_v2, not '{joint}'")
         x, y, z = _REST[mirror]
-        rest[i] = (-x if joint.startswith("right_") else x) * subject.breadth, y * subject.height, z
+        rest[i] = (-x if joint.startswith("left_") else x) * subject.breadth, y * subject.height, z
     return rest
 
 

@@ -13,19 +13,18 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from amr_cli.show import print_bars, print_dataset, print_report
+from amr_cli.look import inspect_command, serve_command
+from amr_cli.show import print_report
 from amr_cli.ui import EXIT_FAILED, console, errors, facts, guarded, progress_bar
 from amr_data import __version__, convert, open_dataset, spec_names
 from amr_data.convert import BACKENDS, Progress
 from amr_data.errors import UsageError
 from amr_data.export import export_dataset
-from amr_data.inspection import clip_facts, dataset_summary, find_clip
 from amr_data.normalize import RECIPES, Recipe
 from amr_data.readers import is_import
 from amr_data.shards.writer import COMPRESSIONS
 from amr_data.synth import synthesize
 from amr_data.verify import repair, verify
-from amr_data.viz import clip_figure
 
 DATASETS = ", ".join(spec_names())
 
@@ -184,49 +183,6 @@ def export_command(dataset_dir: Path, out: Path, form: str, **options: Any) -> N
     facts(f"{dataset_dir} → {out}", {"format": form, "clips": clips, "size": f"{out.stat().st_size / 1e6:,.1f} MB"})
 
 
-@main.command("inspect")
-@click.argument("dataset_dir", type=click.Path(path_type=Path))
-@click.option("--clip", "clip_name", help="One clip: its name, a glob such as 'S001*A058', or its index.")
-@click.option("--png", type=click.Path(path_type=Path), help="Write the clip's picture here.")
-@click.option("--json", "as_json", is_flag=True, help="Print what is shown as JSON.")
-@guarded
-def inspect_command(dataset_dir: Path, clip_name: str | None, png: Path | None, as_json: bool) -> None:
-    """Show a converted dataset, or one clip of it.
-
-    \b
-    amr-data inspect ntu60/
-    amr-data inspect ntu60/ --clip 'S001C001*A058' --png clip.png
-    """
-    dataset = open_dataset(dataset_dir)
-    if clip_name is None:
-        if png:
-            raise UsageError("--png draws one clip: name it with --clip")
-        summary = dataset_summary(dataset)
-        if as_json:
-            click.echo(json.dumps(summary))
-        else:
-            print_dataset(summary, dataset)
-        return
-    index = find_clip(dataset, clip_name)
-    clip = dataset.clip(index)
-    shown = clip_facts(dataset, index)
-    if png:
-        if png.suffix.lower() not in (".png", ".pdf", ".svg"):
-            raise UsageError(f"{png}: the picture's name ends in .png, .pdf or .svg")
-        png.parent.mkdir(parents=True, exist_ok=True)
-        clip_figure(clip, dataset.spec).savefig(png, dpi=130)
-        shown["picture"] = str(png)
-    if as_json:
-        click.echo(json.dumps(shown))
-        return
-    dropped = shown.pop("dropped")
-    energy = shown.pop("joint_energy")
-    facts(clip.name, {k.replace("_", " "): v for k, v in shown.items()})
-    if dropped:
-        facts("left out by the clean-up", {str(i): line for i, line in enumerate(dropped, 1)})
-    print_bars("motion energy by joint (root, mm)", energy)
-
-
 @main.command("synth")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--dataset", help=f"Whose raw layout: {', '.join(n for n in spec_names() if n != 'nw-ucla')}.")
@@ -259,3 +215,7 @@ def synth_command(out: Path, dataset: str | None, spec: Path | None, as_json: bo
             "damaged on purpose": ", ".join(report.broken) or "none",
         },
     )
+
+
+main.add_command(inspect_command)
+main.add_command(serve_command)

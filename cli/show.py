@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def print_dataset(summary: Mapping[str, Any], dataset: ShardDataset) -> None:
     print_bars("clip lengths (frames)", summary["lengths"])
     print_bars("bodies in a clip", summary["bodies"])
     print_bars("classes", summary["classes"])
+    print_bars("motion energy by class (root, mm)", summary["class_energy"])
     print_rejects(dataset.path, dataset.manifest)
 
 
@@ -83,3 +85,21 @@ def print_bars(title: str, values: Mapping[str, float], width: int = 40) -> None
         bar = "█" * int(np.ceil(width * value / top)) if value else ""
         table.add_row(escape(key), f"{value:,}", f"[cyan]{bar}[/]")
     console.print(table)
+
+
+def print_faults(faults: Sequence[Mapping[str, Any]], clips: int, most: int = 20) -> None:
+    """Suspicious clips, the worst first."""
+    if not faults:
+        console.print("suspicious clips: none")
+        return
+    count = len({fault["clip"] for fault in faults})
+    title = f"suspicious clips: {count:,} of {clips:,}" + (f", the worst {most} reasons" if len(faults) > most else "")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("clip", "fault", "times the limit", "frame", "what was found"):
+        table.add_column(column, justify="right" if column in ("times the limit", "frame") else "left", overflow="fold")
+    for fault in faults[:most]:
+        frame = "" if fault["frame"] < 0 else str(fault["frame"])
+        table.add_row(escape(fault["clip"]), fault["kind"], f"{fault['severity']:.1f}", frame, escape(fault["detail"]))
+    console.print(table)
+    kinds = Counter(fault["kind"] for fault in faults)
+    print_bars("clips by fault", dict(kinds.most_common()))

@@ -1,15 +1,41 @@
-"""The examples in docs/python.md run, and every file that a document points to exists."""
+"""What stands in the documents is true of the code: examples run, commands and settings exist, files that are pointed to exist."""
 
 from __future__ import annotations
 
 import doctest
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
+import yaml
+
+from amr_cli.data import main as data_main
+from amr_cli.train import main as train_main
+from amr_data import convert
+from amr_train import load_experiment
+from amr_train.loading import load_section
+from amr_train.suites import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PLAIN = [d for d in DOCUMENTS if re.search(r"```python\n(?!>>>)", d.read_text(encoding="utf-8"))]
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(encoding="utf-8"), re.S)
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every amr-data and amr-train command in a fenced block, with the document that it stands in."""
+    found = []
+    for document in DOCUMENTS:
+        for block in blocks(document, "(?:bash|sh)?"):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith(("amr-data ", "amr-train ")):
+                    found.append((document.name, line))
+    return found
 
 
 def test_examples(tmp_path, monkeypatch):
@@ -19,8 +45,66 @@ def test_examples(tmp_path, monkeypatch):
     assert result.failed == 0
 
 
+@pytest.mark.parametrize("document", PLAIN, ids=lambda p: p.name)
+def test_python_blocks_run(document, ntu_raw, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw").symlink_to(ntu_raw)
+    for name in ("nw-ucla", "ntu60"):  # the synthetic clips stand in for both
+        convert(tmp_path / "raw", tmp_path / name, "ntu60", workers=1)
+    for block in blocks(document, "python"):
+        if not block.startswith(">>>"):
+            text = block.replace("S001C001P001R001A001", "S002C001P001R001A001").replace(
+                "find_faults(dataset)[0]", "dataset.clip(0)"
+            )
+            exec(compile(text.replace("worst.clip", "worst.name"), document.name, "exec"), {})
+
+
+def test_there_are_commands_in_the_documents():
+    assert len(commands()) > 30
+
+
+@pytest.mark.parametrize(("document", "line"), commands())
+def test_commands_exist(document, line):
+    program, name, *words = shlex.split(line, comments=True)
+    group = data_main if program == "amr-data" else train_main
+    assert isinstance(group, click.Group)
+    if name.startswith("-"):
+        return
+    command = group.commands[name]
+    context = click.Context(command, info_name=name, resilient_parsing=True)
+    values, rest, _ = command.make_parser(context).parse_args(list(words))
+    assert rest == [], line
+    if program == "amr-train" and name == "run":
+        settings = [word for key in ("overrides", "settings") for word in _given(values, key)]
+        if values["experiment"].startswith("suite/"):
+            load_suite(values["experiment"])
+        elif not values["experiment"].endswith(".yaml"):
+            load_experiment(values["experiment"], settings)
+    if program == "amr-train" and name == "eval":
+        load_section("evaluation", _given(values, "overrides"))
+
+
+def _given(values: dict, key: str) -> list[str]:
+    """What the parser found for a parameter of many values; it marks one that was not given in a way of its own."""
+    found = values.get(key)
+    return list(found) if isinstance(found, tuple | list) else []
+
+
+def test_the_example_method_loads(tmp_path):
+    (text,) = blocks(ROOT / "docs" / "adding-a-method.md", "yaml")
+    (tmp_path / "mine.yaml").write_text(text)
+    experiment = load_experiment(str(tmp_path / "mine.yaml"))
+    assert (experiment.name, experiment.method, experiment.mask.by) == ("mine", "amr", "motion")
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
 def test_links_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_every_page_is_in_the_guide():
+    listed = set(re.findall(r"[a-z-]+\.md", (ROOT / ".mkdocs.yml").read_text(encoding="utf-8")))
+    assert listed == {p.name for p in (ROOT / "docs").glob("*.md")}
+    assert yaml.safe_load((ROOT / ".mkdocs.yml").read_text(encoding="utf-8"))["docs_dir"] == "docs"

@@ -1,5 +1,20 @@
-"""Pictures of clips, drawn with matplotlib without a display."""
+"""Pictures of clips: on paper, moving, in the terminal and in the browser; none of them needs a display."""
 
-from amr_data.viz.clip_figure import clip_figure
+from amr_data.viz.animation import write_animation
+from amr_data.viz.contact_sheet import contact_sheet
+from amr_data.viz.page import viewer_page
+from amr_data.viz.scene import Layer, Panel, Scene, clip_scene, side_by_side, with_raw
+from amr_data.viz.terminal import braille
 
-__all__ = ["clip_figure"]
+__all__ = [
+    "Layer",
+    "Panel",
+    "Scene",
+    "braille",
+    "clip_scene",
+    "contact_sheet",
+    "side_by_side",
+    "viewer_page",
+    "with_raw",
+    "write_animation",
+]

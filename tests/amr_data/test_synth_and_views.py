@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from amr_data import UsageError, convert, open_dataset
-from amr_data.inspection import clip_facts, dataset_summary, find_clip
+from amr_data.inspection import clip_facts, dataset_summary, find_clips
 from amr_data.specs import load_spec
 from amr_data.synth import BROKEN, synthesize
 from amr_data.synth_motion import Subject, perform
-from amr_data.viz import clip_figure
 
 NTU = load_spec("ntu60")
 
@@ -86,35 +85,30 @@ def test_summary_and_clip_facts(ntu_shards):
     summary = dataset_summary(dataset)
     assert sum(summary["classes"].values()) == len(dataset)
     assert sum(summary["protocols"]["xsub"].values()) == len(dataset)
-    index = find_clip(dataset, "S*A060")
+    index = find_clips(dataset, ["S*A060"])[0]
     facts = clip_facts(dataset, index)
     assert facts["class"] == "60 walking apart"
     assert list(facts["joint_energy"]) == dataset.spec.skeleton.joints
-    assert find_clip(dataset, dataset.names[7]) == find_clip(dataset, "7") == 7
+    assert find_clips(dataset, [dataset.names[7]]) == find_clips(dataset, ["7"]) == [7]
     for pattern in ("S9*", "100000", "S001C001P001R001A0X1"):
         with pytest.raises(UsageError):
-            find_clip(dataset, pattern)
+            find_clips(dataset, [pattern])
 
 
-def test_the_picture_has_poses_and_two_maps_for_each_body(ntu_shards, tmp_path):
+def test_clips_are_chosen_by_pattern_class_and_chance(ntu_shards):
     dataset = open_dataset(ntu_shards)
-    clip = dataset.clip(find_clip(dataset, "S*A060"))
-    figure = clip_figure(clip, dataset.spec, poses=5)
-    poses, *rest = [a for a in figure.axes if a.get_label() != "<colorbar>"]
-    assert len(poses.get_xticks()) == 5
-    assert len(poses.lines) == 5 * 2 * 24
-    maps = [a.images[0].get_array() for a in rest]
-    assert [m.shape for m in maps] == [(25, clip.frames)] * 4
-    order = [dataset.spec.skeleton.index(j) for p in dataset.spec.skeleton.parts.values() for j in p]
-    track = next(t for t in clip.tracks if t.slot == 0)
-    np.testing.assert_allclose(maps[0][:, track.frames], np.sqrt(track.energy[:, order, 1].T) * 1000, rtol=1e-5)
-    figure.savefig(tmp_path / "clip.png", dpi=50)
-    assert (tmp_path / "clip.png").read_bytes()[:4] == b"\x89PNG"
-
-
-def test_a_clip_of_one_frame_can_be_drawn(ntu_shards):
-    dataset = open_dataset(ntu_shards)
-    clip = dataset.clip(0)
-    clip.frames = 1
-    clip.tracks = [clip.tracks[0].take(np.array([0]))]
-    assert len(clip_figure(clip, dataset.spec).axes) == 5
+    assert find_clips(dataset) == list(range(len(dataset)))
+    walking = find_clips(dataset, class_name="walking apart")
+    assert walking == find_clips(dataset, class_name="60") == find_clips(dataset, ["*A060"])
+    assert find_clips(dataset, ["3", "1", "3"]) == [3, 1]
+    drawn = find_clips(dataset, class_name="60", random=5, seed=1)
+    assert len(set(drawn)) == 5
+    assert set(drawn) <= set(walking)
+    assert drawn == find_clips(dataset, class_name="60", random=5, seed=1) != find_clips(dataset, class_name="60", random=5)
+    assert len(find_clips(dataset, random=10_000)) == len(dataset)
+    with pytest.raises(UsageError, match="no class of NTU RGB\\+D 60 is called 'swimming'"):
+        find_clips(dataset, class_name="swimming")
+    with pytest.raises(UsageError, match="no such clip"):
+        find_clips(dataset, ["*A001"], class_name="60")
+    with pytest.raises(UsageError, match="--random is 0"):
+        find_clips(dataset, random=0)

@@ -46,7 +46,7 @@ def test_killed_at_random_moments_the_weights_are_those_of_a_run_left_alone(ntu_
         assert process.returncode == -signal.SIGKILL, process.stderr.read().decode()
         kills += 1
         started_at.append(_step(list_checkpoints(run / "checkpoints")[-1]))
-        assert before <= 2
+        assert before <= 3  # a kill between a write and the removal of the oldest leaves one more, until the next write
     assert started_at == sorted(set(started_at))  # every sitting got further
     per_epoch = 3
     assert any(step % per_epoch for step in started_at)

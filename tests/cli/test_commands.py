@@ -65,7 +65,7 @@ def test_the_whole_line(tmp_path: Path):
     for text in ("xsub", "xview", "60 walking apart", "rejects by reason", "clip lengths"):
         assert text in seen.output
     assert json.loads(call(data_main, "inspect", shards, "--json").stdout)["facts"]["clips"] == again["clips"]
-    clip = call(data_main, "inspect", shards, "--clip", "S*A060", "--png", tmp_path / "pictures" / "clip.png")
+    clip = call(data_main, "inspect", shards, "--class", 60, "--random", 1, "--png", tmp_path / "pictures" / "clip.png")
     assert clip.exit_code == 0, clip.output
     assert "bodies" in clip.output
     assert (tmp_path / "pictures" / "clip.png").stat().st_size > 10_000
@@ -221,7 +221,7 @@ def test_strict_fails_on_damaged_files_but_not_on_listed_ones(ntu_raw, ntu_file,
 
 
 def test_a_clip_tells_where_it_comes_from(ntu_shards):
-    facts = json.loads(call(data_main, "inspect", ntu_shards, "--clip", "S*A060", "--json").stdout)
+    facts = json.loads(call(data_main, "inspect", ntu_shards, "--class", 60, "--random", 1, "--json").stdout)
     assert facts["source"].startswith("raw/S")
     assert facts["source_frames"].split(" to ")[0].isdigit()
     assert "in frames" in facts["bodies"]

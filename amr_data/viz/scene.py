@@ -1,0 +1,191 @@
+"""What every picture is drawn from: bodies side by side over time, and layers of values per joint and frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from amr_data.clip import Clip, FloatArray
+from amr_data.errors import Reject, UsageError
+from amr_data.motion import WINDOWS, focal_weights, segments
+from amr_data.readers import open_sources, reader_for
+from amr_data.shards.reader import ShardDataset
+from amr_data.specs import DatasetSpec, Skeleton
+
+PART_COLOURS = {
+    "torso": "#7a7f87",
+    "left_arm": "#1f77b4",
+    "right_arm": "#d62728",
+    "left_leg": "#17a2b8",
+    "right_leg": "#e08e0b",
+}
+OTHER_COLOUR = "#9467bd"
+MAX_SHOWN = 24
+"""Clips in one page or picture; more are looked at with `amr-data serve`."""
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Bodies that are drawn together. joints : (M, T, V, 3) float32, NaN where a body is absent."""
+
+    title: str
+    joints: F32
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values of the first panel's bodies. values : (M, T, V) float32, NaN where there is none; `top` is the end of the colour scale.
+    `printed`: belongs on a contact sheet."""
+
+    title: str
+    values: F32
+    top: float
+    unit: str = ""
+    colours: str = "plasma"
+    printed: bool = False
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One clip to be looked at; `up` is the axis that points upwards, 1 (y) or 2 (z, after `--rotate`)."""
+
+    name: str
+    title: str
+    skeleton: Skeleton
+    frame_rate: float
+    panels: list[Panel]
+    layers: list[Layer] = field(default_factory=list)
+    up: int = 1
+
+    @property
+    def frames(self) -> int:
+        return max(int(p.joints.shape[1]) for p in self.panels)
+
+    def layer(self, title: str | None) -> Layer | None:
+        """A layer by the beginning of its title; the first for None. Raises: UsageError."""
+        if title is None:
+            return self.layers[0] if self.layers else None
+        for layer in self.layers:
+            if layer.title.lower().startswith(title.lower()):
+                return layer
+        raise UsageError(f"there is no layer '{title}' of {self.name}; layers: {', '.join(layer.title for layer in self.layers)}")
+
+
+def clip_scene(dataset: ShardDataset, index: int, k: float = 0.01) -> Scene:
+    """A clip as it stands in the shards, with its motion energy and the focal weights of strength `k`, at every scale and fused."""
+    clip, spec = dataset.clip(index), dataset.spec
+    up = 2 if dataset.manifest["recipe"].get("rotate") else 1
+    return scene_of(clip, spec, dataset.windows, up, k)
+
+
+def scene_of(clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up: int = 1, k: float = 0.01) -> Scene:
+    """The same for a clip in memory."""
+    panel = Panel("clip", with_gaps(clip))
+    layers = []
+    if all(t.energy is not None for t in clip.tracks):
+        joints, scales = len(spec.skeleton.joints), range(len(windows))
+        shape = panel.joints.shape[:3]
+        energy = np.full((len(windows), *shape), np.nan, np.float32)
+        weights = np.full((len(windows) + 1, *shape), np.nan, np.float32)
+        for track in clip.tracks:
+            assert track.energy is not None
+            energy[:, track.slot, track.frames] = np.moveaxis(np.sqrt(track.energy) * 1000, 2, 0)
+            for a, b in segments(track.frames):
+                part, at = track.energy[a:b], track.frames[a:b]
+                weights[-1, track.slot, at] = focal_weights(part, windows, k)
+                for s in scales:
+                    weights[s, track.slot, at] = focal_weights(part[..., s : s + 1], windows[s : s + 1], k)
+        assert energy.shape[-1] == joints
+        middle = len(windows) // 2
+        layers = [
+            Layer(f"energy, {windows[s]} frames", energy[s], robust_top(energy[s]), "mm", printed=s == middle)
+            for s in sorted(scales, key=lambda s: s != middle)
+        ]
+        layers.append(Layer(f"focal weight, fused, k = {k:g}", weights[-1], 1.0, "", "viridis", printed=True))
+        layers += [Layer(f"focal weight, {windows[s]} frames, k = {k:g}", weights[s], 1.0, "", "viridis") for s in scales]
+    name = f"{spec.class_ids[clip.label]} {spec.class_names[clip.label]}"
+    title = f"{clip.name} · {name} · {clip.frames} frames, {clip.frames / spec.frame_rate:.1f} s"
+    return Scene(clip.name, title, spec.skeleton, spec.frame_rate, [panel], layers, up)
+
+
+def with_gaps(clip: Clip) -> F32:
+    """(M, T, V, 3) with NaN where a body is absent."""
+    slots = max((t.slot for t in clip.tracks), default=0) + 1
+    joints = clip.tracks[0].joints.shape[1] if clip.tracks else 0
+    out = np.full((slots, clip.frames, joints, 3), np.nan, np.float32)
+    for track in clip.tracks:
+        out[track.slot, track.frames] = track.joints
+    return out
+
+
+def with_raw(scene: Scene, dataset: ShardDataset, index: int, sources: Sequence[Path]) -> Scene:
+    """The scene with the clip's raw bodies, all of them, as a second panel: what the clean-up was given. Raises: UsageError."""
+    raw, recipe, cleaned = _one_slot_each(_raw_clip(dataset, index, sources)), dataset.manifest["recipe"], dataset.clip(index)
+    joints = with_gaps(raw)
+    if recipe["name"] != "ctrgcn":  # which closes frames up; the others say where the clip begins
+        joints = joints[:, cleaned.start - raw.start :]
+    if recipe.get("rotate"):
+        joints = joints[..., [0, 2, 1]] * np.array([-1, 1, 1], np.float32)
+    if recipe.get("centred"):
+        main = min((t for t in cleaned.tracks if t.slot == 0), key=lambda t: int(t.frames[0]))
+        bodies = {t.slot: t.body_id for t in raw.tracks}
+        body = next((slot for slot, body_id in bodies.items() if body_id == main.body_id), 0)
+        origin = joints[
+            body, min(int(main.frames[0]), joints.shape[1] - 1), dataset.spec.skeleton.index(dataset.spec.skeleton.centre)
+        ]
+        joints = joints - np.nan_to_num(origin)
+    title = f"raw: {len(joints)} {'body' if len(joints) == 1 else 'bodies'}"
+    panels = [replace(scene.panels[0], title="cleaned"), Panel(title, joints)]
+    return replace(scene, title=f"{scene.title} · beside the raw bodies", panels=panels)
+
+
+def side_by_side(scenes: Sequence[Scene]) -> Scene:
+    """Several clips of one skeleton as the panels of one scene, without layers. Raises: UsageError."""
+    if len({s.skeleton.name for s in scenes}) != 1:
+        raise UsageError("clips of different skeletons cannot be drawn side by side")
+    first = scenes[0]
+    panels = [Panel(s.title, s.panels[0].joints) for s in scenes]
+    return replace(first, name=", ".join(s.name for s in scenes), title=f"{len(scenes)} clips", panels=panels, layers=[])
+
+
+def front_view(joints: FloatArray, up: int) -> tuple[FloatArray, FloatArray]:
+    """(..., 3) to what somebody at the sensor sees: rightwards and upwards, each (...). Kinect's x grows to the sensor's left; after
+    `--rotate`, x grows to the actor's left, who is seen from the front."""
+    return (-joints[..., 0] if up == 1 else joints[..., 0]), joints[..., up]
+
+
+def bone_colours(skeleton: Skeleton) -> list[str]:
+    """A colour for each bone, by the part of the joint that it ends in."""
+    part_of = {joint: part for part, joints in skeleton.parts.items() for joint in joints}
+    return [PART_COLOURS.get(part_of[joint], OTHER_COLOUR) for joint, _ in skeleton.bones]
+
+
+def robust_top(values: FloatArray) -> float:
+    """The 99.5th percentile, a colour scale's end that single outliers do not move."""
+    finite = values[np.isfinite(values)]
+    return (float(np.quantile(finite, 0.995)) if finite.size else 1.0) or 1.0
+
+
+def _raw_clip(dataset: ShardDataset, index: int, sources: Sequence[Path]) -> Clip:
+    row, spec, name = dataset.clips[index], dataset.spec, dataset.names[index]
+    with open_sources(list(sources), dataset.path) as source:
+        reader = reader_for(source, spec)
+        units = [u for u in reader.discover(source, spec).units if u.name in (row["video"].decode(), name)]
+        for found in reader.read(source, units, spec, dataset.manifest["recipe"].get("frame_base", 0)):
+            if not isinstance(found, Reject) and found.name == name:
+                return found
+    raise UsageError(f"{name} is not in {', '.join(map(str, sources))}; give the sources that {dataset.path} was made from")
+
+
+def _one_slot_each(clip: Clip) -> Clip:
+    """Raw bodies, each in a slot of its own."""
+    ids: dict[Any, int] = {}
+    tracks = [replace(t, slot=ids.setdefault((t.body_id, t.slot), len(ids))) for t in clip.tracks]
+    return replace(clip, tracks=tracks)

@@ -1,0 +1,217 @@
+"""amr-data: inspect and serve."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from amr_cli.show import print_bars, print_dataset, print_faults
+from amr_cli.ui import console, errors, facts, guarded, progress_bar
+from amr_data import ShardDataset, UsageError, open_dataset
+
+PICTURES = (".png", ".pdf", ".svg")
+
+
+@click.command("inspect")
+@click.argument("dataset_dir", type=click.Path(path_type=Path))
+@click.option("--clip", "clips", multiple=True, help="A clip's name, a glob such as 'S001*A058', or its index; may be repeated.")
+@click.option("--class", "class_name", help="Clips of a class: its number, or a part of its name.")
+@click.option("--random", type=int, help="Draw so many of the clips.")
+@click.option("--seed", default=0, show_default=True, help="Of --random, and of the mask of --run.")
+@click.option(
+    "--raw", multiple=True, type=click.Path(path_type=Path), help="The raw sources: shows a clip beside its raw bodies."
+)
+@click.option("--run", "run", type=click.Path(path_type=Path), help="A run's folder: shows its mask, reconstruction and target.")
+@click.option("--layer", help="What the joints' colours show in --animate: the beginning of a layer's name, such as 'focal'.")
+@click.option("--k", default=0.01, show_default=True, help="Strength of the focal weights.")
+@click.option("--png", type=click.Path(path_type=Path), help="Write a contact sheet here (.png, .pdf or .svg).")
+@click.option("--animate", type=click.Path(path_type=Path), help="Write an animation here (.gif or .mp4).")
+@click.option("--speed", default=1.0, show_default=True, help="Of --animate and of the sketch in the terminal; 1 is real time.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Write a page here: the dataset's charts, or a viewer of the clips."
+)
+@click.option("--faults/--no-faults", default=True, show_default=True, help="Of a dataset: look for suspicious clips.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is shown as JSON.")
+@guarded
+def inspect_command(
+    dataset_dir: Path,
+    clips: tuple[str, ...],
+    class_name: str | None,
+    random: int | None,
+    seed: int,
+    faults: bool,
+    as_json: bool,
+    html: Path | None,
+    **options: Any,
+) -> None:
+    """Show a converted dataset, or clips of it.
+
+    \b
+    amr-data inspect ntu60/ --html ntu60.html
+    amr-data inspect ntu60/ --clip 'S001C001*A058' --png clip.png --animate clip.gif
+    amr-data inspect ntu60/ --class 'shaking hands' --random 12 --html clips.html
+    amr-data inspect ntu60/ --clip S001C003P008R002A058 --raw nturgbd_skeletons_s001_to_s017.zip --html beside.html
+    amr-data inspect nw-ucla/ --clip 17 --run runs/nw-ucla-amr-0 --html reconstruction.html
+    """
+    from amr_data.inspection import find_clips
+
+    dataset = open_dataset(dataset_dir)
+    if clips or class_name is not None or random is not None:
+        _show_clips(dataset, find_clips(dataset, clips, class_name, random, seed), seed, html, as_json, **options)
+        return
+    given = [f"--{name}" for name in ("raw", "run", "layer", "png", "animate") if options[name]]
+    if given:
+        raise UsageError(f"{given[0]} is for clips: name them with --clip, --class or --random")
+    _show_dataset(dataset, html, faults, as_json)
+
+
+def _show_dataset(dataset: ShardDataset, html: Path | None, faults: bool, as_json: bool) -> None:
+    from amr_data.faults import find_faults
+    from amr_data.files import write_text
+    from amr_data.inspection import dataset_summary
+    from amr_data.viz.overview import overview_page
+
+    summary = dataset_summary(dataset)
+    found = None
+    if faults:
+        with progress_bar("looking for faults", quiet=as_json, counted=True) as bar:
+            found = [f.as_dict() for f in find_faults(dataset, progress=lambda done, total: bar(done, total, "shards"))]
+    if html:
+        write_text(html, overview_page(summary, found))
+    if as_json:
+        click.echo(json.dumps({**summary, "faults": found}))
+        return
+    print_dataset(summary, dataset)
+    if found is not None:
+        print_faults(found, len(dataset))
+    if html:
+        console.print(f"page → {html}", soft_wrap=True)
+
+
+def _show_clips(
+    dataset: ShardDataset,
+    indices: list[int],
+    seed: int,
+    html: Path | None,
+    as_json: bool,
+    raw: tuple[Path, ...],
+    run: Path | None,
+    layer: str | None,
+    k: float,
+    png: Path | None,
+    animate: Path | None,
+    speed: float,
+) -> None:
+    from amr_data.files import write_text
+    from amr_data.inspection import clip_facts
+    from amr_data.viz import clip_scene, contact_sheet, side_by_side, viewer_page, with_raw, write_animation
+    from amr_data.viz.scene import MAX_SHOWN
+
+    for path, endings in ((png, PICTURES), (animate, (".gif", ".mp4")), (html, (".html",))):
+        if path and path.suffix.lower() not in endings:
+            raise UsageError(f"{path}: the name ends in {' or '.join(endings)}")
+    if raw and run:
+        raise UsageError("--raw and --run each fill the place beside the clip: give one of them")
+    chosen = indices[:MAX_SHOWN]
+    if run:
+        from amr_train.overlays import model_scenes
+
+        scenes = model_scenes(run, dataset, chosen, seed)
+    else:
+        scenes = [clip_scene(dataset, i, k) for i in chosen]
+        scenes = [with_raw(s, dataset, i, raw) for s, i in zip(scenes, chosen, strict=True)] if raw else scenes
+    one = scenes[0] if len(scenes) == 1 else side_by_side(scenes[:6])
+    written: dict[str, str] = {}
+    if png:
+        png.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(one).savefig(png, dpi=130)
+        written["picture"] = str(png)
+    if animate:
+        with progress_bar("drawing", quiet=as_json, counted=True) as bar:
+            write_animation(one, animate, one.layer(layer) if layer else None, speed=speed, progress=lambda d, t: bar(d, t, ""))
+        written["animation"] = str(animate)
+    if html:
+        write_text(html, viewer_page(scenes))
+        written["page"] = str(html)
+    shown = [{"name": dataset.names[i], **clip_facts(dataset, i)} for i in chosen]
+    if as_json:
+        click.echo(json.dumps({**shown[0], **written} if len(shown) == 1 else {"clips": shown, "of": len(indices), **written}))
+        return
+    if len(shown) == 1:
+        _print_clip(shown[0])
+        _play(scenes[0], speed)
+    else:
+        _print_clips(shown)
+    if len(indices) > len(chosen):
+        errors.print(
+            f"the first {len(chosen)} of {len(indices):,} clips; `amr-data serve {dataset.path}` shows all", soft_wrap=True
+        )
+    for name, where in written.items():
+        only = " (the first 6)" if name != "page" and len(scenes) > 6 else ""
+        console.print(f"{name} → {where}{only}", soft_wrap=True)
+
+
+def _print_clip(shown: dict[str, Any]) -> None:
+    rows = {k.replace("_", " "): v for k, v in shown.items() if k not in ("name", "dropped", "joint_energy")}
+    facts(shown["name"], rows)
+    if shown["dropped"]:
+        facts("left out by the clean-up", {str(i): line for i, line in enumerate(shown["dropped"], 1)})
+    print_bars("motion energy by joint (root, mm)", shown["joint_energy"])
+
+
+def _print_clips(shown: list[dict[str, Any]]) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("clip", "class", "frames", "path_length_m"):
+        table.add_column(
+            heading.replace("_m", ", m").replace("_", " "), justify="left" if heading in ("clip", "class") else "right"
+        )
+    for row in shown:
+        table.add_row(row["name"], row["class"], f"{row['frames']:,}", f"{row['path_length_m']:.1f}")
+    console.print(table)
+
+
+def _play(scene: Any, speed: float) -> None:
+    """The clip in braille: moving in a terminal, four moments of it elsewhere."""
+    from amr_data.viz import braille
+    from amr_data.viz.contact_sheet import moments
+
+    width, height = min(console.width - 1, 76), 18
+    if not console.is_terminal:
+        for t in moments(scene.panels[0].joints, 4):
+            console.print(f"frame {t}", Text(braille(replace(scene, panels=scene.panels[:1]), t, 40, 12)), sep="\n")
+        return
+    began = time.monotonic()
+    with Live(console=console, auto_refresh=False) as live:
+        t = 0
+        while t < scene.frames:
+            live.update(Text(f"{braille(scene, t, width, height)}\nframe {t} of {scene.frames}"), refresh=True)
+            time.sleep(0.04)
+            t = max(t + 1, int((time.monotonic() - began) * scene.frame_rate * speed))
+
+
+@click.command("serve")
+@click.argument("dataset_dir", type=click.Path(path_type=Path))
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one.")
+@guarded
+def serve_command(dataset_dir: Path, port: int) -> None:
+    """Browse a whole dataset in the browser, on this machine only (127.0.0.1); clips are read when they are looked at.
+
+    From another machine: `ssh -L 8000:127.0.0.1:8000 THERE`, then open the address here.
+
+    \b
+    amr-data serve ntu60/
+    amr-data serve ntu60/ --port 0
+    """
+    from amr_data.serve import open_server
+
+    server = open_server(open_dataset(dataset_dir), port)
+    console.print(f"{dataset_dir} → http://127.0.0.1:{server.effective_port}/  (Ctrl-C ends it)", soft_wrap=True)
+    server.run()

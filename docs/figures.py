@@ -1,0 +1,55 @@
+"""The pictures of README and docs, from NW-UCLA's clips: `make figures UCLA=all_sqe.zip`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from amr_data import convert, open_dataset
+from amr_data.faults import find_faults
+from amr_data.inspection import dataset_summary, find_clips
+from amr_data.viz import clip_scene, contact_sheet, viewer_page, write_animation
+from amr_data.viz.overview import overview_page
+from amr_train import load_experiment, run_experiment
+from amr_train.overlays import model_scenes
+
+IMAGES = Path(__file__).parent / "images"
+CLIP = "a05_s06_e04_v03"
+
+
+def main(archive: Path, scratch: Path) -> None:
+    convert([archive], scratch / "nw-ucla", "nw-ucla")
+    dataset = open_dataset(scratch / "nw-ucla")
+    index = find_clips(dataset, [CLIP])[0]
+    scene = clip_scene(dataset, index)
+    contact_sheet(scene).savefig(IMAGES / "clip.png", dpi=100)
+    write_animation(scene, IMAGES / "clip.gif", scene.layers[0], height=280)
+    run = scratch / "run"
+    run_experiment(load_experiment("nw-ucla-amr", [f"data.path={dataset.path}", "pretrain.epochs=30"]), run)
+    contact_sheet(model_scenes(run, dataset, [index])[0], poses=7).savefig(IMAGES / "reconstruction.png", dpi=80)
+    pages = {
+        "viewer": viewer_page([clip_scene(dataset, i) for i in [index, *find_clips(dataset, random=11)]]),
+        "overview": overview_page(dataset_summary(dataset), [f.as_dict() for f in find_faults(dataset)]),
+    }
+    with sync_playwright() as p:
+        options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        browser = p.chromium.launch(executable_path=shutil.which("chromium"), args=options)
+        for name, text in pages.items():
+            path = scratch / f"{name}.html"
+            path.write_text(text, encoding="utf-8")
+            page = browser.new_page(viewport={"width": 1100, "height": 760})
+            page.goto(path.resolve().as_uri())
+            if name == "viewer":
+                page.wait_for_selector("body[data-ready]")
+                page.fill("#scrub", "8")
+                page.evaluate("() => document.activeElement.blur()")
+                page.wait_for_timeout(500)
+            page.screenshot(path=IMAGES / f"{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
