@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.live import Live
@@ -17,6 +17,9 @@ from amr_cli.show import print_bars, print_dataset, print_faults
 from amr_cli.ui import console, errors, facts, guarded, progress_bar
 from amr_data import ShardDataset, UsageError, open_dataset
 
+if TYPE_CHECKING:
+    from amr_data.faults import Fault
+
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -25,13 +28,16 @@ PICTURES = (".png", ".pdf", ".svg")
 @click.option("--clip", "clips", multiple=True, help="A clip's name, a glob such as 'S001*A058', or its index; may be repeated.")
 @click.option("--class", "class_name", help="Clips of a class: its number, or a part of its name.")
 @click.option("--random", type=int, help="Draw so many of the clips.")
+@click.option("--worst", type=click.IntRange(min=1), help="The most suspicious clips, so many of them.")
 @click.option("--seed", default=0, show_default=True, help="Of --random, and of the mask of --run.")
 @click.option(
     "--raw", multiple=True, type=click.Path(path_type=Path), help="The raw sources: shows a clip beside its raw bodies."
 )
 @click.option("--run", "run", type=click.Path(path_type=Path), help="A run's folder: shows its mask, reconstruction and target.")
 @click.option("--layer", help="What the joints' colours show in --animate: the beginning of a layer's name, such as 'focal'.")
-@click.option("--k", default=0.01, show_default=True, help="Strength of the focal weights.")
+@click.option(
+    "--k", default=0.01, show_default=True, type=click.FloatRange(0, min_open=True), help="Strength of the focal weights."
+)
 @click.option("--png", type=click.Path(path_type=Path), help="Write a contact sheet here (.png, .pdf or .svg).")
 @click.option("--animate", type=click.Path(path_type=Path), help="Write an animation here (.gif or .mp4).")
 @click.option("--speed", default=1.0, show_default=True, help="Of --animate and of the sketch in the terminal; 1 is real time.")
@@ -46,6 +52,7 @@ def inspect_command(
     clips: tuple[str, ...],
     class_name: str | None,
     random: int | None,
+    worst: int | None,
     seed: int,
     faults: bool,
     as_json: bool,
@@ -58,32 +65,58 @@ def inspect_command(
     amr-data inspect ntu60/ --html ntu60.html
     amr-data inspect ntu60/ --clip 'S001C001*A058' --png clip.png --animate clip.gif
     amr-data inspect ntu60/ --class 'shaking hands' --random 12 --html clips.html
+    amr-data inspect ntu60/ --worst 12 --html worst.html
     amr-data inspect ntu60/ --clip S001C003P008R002A058 --raw nturgbd_skeletons_s001_to_s017.zip --html beside.html
     amr-data inspect nw-ucla/ --clip 17 --run runs/nw-ucla-amr-0 --html reconstruction.html
     """
     from amr_data.inspection import find_clips
 
     dataset = open_dataset(dataset_dir)
-    if clips or class_name is not None or random is not None:
-        _show_clips(dataset, find_clips(dataset, clips, class_name, random, seed), seed, html, as_json, **options)
+    if html and html.suffix.lower() != ".html":
+        raise UsageError(f"{html}: the name ends in .html")
+    chosen = clips or class_name is not None or random is not None
+    if worst:
+        if chosen:
+            raise UsageError("--worst chooses clips by itself: leave --clip, --class and --random out")
+        notes = _most_suspicious(dataset, worst, as_json)
+        _show_clips(dataset, list(notes), notes, seed, html, as_json, **options)
+        return
+    if chosen:
+        _show_clips(dataset, find_clips(dataset, clips, class_name, random, seed), {}, seed, html, as_json, **options)
         return
     given = [f"--{name}" for name in ("raw", "run", "layer", "png", "animate") if options[name]]
     if given:
-        raise UsageError(f"{given[0]} is for clips: name them with --clip, --class or --random")
+        raise UsageError(f"{given[0]} is for clips: name them with --clip, --class, --random or --worst")
     _show_dataset(dataset, html, faults, as_json)
 
 
-def _show_dataset(dataset: ShardDataset, html: Path | None, faults: bool, as_json: bool) -> None:
+def _faults(dataset: ShardDataset, quiet: bool) -> list[Fault]:
     from amr_data.faults import find_faults
+
+    with progress_bar("looking for faults", quiet=quiet, counted=True) as bar:
+        return find_faults(dataset, progress=lambda done, total: bar(done, total, "shards"))
+
+
+def _most_suspicious(dataset: ShardDataset, count: int, quiet: bool) -> dict[int, str]:
+    """Index of each clip, the worst first, and what is wrong with it."""
+    notes: dict[int, str] = {}
+    for fault in _faults(dataset, quiet):
+        index = dataset.index(fault.clip)
+        where = f" at frame {fault.frame}" if fault.frame >= 0 else ""
+        if index in notes or len(notes) < count:
+            notes[index] = "; ".join(filter(None, [notes.get(index, ""), f"{fault.kind}{where}: {fault.detail}"]))
+    if not notes:
+        raise UsageError(f"{dataset.path} has no suspicious clip")
+    return notes
+
+
+def _show_dataset(dataset: ShardDataset, html: Path | None, faults: bool, as_json: bool) -> None:
     from amr_data.files import write_text
     from amr_data.inspection import dataset_summary
     from amr_data.viz.overview import overview_page
 
     summary = dataset_summary(dataset)
-    found = None
-    if faults:
-        with progress_bar("looking for faults", quiet=as_json, counted=True) as bar:
-            found = [f.as_dict() for f in find_faults(dataset, progress=lambda done, total: bar(done, total, "shards"))]
+    found = [f.as_dict() for f in _faults(dataset, as_json)] if faults else None
     if html:
         write_text(html, overview_page(summary, found))
     if as_json:
@@ -99,6 +132,7 @@ def _show_dataset(dataset: ShardDataset, html: Path | None, faults: bool, as_jso
 def _show_clips(
     dataset: ShardDataset,
     indices: list[int],
+    notes: dict[int, str],
     seed: int,
     html: Path | None,
     as_json: bool,
@@ -115,7 +149,7 @@ def _show_clips(
     from amr_data.viz import clip_scene, contact_sheet, side_by_side, viewer_page, with_raw, write_animation
     from amr_data.viz.scene import MAX_SHOWN
 
-    for path, endings in ((png, PICTURES), (animate, (".gif", ".mp4")), (html, (".html",))):
+    for path, endings in ((png, PICTURES), (animate, (".gif", ".mp4"))):
         if path and path.suffix.lower() not in endings:
             raise UsageError(f"{path}: the name ends in {' or '.join(endings)}")
     if raw and run:
@@ -128,6 +162,7 @@ def _show_clips(
     else:
         scenes = [clip_scene(dataset, i, k) for i in chosen]
         scenes = [with_raw(s, dataset, i, raw) for s, i in zip(scenes, chosen, strict=True)] if raw else scenes
+    scenes = [replace(s, title=f"{s.title} · {notes[i]}") if i in notes else s for s, i in zip(scenes, chosen, strict=True)]
     one = scenes[0] if len(scenes) == 1 else side_by_side(scenes[:6])
     written: dict[str, str] = {}
     if png:
@@ -142,6 +177,8 @@ def _show_clips(
         write_text(html, viewer_page(scenes))
         written["page"] = str(html)
     shown = [{"name": dataset.names[i], **clip_facts(dataset, i)} for i in chosen]
+    for row, i in zip(shown, chosen, strict=True):
+        row.update({"suspicious": notes[i]} if i in notes else {})
     if as_json:
         click.echo(json.dumps({**shown[0], **written} if len(shown) == 1 else {"clips": shown, "of": len(indices), **written}))
         return
@@ -169,12 +206,13 @@ def _print_clip(shown: dict[str, Any]) -> None:
 
 def _print_clips(shown: list[dict[str, Any]]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("clip", "class", "frames", "path_length_m"):
-        table.add_column(
-            heading.replace("_m", ", m").replace("_", " "), justify="left" if heading in ("clip", "class") else "right"
-        )
+    table.add_column("clip")
+    table.add_column("class")
+    table.add_column("frames", justify="right")
+    table.add_column("path length, m", justify="right")
+    table.add_column("suspicious" if any("suspicious" in row for row in shown) else "", overflow="fold")
     for row in shown:
-        table.add_row(row["name"], row["class"], f"{row['frames']:,}", f"{row['path_length_m']:.1f}")
+        table.add_row(row["name"], row["class"], f"{row['frames']:,}", f"{row['path_length_m']:.1f}", row.get("suspicious", ""))
     console.print(table)
 
 

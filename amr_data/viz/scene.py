@@ -90,7 +90,7 @@ def scene_of(clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up
     panel = Panel("clip", with_gaps(clip))
     layers = []
     if all(t.energy is not None for t in clip.tracks):
-        joints, scales = len(spec.skeleton.joints), range(len(windows))
+        scales = range(len(windows))
         shape = panel.joints.shape[:3]
         energy = np.full((len(windows), *shape), np.nan, np.float32)
         weights = np.full((len(windows) + 1, *shape), np.nan, np.float32)
@@ -102,7 +102,6 @@ def scene_of(clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up
                 weights[-1, track.slot, at] = focal_weights(part, windows, k)
                 for s in scales:
                     weights[s, track.slot, at] = focal_weights(part[..., s : s + 1], windows[s : s + 1], k)
-        assert energy.shape[-1] == joints
         middle = len(windows) // 2
         layers = [
             Layer(f"energy, {windows[s]} frames", energy[s], robust_top(energy[s]), "mm", printed=s == middle)

@@ -89,6 +89,25 @@ def test_in_the_terminal_on_a_page_and_as_json(damaged, tmp_path):
     assert without["faults"] is None
 
 
+def test_the_worst_clips_are_shown_with_their_reasons(damaged, sound, tmp_path):
+    out, _ = damaged
+    faults = find_faults(open_dataset(out))
+    page = tmp_path / "worst.html"
+    done = CliRunner().invoke(main, ["inspect", str(out), "--worst", "3", "--html", str(page), "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["clips"]
+    assert [r["name"] for r in rows] == list(dict.fromkeys(f.clip for f in faults))[:3]
+    assert faults[0].detail in rows[0]["suspicious"]
+    assert faults[0].detail in page.read_text()
+    for words, says in (
+        ([str(out), "--worst", "3", "--clip", "0"], "--worst chooses clips by itself"),
+        ([str(sound), "--worst", "3"], "has no suspicious clip"),
+    ):
+        wrong = CliRunner().invoke(main, ["inspect", *words])
+        assert wrong.exit_code == 2
+        assert says in wrong.stderr
+
+
 def test_energy_by_class_is_the_mean_of_its_clips(sound):
     dataset = open_dataset(sound)
     values = class_energy(dataset)
