@@ -58,22 +58,18 @@ def run_suite(
         click.echo(json.dumps(rows))
         return
     table = Table(title=f"{name}, top-1 in percent", title_justify="left")
-    for heading in ("experiment", "protocol", "ours", "published", "difference", "seconds of pre-training"):
+    compared = any(row["published"] is not None for row in rows)
+    headings = ["experiment", "protocol", "ours", *(["published", "difference"] if compared else []), "seconds of pre-training"]
+    for heading in headings:
         table.add_column(
-            heading, justify="left" if heading in ("experiment", "protocol") else "right", no_wrap=heading == "experiment"
+            heading, justify="left" if heading in ("experiment", "protocol") else "right", no_wrap=heading in headings[:3]
         )
     for row in rows:
         ours = f"{row['mean']:.1f}" + (f" ± {row['std']:.1f}" if len(row["values"]) > 1 else "")
         published = row["published"]
         difference = f"{row['mean'] - published:+.1f}" if published is not None else ""
-        table.add_row(
-            row["experiment"],
-            row["protocol"],
-            ours,
-            "" if published is None else f"{published:.1f}",
-            difference,
-            "" if row["seconds"] is None else f"{row['seconds']:.0f}",
-        )
+        known = ["" if published is None else f"{published:.1f}", difference] if compared else []
+        table.add_row(row["experiment"], row["protocol"], ours, *known, "" if row["seconds"] is None else f"{row['seconds']:.0f}")
     console.print(table)
     console.print(f"runs → {out}\nreport → {report}", soft_wrap=True)
     for note in notes:
