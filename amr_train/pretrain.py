@@ -6,6 +6,8 @@ checkpoint, or spread over more processes, sees the very batches and masks that 
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from amr_data import UsageError
 from amr_train.checkpoint import load_latest, save_checkpoint
 from amr_train.config import Experiment, PretrainConfig
 from amr_train.distributed import Processes
@@ -132,8 +135,19 @@ def train_step(
 
 
 def prepare(model: MaskedModel, experiment: Experiment, processes: Processes, device: torch.device) -> nn.Module:
-    """The model as it is trained: compiled where the experiment asks for it, gradients averaged over the processes."""
+    """The model as it is trained: compiled where the experiment asks for it, gradients averaged over the processes.
+
+    Raises: UsageError where it is to be compiled for a CPU without a C++ compiler.
+    """
     trained: nn.Module = model
+    if (
+        experiment.compile != "none"
+        and device.type == "cpu"
+        and not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++"))
+    ):
+        raise UsageError(
+            f"compile={experiment.compile} needs a C++ compiler on the CPU, and there is no g++ here: install one, or set compile=none"
+        )
     if experiment.compile == "default":
         trained = torch.compile(model, dynamic=True)  # type: ignore[assignment]
     elif experiment.compile == "cuda-graphs":

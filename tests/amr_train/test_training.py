@@ -196,6 +196,13 @@ def test_sequences_that_fill_up_a_batch_for_cuda_graphs_do_not_count(ntu_shards)
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
+def test_compiling_needs_a_compiler(ntu_shards, tmp_path, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UsageError, match="compile=default needs a C\\+\\+ compiler on the CPU"):
+        run_experiment(small(ntu_shards, "compile=default"), tmp_path / "run")
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU, and there is none here")
 def test_a_compiled_model_trains_alike(ntu_shards, tmp_path):
     runs = {}
