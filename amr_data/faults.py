@@ -264,8 +264,6 @@ def _read(dataset: ShardDataset, shard: int) -> _Rows | None:
     joined = inside > 0
     # stretches of a body that follow each other without a gap are one
     joined[1:] |= (np.diff(clip) == 0) & (np.diff(slot) == 0) & (np.diff(frame) == 1)
-    recipe = dataset.manifest["recipe"]
-    metres = SPINE if recipe.get("scale") else 1.0
+    metres = SPINE if dataset.manifest["recipe"].get("scale") else 1.0
     joints = arrays.joints.astype(np.float64) * metres
-    up = 2 if recipe.get("rotate") else 1
-    return _Rows(joints, clip, slot, frame, joined, dataset.spec.skeleton, dataset.spec.frame_rate, up)
+    return _Rows(joints, clip, slot, frame, joined, dataset.spec.skeleton, dataset.spec.frame_rate, dataset.up)

@@ -47,7 +47,7 @@ def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
         "protocols": protocols,
         "lengths": {f"{int(k)}-{int(k) + width - 1}": v for k, v in statistics["length_histogram"].items()},
         "bodies": manifest["body_counts"],
-        "classes": {f"{spec.class_ids[int(k)]} {spec.class_names[int(k)]}": v for k, v in manifest["class_counts"].items()},
+        "classes": {spec.class_title(int(k)): v for k, v in manifest["class_counts"].items()},
         "class_energy": class_energy(dataset),
         "rejects_by_reason": manifest["rejects_by_reason"],
     }
@@ -60,7 +60,7 @@ def class_energy(dataset: ShardDataset) -> dict[str, float]:
     count = np.bincount(labels, minlength=len(spec.class_names))
     mean = np.bincount(labels, weights=middle, minlength=len(spec.class_names)) / np.maximum(count, 1)
     order = [i for i in np.argsort(-mean, kind="stable").tolist() if count[i]]
-    return {f"{spec.class_ids[i]} {spec.class_names[i]}": round(float(np.sqrt(mean[i])) * 1000, 1) for i in order}
+    return {spec.class_title(i): round(float(np.sqrt(mean[i])) * 1000, 1) for i in order}
 
 
 def find_clips(
@@ -128,7 +128,7 @@ def clip_facts(dataset: ShardDataset, index: int) -> dict[str, Any]:
         bodies.setdefault(t.slot, []).append(f"{t.body_id} in frames {t.frames[0]}-{t.frames[-1]}")
     inferred = float(row["inferred_share"])
     return {
-        "class": f"{spec.class_ids[clip.label]} {spec.class_names[clip.label]}",
+        "class": spec.class_title(clip.label),
         "source": clip.source,
         "frames": clip.frames,
         "source_frames": f"{clip.start} to {clip.start + clip.frames - 1}"

@@ -35,7 +35,7 @@ def make_app(dataset: ShardDataset) -> Flask:
     app = Flask(__name__, static_folder=None)
     page = browser_page(dataset.spec.skeleton, dataset.spec.title)
     spec = dataset.spec
-    classes = [f"{number} {name}" for number, name in zip(spec.class_ids, spec.class_names, strict=True)]
+    classes = [spec.class_title(label) for label in range(len(spec.classes))]
     labels, frames = dataset.clips["label"].tolist(), dataset.clips["frames"].tolist()
     titles = [f"{n} · {classes[label]} · {t} frames" for n, label, t in zip(dataset.names, labels, frames, strict=True)]
     lowered = [title.lower() for title in titles]

@@ -150,6 +150,10 @@ class DatasetSpec(_Model):
     def class_names(self) -> list[str]:
         return list(self.classes.values())
 
+    def class_title(self, label: int) -> str:
+        """A class as people read it: the dataset's own number and the name."""
+        return f"{self.class_ids[label]} {self.class_names[label]}"
+
     def label(self, action: int) -> int | None:
         """0-based label of an action number, None where the dataset has no such class."""
         return self.class_ids.index(action) if action in self.classes else None

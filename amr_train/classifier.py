@@ -10,15 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from amr_data import AmrError, ShardDataset, UsageError, open_dataset
-from amr_data.files import whole_file
 from amr_train.config import EvaluationConfig, FinetuneConfig
 from amr_train.distributed import choose_device
-from amr_train.encoders import EncoderConfig, load_encoder, resampled
+from amr_train.encoders import EncoderConfig, load_encoder, mean_over_present, read_described, resampled, save_described
 from amr_train.feed import Feed
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.protocols.features import Report, extract_features
@@ -52,16 +50,12 @@ class ClipClassifier(nn.Module):
         clips, bodies = joints.shape[:2]
         tokens = self.model.encoder(flat).unflatten(1, (self.model.encoder.steps, -1))  # (B * M, T / l, V, D)
         features = tokens.mean(dim=1).flatten(1).view(clips, bodies, -1)
-        present = (joints.flatten(2) != 0).any(dim=2) | (self.config.encoder.empty_bodies == "keep")  # (B, M)
-        mean = (features * present[..., None]).sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
-        return self.model.head(mean)  # type: ignore[no-any-return]
+        return self.model.head(mean_over_present(features, joints, self.config.encoder))  # type: ignore[no-any-return]
 
 
 def save_classifier(model: Classifier, config: ClassifierConfig, path: Path) -> None:
     """Write the weights, with what builds them again in the file's metadata."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with whole_file(path) as temporary:
-        save_file(tensors, temporary, {_KEY: config.model_dump_json()})
+    save_described(model, _KEY, config, path)
 
 
 def keeper(encoder: EncoderConfig, dataset: ShardDataset) -> Callable[[Classifier, Path], None]:
@@ -89,9 +83,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cli
             f"no classifier at {file}; give a {CLASSIFIER}, which `amr-train eval --protocol finetune --out DIR` leaves in DIR"
         )
     try:
-        with safe_open(file, "pt", device=str(device)) as content:
-            described = (content.metadata() or {}).get(_KEY)
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        described, tensors = read_described(file, _KEY, device)
         if described is None:
             raise UsageError(f"{file} is no classifier; `amr-train eval --protocol finetune --out DIR` leaves one in DIR")
         config = ClassifierConfig.model_validate(json.loads(described))
@@ -104,17 +96,23 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cli
 
 
 def embed(
-    encoder: str | Path, dataset: str | Path, device: str = "auto", crop: float = 0.95, report: Report | None = None
+    encoder: str | Path,
+    dataset: str | Path,
+    device: str = "auto",
+    crop: float = 0.95,
+    report: Report | None = None,
+    clips: npt.NDArray[np.int64] | None = None,
 ) -> tuple[npt.NDArray[np.float32], ShardDataset]:
-    """Features of every clip of a dataset, in its order: (N, D) float32, and the dataset.
+    """Features of clips of a dataset, in its order: (N, D) float32, and the dataset.
 
     Args:
         crop: the share of each clip, from its middle, that is seen.
+        clips: sorted indices; every clip by default.
     Raises: UsageError, AmrError.
     """
     where = choose_device(device)
     loaded, data = load_encoder(encoder, where), open_dataset(dataset)
-    shared, arrays = shared_joints(loaded, data), data.arrays(np.arange(len(data)))
+    shared, arrays = shared_joints(loaded, data), data.arrays(np.arange(len(data)) if clips is None else clips)
     module = loaded.encoder if shared is None else encoder_for(loaded, data, shared)
     arrays = arrays if shared is None else joints_of(arrays, shared)
     bodies = data.spec.max_bodies if loaded.config.empty_bodies == "keep" else None

@@ -56,9 +56,20 @@ def encoder_config(experiment: Experiment, dataset: ShardDataset) -> EncoderConf
 
 def save_encoder(encoder: SkeletonEncoder, config: EncoderConfig, path: Path) -> None:
     """Write the weights, with the settings in the file's metadata."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    save_described(encoder, _KEY, config, path)
+
+
+def save_described(module: nn.Module, key: str, about: BaseModel, path: Path) -> None:
+    """Write a module's weights as safetensors, with what builds it again under `key` in the file's metadata."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, {_KEY: config.model_dump_json()})
+        save_file(tensors, temporary, {key: about.model_dump_json()})
+
+
+def read_described(file: Path, key: str, device: str | torch.device) -> tuple[str | None, dict[str, Tensor]]:
+    """What `save_described` wrote under `key`, None where there is nothing, and the weights. Raises: SafetensorError, OSError."""
+    with safe_open(file, "pt", device=str(device)) as content:
+        return (content.metadata() or {}).get(key), {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
 
 
 class ClipEncoder(nn.Module):
@@ -75,14 +86,18 @@ class ClipEncoder(nn.Module):
     def forward(self, joints: Tensor) -> Tensor:
         """joints : (B, M, T, V, 3). Returns the mean over joints, time and bodies, (B, D). Raises: UsageError for another shape."""
         tokens = self.tokens(joints)  # (B, M, T / l, V, D)
-        present = (joints.flatten(2) != 0).any(dim=2) | (self.config.empty_bodies == "keep")  # (B, M)
-        pooled = tokens.mean(dim=(2, 3)) * present[..., None]
-        return pooled.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
+        return mean_over_present(tokens.mean(dim=(2, 3)), joints, self.config)
 
     def tokens(self, joints: Tensor) -> Tensor:
         """joints : (B, M, T, V, 3). Returns the features of every body, time step and joint, (B, M, T / l, V, D)."""
         tokens: Tensor = self.encoder(resampled(joints, self.config, self.encoder.frames))
         return tokens.view(*joints.shape[:2], self.encoder.steps, self.config.joints, -1)
+
+
+def mean_over_present(values: Tensor, joints: Tensor, config: EncoderConfig) -> Tensor:
+    """Mean of values (B, M, D) over the bodies of clips (B, M, T, V, 3) that are there, (B, D); zeros for a clip without one."""
+    present = (joints.flatten(2) != 0).any(dim=2) | (config.empty_bodies == "keep")  # (B, M)
+    return (values * present[..., None]).sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def resampled(joints: Tensor, config: EncoderConfig, frames: int) -> Tensor:
@@ -107,9 +122,7 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> ClipEn
     if not file.is_file():
         raise UsageError(f"no encoder at {file}; give a finished run's folder or its {ENCODER}")
     try:
-        with safe_open(file, "pt", device=str(device)) as content:
-            described = (content.metadata() or {}).get(_KEY)
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        described, tensors = read_described(file, _KEY, device)
         if described is None:
             raise AmrError(f"{file} holds weights but says nothing about their model; it was not written by amr-train")
         config = EncoderConfig.model_validate(json.loads(described))

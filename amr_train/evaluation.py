@@ -19,7 +19,7 @@ from amr_train.encoders import ClipEncoder, load_encoder
 from amr_train.feed import Feed
 from amr_train.protocols import Evaluation
 from amr_train.protocols.finetune import Setting
-from amr_train.run import Listener
+from amr_train.run import Listener, parts_of
 from amr_train.tracking import RESULTS
 from amr_train.transfer import encoder_for, joints_of, shared_joints
 
@@ -59,12 +59,8 @@ def evaluate_encoder(
         finished = _finished(Path(folder), protocols)
         if finished is not None:
             return finished
-    parts = {part: data.split(split, part) for part in ("train", "test")}
-    for part, clips in parts.items():
-        if not len(clips):
-            raise UsageError(f"{data.path} has no {part} clip for protocol {split}")
-    shared = shared_joints(loaded, data)
-    arrays = [data.arrays(clips) for clips in parts.values()]
+    parts, shared = parts_of(data, split), shared_joints(loaded, data)
+    arrays = [data.arrays(clips) for clips in parts]
     module = loaded.encoder
     if shared is not None:
         module, arrays = encoder_for(loaded, data, shared), [joints_of(a, shared) for a in arrays]

@@ -22,6 +22,7 @@ from amr_train.loading import experiment_names, load_experiment
 from amr_train.models.masked import MaskedModel
 from amr_train.models.masking import token_order
 from amr_train.targets import EPS, patchify, unpatchify
+from amr_train.tracking import RUN, recorded_experiment
 
 CROP = 0.95
 """Share of a clip that is shown, as in test views."""
@@ -40,7 +41,7 @@ def model_scenes(run: str | Path, dataset: ShardDataset, indices: Sequence[int],
     Raises: UsageError where there is no such run or experiment, or its skeleton is another.
     """
     folder = Path(run)
-    trained = (folder / "run.json").is_file()
+    trained = (folder / RUN).is_file()
     if not trained and str(run) not in experiment_names():
         raise UsageError(f"{run} is neither a run's folder nor an experiment (`amr-train list`)")
     experiment = _experiment_of(folder) if trained else load_experiment(str(run))
@@ -60,10 +61,9 @@ def model_scenes(run: str | Path, dataset: ShardDataset, indices: Sequence[int],
 
 def _experiment_of(folder: Path) -> Experiment:
     try:
-        settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))["experiment"]
-        return Experiment.model_validate({k: v for k, v in settings.items() if k != "data"})
+        return recorded_experiment(json.loads((folder / RUN).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, ValidationError) as error:
-        raise UsageError(f"{folder / 'run.json'} cannot be read: {type(error).__name__}") from None
+        raise UsageError(f"{folder / RUN} cannot be read: {type(error).__name__}") from None
 
 
 @torch.no_grad()
@@ -74,8 +74,9 @@ def _scene(model: MaskedModel, dataset: ShardDataset, index: int, seed: int, tra
     noise = torch.rand(len(joints), model.encoder.tokens, generator=torch.Generator().manual_seed(seed))
     order = token_order(noise, joints, model.encoder.segment, config.mask)
     shown = _visible(model, order, joints)
-    name = f"{spec.class_ids[feed.labels[0]]} {spec.class_names[feed.labels[0]]}"
-    title = f"{dataset.names[index]} · {name} · as {config.name} sees it, {joints.shape[1]} frames"
+    title = (
+        f"{dataset.names[index]} · {spec.class_title(int(feed.labels[0]))} · as {config.name} sees it, {joints.shape[1]} frames"
+    )
     panels = [
         Panel("input", _array(joints)),
         Panel("what stays visible", _array(torch.where(shown[..., None], joints, torch.nan))),
@@ -93,8 +94,7 @@ def _scene(model: MaskedModel, dataset: ShardDataset, index: int, seed: int, tra
         error = _array((rebuilt - joints).norm(dim=-1) * 1000)
         panels.append(Panel("reconstruction", _array(rebuilt)))
         layers.insert(1, Layer("error of the reconstruction", error, robust_top(error), "mm", printed=True))
-    up = 2 if dataset.manifest["recipe"].get("rotate") else 1
-    return Scene(dataset.names[index], title, spec.skeleton, spec.frame_rate, panels, layers, up)
+    return Scene(dataset.names[index], title, spec.skeleton, spec.frame_rate, panels, layers, dataset.up)
 
 
 def _visible(model: MaskedModel, order: Tensor, joints: Tensor) -> Tensor:

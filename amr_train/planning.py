@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 
 from amr_data import open_dataset
+from amr_data.motion import WINDOWS
 from amr_train.checkpoint import list_checkpoints
 from amr_train.config import Experiment
 from amr_train.distributed import Processes, choose_device
@@ -20,7 +21,6 @@ from amr_train.pretrain import make_optimizer, prepare, train_step
 from amr_train.suites import Stage
 
 CPU_CLIPS = 4
-WINDOWS = (4, 8, 12)
 
 
 @dataclass(frozen=True)

@@ -137,22 +137,24 @@ def train_step(
 def prepare(model: MaskedModel, experiment: Experiment, processes: Processes, device: torch.device) -> nn.Module:
     """The model as it is trained: compiled where the experiment asks for it, gradients averaged over the processes.
 
-    Raises: UsageError where it is to be compiled for a CPU without a C++ compiler.
+    Raises: UsageError, see `check_compiler`.
     """
+    check_compiler(experiment, device)
     trained: nn.Module = model
-    if (
-        experiment.compile != "none"
-        and device.type == "cpu"
-        and not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++"))
-    ):
-        raise UsageError(
-            f"compile={experiment.compile} needs a C++ compiler on the CPU, and there is no g++ here: install one, or set compile=none"
-        )
     if experiment.compile == "default":
         trained = torch.compile(model, dynamic=True)  # type: ignore[assignment]
     elif experiment.compile == "cuda-graphs":
         trained = torch.compile(model, mode="reduce-overhead", dynamic=False)  # type: ignore[assignment]
     return processes.wrap(trained, device)
+
+
+def check_compiler(experiment: Experiment, device: torch.device) -> None:
+    """Raises UsageError where a model is to be compiled for a CPU without a C++ compiler."""
+    wanted = experiment.compile != "none" and device.type == "cpu"
+    if wanted and not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        raise UsageError(
+            f"compile={experiment.compile} needs a C++ compiler on the CPU, and there is no g++ here: install one, or set compile=none"
+        )
 
 
 def model_of(model: nn.Module) -> MaskedModel:

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from amr_data import ShardDataset, UsageError, open_dataset
@@ -21,7 +23,7 @@ from amr_train.distributed import Processes, choose_device, joined
 from amr_train.encoders import ENCODER, encoder_config, save_encoder
 from amr_train.feed import Feed
 from amr_train.models.masked import MaskedModel
-from amr_train.pretrain import Hooks, pretrain
+from amr_train.pretrain import Hooks, check_compiler, pretrain
 from amr_train.protocols import Evaluation
 from amr_train.protocols.finetune import Setting
 from amr_train.tracking import RunFolder
@@ -58,8 +60,8 @@ def run_experiment(
     """
     with joined(choose_device(experiment.device)) as (processes, device), _determinism(experiment.deterministic):
         if processes.size > 1:
-            processes.from_main(partial(_open, experiment, processes))  # what is wrong with it is said once
-        dataset, train_clips, test_clips = _open(experiment, processes)
+            processes.from_main(partial(_open, experiment, processes, device))  # what is wrong with it is said once
+        dataset, train_clips, test_clips = _open(experiment, processes, device)
         make = partial(RunFolder, Path(out), experiment, dataset, device, processes.size, trackers)
         run = processes.from_main(make)
         finished = run.results() if run else None
@@ -159,6 +161,15 @@ def summary(found: dict[str, Any]) -> dict[str, float]:
     return {"linear": linear["top1"], "linear_best_epoch": linear["best_epoch"], "knn": knn["top1"]}
 
 
+def parts_of(dataset: ShardDataset, protocol: str) -> list[npt.NDArray[np.int64]]:
+    """Indices of a protocol's train and test clips. Raises: UsageError where either has none."""
+    parts = [dataset.split(protocol, part) for part in ("train", "test")]
+    for part, clips in zip(("train", "test"), parts, strict=True):
+        if not len(clips):
+            raise UsageError(f"{dataset.path} has no {part} clip for protocol {protocol}")
+    return parts
+
+
 @contextmanager
 def _determinism(wanted: bool) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
@@ -171,8 +182,9 @@ def _determinism(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _open(experiment: Experiment, processes: Processes) -> tuple[ShardDataset, Any, Any]:
+def _open(experiment: Experiment, processes: Processes, device: torch.device) -> tuple[ShardDataset, Any, Any]:
     """The dataset and its train and test clips, once everything fits together."""
+    check_compiler(experiment, device)
     if not experiment.data.path:
         raise UsageError("no dataset: give --data DIR, a folder made by `amr-data convert`")
     dataset = open_dataset(experiment.data.path)
@@ -188,10 +200,7 @@ def _open(experiment: Experiment, processes: Processes) -> tuple[ShardDataset, A
             raise UsageError(
                 f"guidance.source=shard needs windows among {list(dataset.windows)}, not {missing[0]}; or use source=online"
             )
-    train, test = (dataset.split(experiment.data.protocol, part) for part in ("train", "test"))
-    for part, clips in (("train", train), ("test", test)):
-        if not len(clips):
-            raise UsageError(f"{dataset.path} has no {part} clip for protocol {experiment.data.protocol}")
+    train, test = parts_of(dataset, experiment.data.protocol)
     if min(experiment.pretrain.batch_size, len(train)) < processes.size:
         raise UsageError(f"a batch of {experiment.pretrain.batch_size} clips cannot be shared by {processes.size} processes")
     return dataset, train, test

@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,11 @@ class RunFolder:
         for tracker in self._trackers:
             tracker.close()
         self._lock.release()
+
+
+def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
+    """The experiment that a run.json tells of, without its data. Raises: KeyError, pydantic's ValidationError."""
+    return Experiment.model_validate({k: v for k, v in record["experiment"].items() if k != "data"})
 
 
 def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:

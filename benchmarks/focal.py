@@ -15,22 +15,21 @@ import torch
 
 from amr_data import open_dataset
 from amr_train.checkpoint import list_checkpoints, load_state
-from amr_train.config import Experiment
 from amr_train.feed import Feed
 from amr_train.guidance import online_weights, window_energy
 from amr_train.models.masked import MaskedModel
 from amr_train.targets import make_target, patchify
+from amr_train.tracking import RESULTS, RUN, recorded_experiment
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
 
 def main(run: Path, data: Path) -> None:
-    settings = {k: v for k, v in json.loads((run / "run.json").read_text())["experiment"].items() if k != "data"}
-    experiment, dataset = Experiment.model_validate(settings), open_dataset(data)
+    experiment, dataset = recorded_experiment(json.loads((run / RUN).read_text())), open_dataset(data)
     model = MaskedModel(experiment, len(dataset.spec.skeleton.joints), dataset.windows).eval()
     model.load_state_dict(load_state(list_checkpoints(run / "checkpoints")[-1], torch.device("cpu"))["model"])
-    protocol = json.loads((run / "results.json").read_text())["protocol"]
+    protocol = json.loads((run / RESULTS).read_text())["protocol"]
     feed = Feed(dataset.arrays(dataset.split(protocol, "test")), torch.device("cpu"), experiment.model.frames)
     joints = feed.batch(feed.train_views(len(feed), experiment.augment, torch.Generator().manual_seed(0)), 0).joints
     noise = torch.rand(len(joints), model.encoder.tokens, generator=torch.Generator().manual_seed(1))

@@ -21,7 +21,7 @@ from amr_data.inspection import find_clips
 from amr_data.serve import open_server
 from amr_data.shards.reader import ShardDataset
 from amr_data.synth import synthesize
-from amr_data.viz import clip_scene, viewer_page
+from amr_data.viz import Scene, clip_scene, viewer_page
 
 CLIPS = 50_000
 
@@ -42,18 +42,23 @@ def many(dataset: ShardDataset, count: int) -> ShardDataset:
     return dataset
 
 
+def long_scene(dataset: ShardDataset) -> Scene:
+    """A clip of two people, again and again to 300 frames."""
+    scene = clip_scene(dataset, find_clips(dataset, ["S*A060"])[0])
+    wanted = np.arange(300) % scene.frames
+    panels = [replace(p, joints=p.joints[:, wanted]) for p in scene.panels]
+    return replace(scene, panels=panels, layers=[replace(layer, values=layer.values[:, wanted]) for layer in scene.layers])
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         synthesize(folder / "raw", "ntu60", classes=4, subjects=4, replications=1, broken=0)
         convert(folder / "raw", folder / "shards", "ntu60")
         dataset = open_dataset(folder / "shards")
-        scene = clip_scene(dataset, find_clips(dataset, ["S*A060"])[0])
-        wanted = np.arange(300) % scene.frames
-        panels = [replace(p, joints=p.joints[:, wanted]) for p in scene.panels]
-        layers = [replace(layer, values=layer.values[:, wanted]) for layer in scene.layers]
+        scene = long_scene(dataset)
         began = time.perf_counter()
-        page = viewer_page([replace(scene, panels=panels, layers=layers)])
+        page = viewer_page([scene])
         print(
             f"a page of 300 frames and two bodies: {len(page.encode()) / 1e6:.2f} MB, made in {time.perf_counter() - began:.2f} s"
         )

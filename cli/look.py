@@ -99,15 +99,14 @@ def _faults(dataset: ShardDataset, quiet: bool) -> list[Fault]:
 
 def _most_suspicious(dataset: ShardDataset, count: int, quiet: bool) -> dict[int, str]:
     """Index of each clip, the worst first, and what is wrong with it."""
-    notes: dict[int, str] = {}
+    notes: dict[str, list[str]] = {}
     for fault in _faults(dataset, quiet):
-        index = dataset.index(fault.clip)
-        where = f" at frame {fault.frame}" if fault.frame >= 0 else ""
-        if index in notes or len(notes) < count:
-            notes[index] = "; ".join(filter(None, [notes.get(index, ""), f"{fault.kind}{where}: {fault.detail}"]))
+        if fault.clip in notes or len(notes) < count:
+            where = f" at frame {fault.frame}" if fault.frame >= 0 else ""
+            notes.setdefault(fault.clip, []).append(f"{fault.kind}{where}: {fault.detail}")
     if not notes:
         raise UsageError(f"{dataset.path} has no suspicious clip")
-    return notes
+    return {dataset.index(name): "; ".join(reasons) for name, reasons in notes.items()}
 
 
 def _show_dataset(dataset: ShardDataset, html: Path | None, faults: bool, as_json: bool) -> None:
@@ -161,7 +160,7 @@ def _show_clips(
         scenes = model_scenes(run, dataset, chosen, seed)
     else:
         scenes = [clip_scene(dataset, i, k) for i in chosen]
-        scenes = [with_raw(s, dataset, i, raw) for s, i in zip(scenes, chosen, strict=True)] if raw else scenes
+        scenes = with_raw(scenes, dataset, raw) if raw else scenes
     scenes = [replace(s, title=f"{s.title} · {notes[i]}") if i in notes else s for s, i in zip(scenes, chosen, strict=True)]
     one = scenes[0] if len(scenes) == 1 else side_by_side(scenes[:6])
     written: dict[str, str] = {}

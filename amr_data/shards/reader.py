@@ -77,6 +77,11 @@ class ShardDataset:
         """SHA-256 over the checksums of all shards: equal for equal content, wherever and from wherever it was made."""
         return hashlib.sha256("".join(s["checksum"] for s in self.manifest["shards"]).encode()).hexdigest()
 
+    @property
+    def up(self) -> int:
+        """The axis that points upwards: 1 (y), or 2 (z) in clips turned into the body's frame."""
+        return 2 if self.manifest["recipe"].get("rotate") else 1
+
     @cached_property
     def names(self) -> list[str]:
         return [n.decode() for n in self.clips["name"].tolist()]

@@ -80,9 +80,7 @@ class Scene:
 
 def clip_scene(dataset: ShardDataset, index: int, k: float = 0.01) -> Scene:
     """A clip as it stands in the shards, with its motion energy and the focal weights of strength `k`, at every scale and fused."""
-    clip, spec = dataset.clip(index), dataset.spec
-    up = 2 if dataset.manifest["recipe"].get("rotate") else 1
-    return scene_of(clip, spec, dataset.windows, up, k)
+    return scene_of(dataset.clip(index), dataset.spec, dataset.windows, dataset.up, k)
 
 
 def scene_of(clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up: int = 1, k: float = 0.01) -> Scene:
@@ -109,8 +107,7 @@ def scene_of(clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up
         ]
         layers.append(Layer(f"focal weight, fused, k = {k:g}", weights[-1], 1.0, "", "viridis", printed=True))
         layers += [Layer(f"focal weight, {windows[s]} frames, k = {k:g}", weights[s], 1.0, "", "viridis") for s in scales]
-    name = f"{spec.class_ids[clip.label]} {spec.class_names[clip.label]}"
-    title = f"{clip.name} · {name} · {clip.frames} frames, {clip.frames / spec.frame_rate:.1f} s"
+    title = f"{clip.name} · {spec.class_title(clip.label)} · {clip.frames} frames, {clip.frames / spec.frame_rate:.1f} s"
     return Scene(clip.name, title, spec.skeleton, spec.frame_rate, [panel], layers, up)
 
 
@@ -124,9 +121,17 @@ def with_gaps(clip: Clip) -> F32:
     return out
 
 
-def with_raw(scene: Scene, dataset: ShardDataset, index: int, sources: Sequence[Path]) -> Scene:
-    """The scene with the clip's raw bodies, all of them, as a second panel: what the clean-up was given. Raises: UsageError."""
-    raw, recipe, cleaned = _one_slot_each(_raw_clip(dataset, index, sources)), dataset.manifest["recipe"], dataset.clip(index)
+def with_raw(scenes: Sequence[Scene], dataset: ShardDataset, sources: Sequence[Path]) -> list[Scene]:
+    """Scenes of clips, each with its raw bodies, all of them, as a second panel: what the clean-up was given.
+
+    Raises: UsageError where a clip is not in the sources.
+    """
+    raw = _raw_clips(dataset, [dataset.index(scene.name) for scene in scenes], sources)
+    return [_beside(scene, dataset, raw[scene.name]) for scene in scenes]
+
+
+def _beside(scene: Scene, dataset: ShardDataset, raw: Clip) -> Scene:
+    raw, recipe, cleaned = _one_slot_each(raw), dataset.manifest["recipe"], dataset.clip(scene.name)
     joints = with_gaps(raw)
     if recipe["name"] != "ctrgcn":  # which closes frames up; the others say where the clip begins
         joints = joints[:, cleaned.start - raw.start :]
@@ -172,15 +177,21 @@ def robust_top(values: FloatArray) -> float:
     return (float(np.quantile(finite, 0.995)) if finite.size else 1.0) or 1.0
 
 
-def _raw_clip(dataset: ShardDataset, index: int, sources: Sequence[Path]) -> Clip:
-    row, spec, name = dataset.clips[index], dataset.spec, dataset.names[index]
+def _raw_clips(dataset: ShardDataset, indices: Sequence[int], sources: Sequence[Path]) -> dict[str, Clip]:
+    """Clips by name as they stand in the sources, which are searched once."""
+    names = {dataset.names[i] for i in indices}
+    wanted = names | {dataset.clips["video"][i].decode() for i in indices}
     with open_sources(list(sources), dataset.path) as source:
-        reader = reader_for(source, spec)
-        units = [u for u in reader.discover(source, spec).units if u.name in (row["video"].decode(), name)]
-        for found in reader.read(source, units, spec, dataset.manifest["recipe"].get("frame_base", 0)):
-            if not isinstance(found, Reject) and found.name == name:
-                return found
-    raise UsageError(f"{name} is not in {', '.join(map(str, sources))}; give the sources that {dataset.path} was made from")
+        reader = reader_for(source, dataset.spec)
+        units = [u for u in reader.discover(source, dataset.spec).units if u.name in wanted]
+        read = reader.read(source, units, dataset.spec, dataset.manifest["recipe"].get("frame_base", 0))
+        found = {item.name: item for item in read if not isinstance(item, Reject) and item.name in names}
+    missing = sorted(names - set(found))
+    if missing:
+        raise UsageError(
+            f"{missing[0]} is not in {', '.join(map(str, sources))}; give the sources that {dataset.path} was made from"
+        )
+    return found
 
 
 def _one_slot_each(clip: Clip) -> Clip:

@@ -15,16 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from amr_data import AmrError, open_dataset
+from amr_data.motion import WINDOWS
 from amr_train.classifier import embed
-from amr_train.config import Experiment
 from amr_train.flops import count_flops
 from amr_train.models.masked import MaskedModel
 from amr_train.report.collect import Run
+from amr_train.tracking import recorded_experiment
 
 CLIPS_SHOWN = 600
 MOST_NAMED = 20
 MARKERS = "os^D"
-WINDOWS = (4, 8, 12)
 
 
 def curves(runs: Sequence[Run]) -> str | None:
@@ -67,8 +67,8 @@ def costs(rows: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[str]:
 
 def flops_of(run: Run) -> int:
     """FLOPs of a forward pass of one body, attention included."""
-    settings = {k: v for k, v in run.record["experiment"].items() if k != "data"}
-    experiment = Experiment.model_validate({**settings, "guidance": {**settings["guidance"], "source": "online"}})
+    experiment = recorded_experiment(run.record)
+    experiment = experiment.model_copy(update={"guidance": experiment.guidance.model_copy(update={"source": "online"})})
     joints = len(open_joints(run))
     return sum(count_flops(MaskedModel(experiment, joints, WINDOWS), bodies=1))
 
@@ -106,18 +106,18 @@ def plane(run: Run, note: Callable[[str], None]) -> str | None:
         from sklearn.manifold import TSNE
 
         dataset = open_dataset(path)
-        features, _ = embed(run.path, path, device="cpu")
+        clips = dataset.split(run.results["protocol"], "test")[:CLIPS_SHOWN]
+        if len(clips) < 5:
+            return None
+        features, _ = embed(run.path, path, device="cpu", clips=clips)
     except ImportError:
         note("t-SNE is left out: pip install 'amr-skeleton[report]'")
         return None
     except AmrError as error:
         note(f"features of {run.path} are left out: {error}")
         return None
-    clips = dataset.split(run.results["protocol"], "test")[:CLIPS_SHOWN]
-    if len(clips) < 5:
-        return None
     tsne = TSNE(2, perplexity=min(30, len(clips) / 4), init="pca", random_state=0)
-    points = tsne.fit_transform(features[clips])
+    points = tsne.fit_transform(features)
     figure, axes = _figure(4.6, 4.2)
     axes.scatter(*points.T, c=dataset.clips["label"][clips] % 20, cmap="tab20", s=9, lw=0)
     axes.set(xticks=[], yticks=[])

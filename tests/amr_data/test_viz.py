@@ -156,7 +156,7 @@ def test_raw_bodies_beside_the_cleaned(dataset, ntu_raw, tmp_path):
     found = [i for i in range(len(dataset)) if any("ghost" in line or "seen in" in line for line in dataset.clip(i).dropped)]
     assert found, "the synthetic clips have visitors that the clean-up leaves out"
     index = found[0]
-    scene = with_raw(clip_scene(dataset, index), dataset, index, [ntu_raw])
+    (scene,) = with_raw([clip_scene(dataset, index)], dataset, [ntu_raw])
     cleaned, raw = scene.panels
     assert len(raw.joints) > len(cleaned.joints)
     assert (cleaned.title, raw.title) == ("cleaned", f"raw: {len(raw.joints)} bodies")
@@ -165,7 +165,7 @@ def test_raw_bodies_beside_the_cleaned(dataset, ntu_raw, tmp_path):
     assert np.nanmax(difference, axis=(2, 3, 4)).min() < 2e-3
     (tmp_path / "other").mkdir()
     with pytest.raises(UsageError, match="give the sources that"):
-        with_raw(clip_scene(dataset, index), dataset, index, [tmp_path / "other"])
+        with_raw([clip_scene(dataset, index)], dataset, [tmp_path / "other"])
 
 
 def test_side_by_side_needs_one_skeleton(pair):

@@ -8,7 +8,6 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from amr_data.inspection import dataset_summary, find_clips
 from amr_data.serve import open_server
 from amr_data.viz import clip_scene, viewer_page
 from amr_data.viz.overview import overview_page
+from benchmarks.viewer import long_scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Debian's build takes its graphics from the CPU where there is no screen
@@ -195,12 +195,7 @@ def test_on_a_phone(browser, gallery):
 
 
 def test_a_long_clip_of_two_is_a_small_page(browser, ntu_shards, tmp_path):
-    dataset = open_dataset(ntu_shards)
-    scene = clip_scene(dataset, find_clips(dataset, ["S*A060"])[0])
-    wanted = np.arange(300) % scene.frames
-    panels = [replace(p, joints=p.joints[:, wanted]) for p in scene.panels]
-    layers = [replace(layer, values=layer.values[:, wanted]) for layer in scene.layers]
-    page = viewer_page([replace(scene, panels=panels, layers=layers)])
+    page = viewer_page([long_scene(open_dataset(ntu_shards))])
     assert len(page.encode()) < 6e6
     (tmp_path / "long.html").write_text(page, encoding="utf-8")
     with opened(browser, (tmp_path / "long.html").as_uri()) as (shown, _):
