@@ -1,13 +1,14 @@
 """amr-data: raw Kinect skeleton files to normalised HDF5 shards with motion statistics."""
 
 from amr_data.clip import BodyTrack, Clip
-from amr_data.convert import ConvertReport, convert
+from amr_data.conversion import ConvertReport, convert
 from amr_data.errors import AmrError, Reject, UsageError
-from amr_data.export import export_dataset
-from amr_data.normalize import Recipe
+from amr_data.recipes.normalize import Recipe
+from amr_data.repairing import repair
+from amr_data.shards.exchange import export_dataset
 from amr_data.shards.reader import ShardDataset, SplitArrays, open_dataset
+from amr_data.shards.verification import Finding, verify
 from amr_data.specs import DatasetSpec, load_spec, spec_names
-from amr_data.verify import Finding, repair, verify
 
 __version__ = "0.1.0"
 __all__ = [

@@ -1,4 +1,5 @@
-"""The one thing that flows through the data side: a clip, one labelled action with the tracks of its bodies."""
+"""The one thing that flows through the data side: a clip, one labelled action with the tracks of its
+bodies."""
 
 from __future__ import annotations
 
@@ -14,12 +15,15 @@ FloatArray = npt.NDArray[np.floating]
 class BodyTrack:
     """What one body did in a clip.
 
-    frames : (K,) int64, strictly increasing frame numbers within the clip, 0-based; a gap in them is a gap in the track.
+    frames : (K,) int64, strictly increasing frame numbers within the clip, 0-based; a gap in them is a gap in
+        the track.
     joints : (K, V, 3) float64 while cleaning, float32 from a shard; metres.
     body_id : the sensor's id as text (ids exceed 2^53, so they never become floats).
-    slot : which body of the clip the track belongs to, 0 the main actor; several tracks may share a slot, one after another.
+    slot : which body of the clip the track belongs to, 0 the main actor; several tracks may share a slot, one
+        after another.
     inferred : (K, V) bool, joints that the sensor did not track, or None where the format does not say.
-    energy : (K, V, S) float32, motion energy at S window lengths in square metres, or None before it is computed.
+    energy : (K, V, S) float32, motion energy at S window lengths in square metres, or None before it is
+        computed.
     """
 
     frames: npt.NDArray[np.int64]
@@ -43,7 +47,8 @@ class BodyTrack:
 
 @dataclass
 class Clip:
-    """One labelled action. `label` is 0-based in the order of the spec's classes; ids are the dataset's own numbers, -1 where it has none."""
+    """One labelled action. `label` is 0-based in the order of the spec's classes; ids are the dataset's own
+    numbers, -1 where it has none."""
 
     name: str
     label: int

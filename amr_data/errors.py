@@ -1,4 +1,5 @@
-"""Errors that a user can act on. A `Reject` is not an exception that ends a run: it is one source that could not become a clip."""
+"""Errors that a user can act on. A `Reject` is not an exception that ends a run: it is one source that could
+not become a clip."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from dataclasses import dataclass
 
 
 class AmrError(Exception):
-    """Work failed for a reason outside this code; the message says what was found, where, and what to do. `said`: another of several processes
-    tells the user."""
+    """Work failed for a reason outside this code; the message says what was found, where, and what to do.
+    `said`: another of several processes tells the user."""
 
     said = False
 

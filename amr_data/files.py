@@ -13,7 +13,8 @@ from typing import Any
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and takes the name, on failure it is removed."""
+    """Yield a temporary path beside `path`; on success it is synced and takes the name, on failure it is
+    removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

@@ -1,4 +1,5 @@
-"""The manifest: what a dataset is, made from the records that its shards carry. Rejects lie beside it, one JSON line each."""
+"""The manifest: what a dataset is, made from the records that its shards carry. Rejects lie beside it, one
+JSON line each."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ import h5py
 import numpy as np
 
 from amr_data.files import whole_file, write_json
-from amr_data.motion import WINDOWS
 from amr_data.plan import Plan
+from amr_data.recipes.motion import WINDOWS
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, shard_name
 from amr_data.shards.writer import LENGTH_BIN
 
@@ -24,19 +25,25 @@ def write_manifest(out: Path, plan: Plan, records: list[dict[str, Any]], hashes:
     """Write rejects.jsonl, then manifest.json, which makes the dataset complete. Returns the manifest."""
     rejects = [asdict(r) for r in plan.rejects] + [r for record in records for r in record["rejects"]]
     with whole_file(out / REJECTS) as temporary:
-        temporary.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rejects), encoding="utf-8")
+        temporary.write_text(
+            "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rejects), encoding="utf-8"
+        )
     manifest = build_manifest(plan, records, hashes, rejects)
     write_json(out / MANIFEST, manifest)
     return manifest
 
 
-def build_manifest(plan: Plan, records: list[dict[str, Any]], hashes: list[str], rejects: list[dict[str, Any]]) -> dict[str, Any]:
+def build_manifest(
+    plan: Plan, records: list[dict[str, Any]], hashes: list[str], rejects: list[dict[str, Any]]
+) -> dict[str, Any]:
     """hashes : SHA-256 of each shard file."""
     frames = sum(r["frames"] for r in records)
     points = max(frames * len(plan.spec.skeleton.joints), 1)
     mean = np.sum([r["position_sum"] for r in records], axis=0) / points if records else np.zeros(3)
     square = np.sum([r["position_square_sum"] for r in records], axis=0) / points if records else np.zeros(3)
-    energy = np.sum([r["energy_sum"] for r in records], axis=0) / points if records else np.zeros(len(WINDOWS))
+    energy = (
+        np.sum([r["energy_sum"] for r in records], axis=0) / points if records else np.zeros(len(WINDOWS))
+    )
     totals = {key: sum(r[key] for r in records) for key in ("clips", "frames", "clip_frames", "bodies")}
     shards = [
         {"file": shard_name(i), **{k: r[k] for k in ("clips", "frames", "checksum")}, "sha256": h}
@@ -86,14 +93,11 @@ def protocol_counts(plan: Plan, records: list[dict[str, Any]]) -> dict[str, dict
         keys = list(values) if rule.by == "video" else [int(v) for v in values]
         sides = rule.assign(keys) if keys else np.zeros(0, np.int8)
         sizes = np.array(list(values.values()), np.int64)
-        counts[name] = {part: int(sizes[sides == side].sum()) for part, side in (("train", 0), ("test", 1), ("unassigned", -1))}
+        counts[name] = {
+            part: int(sizes[sides == side].sum())
+            for part, side in (("train", 0), ("test", 1), ("unassigned", -1))
+        }
     return counts
-
-
-def read_rejects(out: Path) -> list[dict[str, str]]:
-    """All rejects of a dataset: source, reason, detail."""
-    path = out / REJECTS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def _added(records: list[dict[str, Any]], key: str) -> dict[str, int]:

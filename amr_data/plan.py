@@ -1,5 +1,5 @@
-"""What a conversion is going to do, before it does it: sources, settings, which source goes into which shard, and the fingerprints by which
-an interrupted run knows its own work again."""
+"""What a conversion is going to do, before it does it: sources, settings, which source goes into which shard,
+and the fingerprints by which an interrupted run knows its own work again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 from amr_data.errors import AmrError, Reject, UsageError
 from amr_data.files import write_json
-from amr_data.motion import WINDOWS
-from amr_data.normalize import Recipe
 from amr_data.readers import RawSource, Unit, reader_for
+from amr_data.recipes.motion import WINDOWS
+from amr_data.recipes.normalize import Recipe
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, PLAN
 from amr_data.shards.writer import COMPRESSIONS
 from amr_data.specs import DatasetSpec, spec_from_json, unknown
@@ -37,8 +37,9 @@ class Settings:
 
 @dataclass
 class Plan:
-    """`shards` : the units of each shard, in order.  `sources` : files seen (for PKU-MMD with their label files).  `fingerprint` changes with
-    the names and sizes of the sources, the spec, the settings and the format; `stamps` with their times or checksums."""
+    """`shards` : the units of each shard, in order.  `sources` : files seen (for PKU-MMD with their label
+    files).  `fingerprint` changes with the names and sizes of the sources, the spec, the settings and the
+    format; `stamps` with their times or checksums."""
 
     source: RawSource
     spec: DatasetSpec
@@ -77,8 +78,25 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
     stamps = [m.stamp for u in found.units for m in u.members]
     settings_record = [asdict(settings.recipe), settings.compression]
     rejects = [asdict(r) for r in found.rejects]
-    content = [FORMAT_VERSION, version("amr-skeleton"), spec.model_dump(), settings_record, files, rejects, WINDOWS]
-    return Plan(source, spec, settings, cut_shards(found.units), found.rejects, found.sources, _digest(content), _digest(stamps))
+    content = [
+        FORMAT_VERSION,
+        version("amr-skeleton"),
+        spec.model_dump(),
+        settings_record,
+        files,
+        rejects,
+        WINDOWS,
+    ]
+    return Plan(
+        source,
+        spec,
+        settings,
+        cut_shards(found.units),
+        found.rejects,
+        found.sources,
+        _digest(content),
+        _digest(stamps),
+    )
 
 
 def cut_shards(units: Sequence[Unit]) -> list[list[Unit]]:
@@ -106,7 +124,8 @@ def check_folder(out: Path) -> None:
 
 
 def take_folder(out: Path, plan: Plan, overwrite: bool) -> None:
-    """Make the folder this plan's, or take up an unfinished conversion of the same plan. Raises UsageError, AmrError."""
+    """Make the folder this plan's, or take up an unfinished conversion of the same plan. Raises UsageError,
+    AmrError."""
     path = out / PLAN
     try:
         if path.exists() or (out / MANIFEST).exists():
@@ -114,7 +133,9 @@ def take_folder(out: Path, plan: Plan, overwrite: bool) -> None:
             same = old is not None and (old["fingerprint"], old["stamps"]) == (plan.fingerprint, plan.stamps)
             if not same:
                 if not overwrite:
-                    raise UsageError(f"{out} holds a dataset made from other sources or settings; --overwrite replaces it")
+                    raise UsageError(
+                        f"{out} holds a dataset made from other sources or settings; --overwrite replaces it"
+                    )
                 for stale in [*out.glob("shard-*.h5"), out / MANIFEST, path]:
                     stale.unlink(missing_ok=True)
         for stale in out.glob(".*.tmp"):
@@ -131,7 +152,9 @@ def read_plan(out: Path) -> dict[str, Any] | None:
         record = json.loads((out / PLAN).read_text(encoding="utf-8"))
         spec_from_json(record["spec"])
         Settings(Recipe(**record["recipe"]), record["compression"])
-        return record if isinstance(record["fingerprint"], str) and isinstance(record["stamps"], str) else None
+        return (
+            record if isinstance(record["fingerprint"], str) and isinstance(record["stamps"], str) else None
+        )
     except (OSError, ValueError, KeyError, TypeError, AmrError):
         return None
 

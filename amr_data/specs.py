@@ -1,4 +1,5 @@
-"""Datasets and skeletons as validated data, read from `data_specs/` (installed as `amr_specs`) or from a user's own YAML file."""
+"""Datasets and skeletons as validated data, read from `data_specs/` (installed as `amr_specs`) or from a
+user's own YAML file."""
 
 from __future__ import annotations
 
@@ -31,8 +32,9 @@ class _Model(BaseModel):
 
 
 class Skeleton(_Model):
-    """Joint names in file order; bones as (joint, the joint it hangs on) by name. Recipes move `centre` to the origin; `spine` (low, high)
-    and `shoulders` (right, left) give a body its length and its axes. `counterparts`: joints that other skeletons call differently."""
+    """Joint names in file order; bones as (joint, the joint it hangs on) by name. Recipes move `centre` to
+    the origin; `spine` (low, high) and `shoulders` (right, left) give a body its length and its axes.
+    `counterparts`: joints that other skeletons call differently."""
 
     name: str
     joints: list[str] = Field(min_length=2)
@@ -53,7 +55,9 @@ class Skeleton(_Model):
     def _check(self) -> Skeleton:
         if len(set(self.joints)) != len(self.joints):
             raise ValueError("a joint name occurs twice")
-        named = [j for pair in (*self.bones, *self.symmetric) for j in pair] + [j for p in self.parts.values() for j in p]
+        named = [j for pair in (*self.bones, *self.symmetric) for j in pair] + [
+            j for p in self.parts.values() for j in p
+        ]
         for joint in [*named, self.centre, *self.spine, *self.shoulders, *self.counterparts]:
             if joint not in self.joints:
                 raise ValueError(f"'{joint}' is not one of the joints")
@@ -82,7 +86,8 @@ class Skeleton(_Model):
 
 
 class Protocol(_Model):
-    """A train/test rule: the values of one clip field (or the video names) that train and that test; any other value is unassigned."""
+    """A train/test rule: the values of one clip field (or the video names) that train and that test; any
+    other value is unassigned."""
 
     by: Literal["subject", "camera", "setup", "video"]
     train: list[int] | list[str]
@@ -163,7 +168,10 @@ class DatasetSpec(_Model):
         match = re.fullmatch(self.naming, stem)
         if match is None:
             return None
-        return {k: self.camera_codes[v] if v in self.camera_codes else int(v) for k, v in match.groupdict().items()}
+        return {
+            k: self.camera_codes[v] if v in self.camera_codes else int(v)
+            for k, v in match.groupdict().items()
+        }
 
     def protocol(self, name: str) -> Protocol:
         if name not in self.protocols:
@@ -180,7 +188,9 @@ def unknown(kind: str, name: str, known: Any, where: str = "") -> str:
 
 def spec_names() -> list[str]:
     """Names of the built-in datasets."""
-    return sorted(p.name[:-5] for p in (files("amr_specs") / "datasets").iterdir() if p.name.endswith(".yaml"))
+    return sorted(
+        p.name[:-5] for p in (files("amr_specs") / "datasets").iterdir() if p.name.endswith(".yaml")
+    )
 
 
 @lru_cache(maxsize=32)
@@ -198,7 +208,9 @@ def load_spec(name_or_path: str) -> DatasetSpec:
         folder: Traversable = Path(name_or_path).resolve().parent
     else:
         if name_or_path not in spec_names():
-            raise UsageError(unknown("dataset", name_or_path, spec_names()) + ", or the path of a .yaml file of your own")
+            raise UsageError(
+                unknown("dataset", name_or_path, spec_names()) + ", or the path of a .yaml file of your own"
+            )
         folder = files("amr_specs") / "datasets"
         path = folder / f"{name_or_path}.yaml"
     data = _read_yaml(path, name_or_path)

@@ -1,6 +1,7 @@
 """The settings of an experiment, validated; `amr_train.loading` makes them from files and overrides.
 
-A method is a combination of these settings (`experiments/methods/`): its decoder, its mask, its target, its loss.
+A method is a combination of these settings (`experiments/methods/`): its decoder, its mask, its target, its
+loss.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Which converted dataset, and which of its protocols. `dataset` is the name the experiment is meant for; None takes any.
+    """Which converted dataset, and which of its protocols. `dataset` is the name the experiment is meant for;
+    None takes any.
 
-    `empty_bodies`: skip bodies that a clip does not have, or keep them as zeros, as published pipelines do. `resident`: the split's frames
+    `empty_bodies`: skip bodies that a clip does not have, or keep them as zeros, as published pipelines do.
+        `resident`: the split's frames
     on the device, on the host (views are made there and streamed), or on the device where they fit.
     """
 
@@ -31,14 +34,16 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The network. `frames` T, `segment` l frames of one joint per encoder token, `target_ratio` r: N / r targets.
+    """The network. `frames` T, `segment` l frames of one joint per encoder token, `target_ratio` r: N / r
+    targets.
 
     `decoder`, what it attends over and predicts:
         decoupled       N / r queries of r * l frames each ask the visible tokens (AMR)
         self-attention  the same, with self-attention among the queries added back
-        grid            visible and mask tokens, N in all, attend to each other; masked tokens are predicted (MAE, MAMP)
-        subset          as grid, with N / r of the masked tokens drawn at random and the others left out
-        pooled          the grid averaged over r segments of a joint, N / r tokens of r * l frames each
+        grid            visible and mask tokens, N in all, attend to each other; masked tokens are predicted
+        (MAE, MAMP) subset          as grid, with N / r of the masked tokens drawn at random and the others
+        left out pooled          the grid averaged over r segments of a joint, N / r tokens of r * l frames
+        each
     """
 
     frames: int = Field(120, ge=4)
@@ -56,11 +61,16 @@ class ModelConfig(Section):
         if self.frames % self.segment:
             raise ValueError(f"frames ({self.frames}) must be a multiple of segment ({self.segment})")
         if (self.frames // self.segment) % self.target_ratio:
-            raise ValueError(f"target_ratio ({self.target_ratio}) must divide frames / segment ({self.frames // self.segment})")
+            raise ValueError(
+                f"target_ratio ({self.target_ratio}) must divide frames / segment "
+                f"({self.frames // self.segment})"
+            )
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
         if self.decoder == "grid" and self.target_ratio != 1:
-            raise ValueError(f"decoder=grid predicts every masked token: target_ratio must be 1, not {self.target_ratio}")
+            raise ValueError(
+                f"decoder=grid predicts every masked token: target_ratio must be 1, not {self.target_ratio}"
+            )
         return self
 
     @property
@@ -70,7 +80,8 @@ class ModelConfig(Section):
 
 
 class MaskConfig(Section):
-    """Which encoder tokens are hidden: a share `ratio`, at random, or moving ones more often (MAMP's law with temperature `tau`)."""
+    """Which encoder tokens are hidden: a share `ratio`, at random, or moving ones more often (MAMP's law with
+    temperature `tau`)."""
 
     ratio: float = Field(0.9, gt=0, lt=1)
     by: Literal["random", "motion"] = "random"
@@ -78,14 +89,16 @@ class MaskConfig(Section):
 
 
 class TargetConfig(Section):
-    """What is reconstructed: coordinates or frame differences; normalised not at all, per patch, or per axis over the clip's frames."""
+    """What is reconstructed: coordinates or frame differences; normalised not at all, per patch, or per axis
+    over the clip's frames."""
 
     kind: Literal["joints", "motion"] = "motion"
     normalize: Literal["none", "patch", "clip"] = "patch"
 
 
 class GuidanceConfig(Section):
-    """Focal reconstruction. `source`: energies of the augmented input (online, as the paper does), or read from the shard."""
+    """Focal reconstruction. `source`: energies of the augmented input (online, as the paper does), or read
+    from the shard."""
 
     focal: bool = True
     k: float = Field(0.01, gt=0)
@@ -94,7 +107,8 @@ class GuidanceConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Pre-training views: share of the clip that a crop keeps at least, frames it keeps at least, rotation about each axis in radians."""
+    """Pre-training views: share of the clip that a crop keeps at least, frames it keeps at least, rotation
+    about each axis in radians."""
 
     min_crop: float = Field(0.5, gt=0, le=1)
     min_frames: int = Field(64, ge=1)
@@ -102,10 +116,11 @@ class AugmentConfig(Section):
 
 
 class PretrainConfig(Section):
-    """AdamW with linear warm-up and a cosine to `min_lr`; a checkpoint every so many epochs, and every so many minutes at any step.
+    """AdamW with linear warm-up and a cosine to `min_lr`; a checkpoint every so many epochs, and every so
+    many minutes at any step.
 
-    `batch_size` counts clips over all processes. `clip_grad`: largest norm of the gradient. `check_steps`: the loss is read from a GPU
-    every so many steps, and checked then.
+    `batch_size` counts clips over all processes. `clip_grad`: largest norm of the gradient. `check_steps`:
+    the loss is read from a GPU every so many steps, and checked then.
     """
 
     epochs: int = Field(400, ge=1)
@@ -123,7 +138,8 @@ class PretrainConfig(Section):
 
 
 class LinearConfig(Section):
-    """The linear probe. `batch_norm` puts a BatchNorm without affine parameters before the layer, as MAMP's probe does."""
+    """The linear probe. `batch_norm` puts a BatchNorm without affine parameters before the layer, as MAMP's
+    probe does."""
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(256, ge=1)
@@ -134,7 +150,8 @@ class LinearConfig(Section):
 
 
 class FinetuneConfig(Section):
-    """Fine-tuning with labels, also from scratch, with few of them, and on another dataset. `batch_size` counts clips over all processes."""
+    """Fine-tuning with labels, also from scratch, with few of them, and on another dataset. `batch_size`
+    counts clips over all processes."""
 
     epochs: int = Field(100, ge=1)
     warmup_epochs: int = Field(5, ge=0)
@@ -161,7 +178,10 @@ class SemiConfig(Section):
 class EvaluationConfig(Section):
     """Evaluation on a centre crop of each clip. `protocols`: what a run is evaluated with at its end."""
 
-    protocols: list[Literal["linear", "knn", "retrieval", "finetune", "supervised", "semi"]] = ["linear", "knn"]
+    protocols: list[Literal["linear", "knn", "retrieval", "finetune", "supervised", "semi"]] = [
+        "linear",
+        "knn",
+    ]
 
     crop: float = Field(0.95, gt=0, le=1)
     batch_size: int = Field(64, ge=1)
@@ -174,7 +194,8 @@ class EvaluationConfig(Section):
 class Experiment(Section):
     """Everything that decides a run, besides the machine.
 
-    `scale`: a shipped set of sizes laid over all, such as tiny. `compile`: torch.compile of the training step, with CUDA graphs or without.
+    `scale`: a shipped set of sizes laid over all, such as tiny. `compile`: torch.compile of the training
+        step, with CUDA graphs or without.
     `deterministic`: only operations that repeat bit by bit.
     """
 
@@ -201,14 +222,18 @@ class Experiment(Section):
         for length in self.guidance.windows:
             if length < 2 or self.model.frames % length:
                 raise ValueError(
-                    f"guidance.windows: {length} does not divide model.frames ({self.model.frames}) into windows of 2 or more"
+                    f"guidance.windows: {length} does not divide model.frames ({self.model.frames}) into "
+                    f"windows of 2 or more"
                 )
         if self.pretrain.warmup_epochs >= self.pretrain.epochs:
             raise ValueError(
-                f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs ({self.pretrain.epochs})"
+                f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs "
+                f"({self.pretrain.epochs})"
             )
         if self.model.decoder == "subset" and 1 / self.model.target_ratio > self.mask.ratio:
-            raise ValueError(f"decoder=subset: 1 / target_ratio must not exceed mask.ratio ({self.mask.ratio})")
+            raise ValueError(
+                f"decoder=subset: 1 / target_ratio must not exceed mask.ratio ({self.mask.ratio})"
+            )
         if self.model.decoder == "subset" and self.mask.by != "random":
             raise ValueError("decoder=subset draws its targets at random: it needs mask.by=random")
         return self

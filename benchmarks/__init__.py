@@ -1,1 +1,2 @@
-"""`make bench`: ratios measured inside one run, since machines are noisy. Nothing here is part of the test suite."""
+"""`make bench`: ratios measured inside one run, since machines are noisy. Nothing here is part of the test
+suite."""

@@ -33,10 +33,16 @@ def main() -> None:
         for workers in sorted({1, os.cpu_count() or 1}):
             runs = iter(range(100))
             seconds = best_seconds(
-                lambda w=workers, r=runs: convert(raw, Path(folder) / f"out-{w}-{next(r)}", "ntu60", workers=w), 2
+                lambda w=workers, r=runs: convert(
+                    raw, Path(folder) / f"out-{w}-{next(r)}", "ntu60", workers=w
+                ),
+                2,
             )
             speed, rate = megabytes / seconds, len(files) / seconds
-            print(f"whole conversion, {workers} worker(s)       {speed:8.1f} MB/s   {speed / plain:.1f}   {rate:,.0f} files/s")
+            print(
+                f"whole conversion, {workers} worker(s)       {speed:8.1f} MB/s   {speed / plain:.1f}   "
+                f"{rate:,.0f} files/s"
+            )
 
 
 def multiply(raw: Path, originals: list[Path], times: int) -> None:

@@ -1,7 +1,9 @@
-"""Recall and false alarms of the faults list on planted faults: `python -m benchmarks.faults [CLIPS_PER_FAULT]`.
+"""Recall and false alarms of the faults list on planted faults: `python -m benchmarks.faults
+[CLIPS_PER_FAULT]`.
 
-Sizes are drawn from below the list's limits to several times above them: jumps of a body by 0.2 to 1.2 m (the limit is 0.33 m in a frame), of a
-joint by 0.4 to 1.6 m (0.83), 4 to 18 frames without motion (8), a thigh stretched to 1.3 to 3 times its length, 2 to 6 stretches (4).
+Sizes are drawn from below the list's limits to several times above them: jumps of a body by 0.2 to 1.2 m (the
+limit is 0.33 m in a frame), of a joint by 0.4 to 1.6 m (0.83), 4 to 18 frames without motion (8), a thigh
+stretched to 1.3 to 3 times its length, 2 to 6 stretches (4).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import h5py
 import numpy as np
 
 from amr_data import convert, open_dataset
-from amr_data.faults import KINDS, find_faults
+from amr_data.looking.faults import KINDS, find_faults
 from amr_data.shards.reader import ShardDataset
 from amr_data.synth import synthesize
 
@@ -26,7 +28,8 @@ FRAMES = 30
 
 
 def plant(shards: Path, out: Path, each: int, seed: int = 0) -> dict[str, set[str]]:
-    """Copy a synthetic dataset and damage `each` clips of it for every kind, each clip once. Returns the clips by kind."""
+    """Copy a synthetic dataset and damage `each` clips of it for every kind, each clip once. Returns the
+    clips by kind."""
     shutil.copytree(shards, out)
     dataset, rng = open_dataset(out), np.random.default_rng(seed)
     long = np.flatnonzero(_first_stretch(dataset) >= FRAMES)
@@ -43,8 +46,9 @@ def plant(shards: Path, out: Path, each: int, seed: int = 0) -> dict[str, set[st
 
 
 def score(dataset: ShardDataset, planted: dict[str, set[str]]) -> list[tuple[str, int, int, int]]:
-    """For every kind: planted, of these found, and clips that are named without being planted; a fault planted as one kind may be named as
-    others besides (a mirrored clip's feet, an exchange's jump), which is no false alarm."""
+    """For every kind: planted, of these found, and clips that are named without being planted; a fault
+    planted as one kind may be named as others besides (a mirrored clip's feet, an exchange's jump), which is
+    no false alarm."""
     found = find_faults(dataset)
     damaged = set().union(*planted.values())
     rows = []
@@ -99,13 +103,17 @@ def _body_jump(bodies: list[Any], skeleton: Any, rng: np.random.Generator, first
 
 
 def _joint_jump(bodies: list[Any], skeleton: Any, rng: np.random.Generator, first: list[int]) -> None:
-    bodies[0][_middle(bodies, rng), rng.integers(len(skeleton.joints))] += _direction(rng) * rng.uniform(0.4, 1.6)
+    bodies[0][_middle(bodies, rng), rng.integers(len(skeleton.joints))] += _direction(rng) * rng.uniform(
+        0.4, 1.6
+    )
 
 
 def _bone(bodies: list[Any], skeleton: Any, rng: np.random.Generator, first: list[int]) -> None:
     child, parent = (skeleton.index(j) for j in ("left_knee", "left_hip"))
     stretch = 1 + rng.uniform(0.3, 2) * (np.arange(len(bodies[0])) % 20 < 8)
-    bodies[0][:, child] = bodies[0][:, parent] + (bodies[0][:, child] - bodies[0][:, parent]) * stretch[:, None]
+    bodies[0][:, child] = (
+        bodies[0][:, parent] + (bodies[0][:, child] - bodies[0][:, parent]) * stretch[:, None]
+    )
 
 
 def _freeze(bodies: list[Any], skeleton: Any, rng: np.random.Generator, first: list[int]) -> None:
@@ -144,7 +152,11 @@ def _pieces(track: Any, rng: np.random.Generator) -> Any:
     out = np.repeat(track[None], pieces)
     for row, a, b in zip(out, cuts[:-1], cuts[1:], strict=True):
         keep = max(1, (b - a) // 2)
-        row["first_row"], row["first_frame"], row["frames"] = track["first_row"] + a, track["first_frame"] + a, keep
+        row["first_row"], row["first_frame"], row["frames"] = (
+            track["first_row"] + a,
+            track["first_frame"] + a,
+            keep,
+        )
     return out
 
 

@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import interpolate
 
 from amr_data import SplitArrays
-from amr_train.augment import rotation_matrices
 from amr_train.config import AugmentConfig
-from amr_train.feed import Feed
+from amr_train.data.augment import rotation_matrices
+from amr_train.data.feed import Feed
 from benchmarks.timing import best_seconds
 
 CLIPS, FRAMES, JOINTS, OUT = 1024, 90, 25, 120
@@ -52,6 +52,8 @@ def _one(joints: np.ndarray, first: int, augment: AugmentConfig) -> torch.Tensor
     length = max(int(np.ceil(FRAMES * share)), min(augment.min_frames, FRAMES))
     start = int(torch.randint(FRAMES - length + 1, ()))
     crop = torch.from_numpy(joints[first + start : first + start + length])
-    crop = interpolate(crop.flatten(1).T[None], size=OUT, mode="linear", align_corners=False)[0].T.reshape(OUT, JOINTS, 3)
+    crop = interpolate(crop.flatten(1).T[None], size=OUT, mode="linear", align_corners=False)[0].T.reshape(
+        OUT, JOINTS, 3
+    )
     angles = (torch.rand(1, 3) * 2 - 1) * augment.rotation
     return crop @ rotation_matrices(angles)[0].T

@@ -23,7 +23,13 @@ def main(arguments: list[str]) -> int:
         print(f"{seconds} s over {len(READERS)} readers", flush=True)
         failed = []
         for name in READERS:
-            command = [sys.executable, "-m", "benchmarks.fuzz", name, f"-max_total_time={seconds // len(READERS)}"]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.fuzz",
+                name,
+                f"-max_total_time={seconds // len(READERS)}",
+            ]
             with tempfile.TemporaryDirectory() as corpus:
                 seed_corpus(name, Path(corpus))
                 limits = [
@@ -87,7 +93,9 @@ def seed_corpus(name: str, folder: Path) -> None:
     """One sound input of each kind, small."""
     joint = "0.1 0.2 3.0 1 2 3 4 0 0 0 0 2\r\n"
     ntu = "2\r\n" + ("1\r\n72057594037931101 0 1 1 1 1 0 0.1 -0.2 2\r\n3\r\n" + joint * 3) * 2
-    np.savez(folder / "array.npz", x_train=np.ones((1, 2, 6), np.float32), y_train=np.eye(2, dtype=np.float32)[:1])
+    np.savez(
+        folder / "array.npz", x_train=np.ones((1, 2, 6), np.float32), y_train=np.eye(2, dtype=np.float32)[:1]
+    )
     npz = (folder / "array.npz").read_bytes()
     (folder / "array.npz").unlink()
     plain = {

@@ -1,6 +1,7 @@
 """The methods side by side on a real data set: `python -m benchmarks.methods nw-ucla/ --seeds 0 1 2`.
 
-Every run is `amr-train run nw-ucla-METHOD`; finished ones in the folder are not run again, an unfinished one is taken up. Prints Markdown.
+Every run is `amr-train run nw-ucla-METHOD`; finished ones in the folder are not run again, an unfinished one
+is taken up. Prints Markdown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The linear probe, 100 epochs on random features of NTU-60's size, and retrieval among them. On the GPU where there is one."""
+"""The linear probe, 100 epochs on random features of NTU-60's size, and retrieval among them. On the GPU
+where there is one."""
 
 from __future__ import annotations
 
@@ -7,9 +8,9 @@ import time
 import torch
 
 from amr_train.config import LinearConfig
-from amr_train.distributed import choose_device
-from amr_train.protocols.features import Features
-from amr_train.protocols.frozen import knn, linear_probe, retrieval
+from amr_train.evaluation.features import Features
+from amr_train.evaluation.frozen import knn, linear_probe, retrieval
+from amr_train.parallel.processes import choose_device
 
 TRAIN, TEST, CLASSES, WIDTH = 40_091, 16_487, 60, 256
 

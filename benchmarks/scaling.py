@@ -1,4 +1,5 @@
-"""Memory of the whole process tree and time for more and more files: memory has to stay flat, time to grow in step."""
+"""Memory of the whole process tree and time for more and more files: memory has to stay flat, time to grow in
+step."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ def main() -> None:
         originals = sorted(stock.iterdir())
         multiply(stock, originals, -(-max(COUNTS) // len(originals)))
         everything = sorted(stock.iterdir())
-        print("   files       MB   seconds   files/s   peak memory of the process tree (shared pages counted once)")
+        print(
+            "   files       MB   seconds   files/s   peak memory of the process tree (shared pages counted "
+            "once)"
+        )
         for count in COUNTS:
             raw = Path(folder) / f"raw-{count}"
             raw.mkdir()
@@ -30,7 +34,10 @@ def main() -> None:
                 (raw / path.name).hardlink_to(path)
             seconds, peak = watch(raw, Path(folder) / f"out-{count}")
             megabytes = sum(p.stat().st_size for p in raw.iterdir()) / 1e6
-            print(f"{count:8,} {megabytes:8,.0f} {seconds:9.1f} {count / seconds:9,.0f}   {peak / 1e6:,.0f} MB", flush=True)
+            print(
+                f"{count:8,} {megabytes:8,.0f} {seconds:9.1f} {count / seconds:9,.0f}   {peak / 1e6:,.0f} MB",
+                flush=True,
+            )
 
 
 def watch(raw: Path, out: Path) -> tuple[float, int]:

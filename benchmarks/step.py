@@ -1,6 +1,8 @@
-"""One training step of every method at the paper's settings, both bodies of every clip fed, with the counted cost beside the published one.
+"""One training step of every method at the paper's settings, both bodies of every clip fed, with the counted
+cost beside the published one.
 
-All methods go through the same encoder, attention kernels and optimiser; times are ratios within one run. Runs on the GPU where there is one.
+All methods go through the same encoder, attention kernels and optimiser; times are ratios within one run.
+Runs on the GPU where there is one.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ from functools import partial
 import torch
 
 from amr_train.config import Experiment
-from amr_train.distributed import Processes, choose_device
-from amr_train.feed import Batch
-from amr_train.flops import count_flops
-from amr_train.loading import load_experiment
+from amr_train.data.feed import Batch
+from amr_train.experiments.loading import load_experiment
+from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedModel
-from amr_train.pretrain import make_optimizer, prepare, train_step
+from amr_train.parallel.processes import Processes, choose_device
+from amr_train.training.loop import make_optimizer, prepare, train_step
 from benchmarks.timing import best_seconds
 
 PUBLISHED = {"amr": "3.8", "amr-no-focal": "3.8", "mae": "13.7", "mamp": "13.7"}
@@ -33,19 +35,29 @@ def main() -> None:
         linear, attention = count_flops(model)
         size = sum(p.numel() for p in model.parameters())
         print(
-            f"{name:20}{size:12,}{linear / 1e9:15.2f}{PUBLISHED.get(name, '-'):>11}{(linear + attention) / 1e9:16.2f}", flush=True
+            f"{name:20}{size:12,}{linear / 1e9:15.2f}{PUBLISHED.get(name, '-'):>11}"
+            f"{(linear + attention) / 1e9:16.2f}",
+            flush=True,
         )
     clips = 128 if device.type == "cuda" else 8
-    print(f"\ntraining step on {device.type}, batch {clips}, two bodies a clip; ratio to amr in the same precision")
+    print(
+        f"\ntraining step on {device.type}, batch {clips}, two bodies a clip; ratio to amr in the same "
+        f"precision"
+    )
     print(f"{'':20}{'float32 ms/clip':>17}{'ratio':>7}{'bfloat16 ms/clip':>18}{'ratio':>7}")
     times = {}
     for name in reversed(METHODS):
         times[name] = [step_seconds(name, p, device, clips) / clips * 1000 for p in ("float32", "bfloat16")]
         ratios = [t / a for t, a in zip(times[name], times["amr"], strict=True)]
-        print(f"{name:20}{times[name][0]:17.2f}{ratios[0]:7.2f}{times[name][1]:18.2f}{ratios[1]:7.2f}", flush=True)
+        print(
+            f"{name:20}{times[name][0]:17.2f}{ratios[0]:7.2f}{times[name][1]:18.2f}{ratios[1]:7.2f}",
+            flush=True,
+        )
 
 
-def step_seconds(method: str, precision: str, device: torch.device, clips: int, *settings: str, repeats: int = 3) -> float:
+def step_seconds(
+    method: str, precision: str, device: torch.device, clips: int, *settings: str, repeats: int = 3
+) -> float:
     """Seconds of one training step on clips of two moving bodies, the best of several."""
     experiment = load_experiment(f"ntu60-xsub-{method}", [f"precision={precision}", *settings])
     run = partial(_steps, *_prepared(experiment, device), batch_of(clips, device), experiment)
@@ -66,7 +78,9 @@ def batch_of(clips: int, device: torch.device, frames: int = 120) -> Batch:
     return Batch(joints, None, row, torch.arange(clips), 0, 2 * clips)
 
 
-def _steps(model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, experiment: Experiment, count: int) -> None:
+def _steps(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, experiment: Experiment, count: int
+) -> None:
     for step in range(count):
         train_step(model, batch, optimizer, experiment, step, Processes())
     if batch.joints.is_cuda:

@@ -1,5 +1,6 @@
-"""Clips a second of whole training at the paper's model, feed included: precision, compilation and batch size side by side, the share of the
-measured bf16 peak, and where the rest of a step goes. `python -m benchmarks throughput`; made for a GPU, small on a CPU.
+"""Clips a second of whole training at the paper's model, feed included: precision, compilation and batch size
+side by side, the share of the measured bf16 peak, and where the rest of a step goes. `python -m benchmarks
+throughput`; made for a GPU, small on a CPU.
 
 Synthetic clips have NTU's make-up: 40 to 130 frames, two bodies in every sixth clip, empty bodies skipped.
 """
@@ -14,12 +15,12 @@ import torch
 
 from amr_data import SplitArrays
 from amr_train.config import Experiment
-from amr_train.distributed import Processes, choose_device
-from amr_train.feed import Feed
-from amr_train.flops import count_flops
-from amr_train.loading import load_experiment
+from amr_train.data.feed import Feed
+from amr_train.experiments.loading import load_experiment
+from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedModel
-from amr_train.pretrain import make_optimizer, prepare, train_step
+from amr_train.parallel.processes import Processes, choose_device
+from amr_train.training.loop import make_optimizer, prepare, train_step
 from benchmarks.step import JOINTS, WINDOWS
 from benchmarks.timing import best_seconds
 
@@ -30,7 +31,10 @@ def main() -> None:
     device = choose_device("auto")
     cuda = device.type == "cuda"
     peak = matrix_peak(device)
-    print(f"{torch.cuda.get_device_name(device) if cuda else 'CPU'}: bf16 matrix product {peak / 1e12:.2f} TFLOP/s")
+    print(
+        f"{torch.cuda.get_device_name(device) if cuda else 'CPU'}: bf16 matrix product {peak / 1e12:.2f} "
+        f"TFLOP/s"
+    )
     arrays = clips_like_ntu(16_384 if cuda else 64)
     batches = (128, 512, 2048) if cuda else (8,)
     modes = ("none", "default", "cuda-graphs") if cuda else ("none", "default")
@@ -38,7 +42,10 @@ def main() -> None:
     linear, attention = count_flops(MaskedModel(load_experiment("ntu60-xsub-amr"), JOINTS, WINDOWS))
     bodies = len(arrays.clip) / len(arrays.names)
     flops = 3 * (linear + attention) / 2 * bodies  # forward and backward, of the bodies that are there
-    print(f"{'precision':10}{'compile':>13}{'batch':>7}{'clips/s':>10}{'of peak':>9}{'400 epochs of NTU-60 xsub':>27}")
+    print(
+        f"{'precision':10}{'compile':>13}{'batch':>7}{'clips/s':>10}{'of peak':>9}"
+        f"{'400 epochs of NTU-60 xsub':>27}"
+    )
     for precision in precisions:
         for mode in modes:
             for batch in batches:
@@ -46,10 +53,14 @@ def main() -> None:
                 speed = clips_per_second(load_experiment("ntu60-xsub-amr", settings), arrays, device)
                 minutes = EPOCH_CLIPS * EPOCHS / speed / 60
                 print(
-                    f"{precision:10}{mode:>13}{batch:7}{speed:10,.0f}{speed * flops / peak:9.1%}{minutes:23.1f} min", flush=True
+                    f"{precision:10}{mode:>13}{batch:7}{speed:10,.0f}{speed * flops / peak:9.1%}"
+                    f"{minutes:23.1f} min",
+                    flush=True,
                 )
     print("\nparts of a bfloat16 step, ms")
-    for name, seconds in parts(load_experiment("ntu60-xsub-amr", [f"pretrain.batch_size={batches[0]}"]), arrays, device).items():
+    for name, seconds in parts(
+        load_experiment("ntu60-xsub-amr", [f"pretrain.batch_size={batches[0]}"]), arrays, device
+    ).items():
         print(f"{name:36}{1000 * seconds:9.2f}")
 
 
@@ -58,11 +69,16 @@ def clips_per_second(experiment: Experiment, arrays: SplitArrays, device: torch.
     feed = Feed(arrays, device, experiment.model.frames)
     torch.manual_seed(0)
     model = MaskedModel(experiment, JOINTS, WINDOWS).to(device)
-    trained, optimizer = prepare(model, experiment, Processes(), device), make_optimizer(model, experiment.pretrain)
+    trained, optimizer = (
+        prepare(model, experiment, Processes(), device),
+        make_optimizer(model, experiment.pretrain),
+    )
 
     def steps(epoch: int, most: int) -> int:
         done = 0
-        views = feed.train_views(experiment.pretrain.batch_size, experiment.augment, torch.Generator().manual_seed(epoch))
+        views = feed.train_views(
+            experiment.pretrain.batch_size, experiment.augment, torch.Generator().manual_seed(epoch)
+        )
         for batch in feed.batches(views):
             train_step(trained, batch, optimizer, experiment, done, Processes())
             done += 1
@@ -84,7 +100,9 @@ def parts(experiment: Experiment, arrays: SplitArrays, device: torch.device) -> 
     feed = Feed(arrays, device, experiment.model.frames)
     model = MaskedModel(experiment, JOINTS, WINDOWS).to(device)
     optimizer = make_optimizer(model, experiment.pretrain)
-    views = feed.train_views(experiment.pretrain.batch_size, experiment.augment, torch.Generator().manual_seed(0))
+    views = feed.train_views(
+        experiment.pretrain.batch_size, experiment.augment, torch.Generator().manual_seed(0)
+    )
     batch = feed.batch(views, 0)
     noise = torch.rand(len(batch.joints), model.encoder.tokens, device=device)
 

@@ -1,6 +1,7 @@
 """The viewer's limits: `python -m benchmarks.viewer`.
 
-A page of one clip of 300 frames and two bodies (size, time to open in Chromium where there is one), and `amr-data serve` with 50,000 clips.
+A page of one clip of 300 frames and two bodies (size, time to open in Chromium where there is one), and
+`amr-data serve` with 50,000 clips.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from statistics import median
 import numpy as np
 
 from amr_data import convert, open_dataset
-from amr_data.inspection import find_clips
-from amr_data.serve import open_server
+from amr_data.looking.inspection import find_clips
 from amr_data.shards.reader import ShardDataset
 from amr_data.synth import synthesize
 from amr_data.viz import Scene, clip_scene, viewer_page
+from amr_data.viz.server import open_server
 
 CLIPS = 50_000
 
 
 def many(dataset: ShardDataset, count: int) -> ShardDataset:
-    """The same clips again and again under new names, as many as wanted; their frames are read from the same shards."""
+    """The same clips again and again under new names, as many as wanted; their frames are read from the same
+    shards."""
     times = -(-count // len(dataset))
     names = [f"{name}-{i:05d}" for i in range(times) for name in dataset.names][:count]
     per, clips = len(dataset), dataset.clips
@@ -47,7 +49,11 @@ def long_scene(dataset: ShardDataset) -> Scene:
     scene = clip_scene(dataset, find_clips(dataset, ["S*A060"])[0])
     wanted = np.arange(300) % scene.frames
     panels = [replace(p, joints=p.joints[:, wanted]) for p in scene.panels]
-    return replace(scene, panels=panels, layers=[replace(layer, values=layer.values[:, wanted]) for layer in scene.layers])
+    return replace(
+        scene,
+        panels=panels,
+        layers=[replace(layer, values=layer.values[:, wanted]) for layer in scene.layers],
+    )
 
 
 def main() -> None:
@@ -60,7 +66,8 @@ def main() -> None:
         began = time.perf_counter()
         page = viewer_page([scene])
         print(
-            f"a page of 300 frames and two bodies: {len(page.encode()) / 1e6:.2f} MB, made in {time.perf_counter() - began:.2f} s"
+            f"a page of 300 frames and two bodies: {len(page.encode()) / 1e6:.2f} MB, made in "
+            f"{time.perf_counter() - began:.2f} s"
         )
         (folder / "page.html").write_text(page, encoding="utf-8")
         _open(folder / "page.html")

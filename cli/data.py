@@ -17,14 +17,15 @@ from amr_cli.look import inspect_command, serve_command
 from amr_cli.show import print_report
 from amr_cli.ui import EXIT_FAILED, console, errors, facts, guarded, progress_bar
 from amr_data import __version__, convert, open_dataset, spec_names
-from amr_data.convert import BACKENDS, Progress
+from amr_data.conversion import BACKENDS, Progress
 from amr_data.errors import UsageError
-from amr_data.export import export_dataset
-from amr_data.normalize import RECIPES, Recipe
 from amr_data.readers import is_import
+from amr_data.recipes.normalize import RECIPES, Recipe
+from amr_data.repairing import repair
+from amr_data.shards.exchange import export_dataset
+from amr_data.shards.verification import verify
 from amr_data.shards.writer import COMPRESSIONS
 from amr_data.synth import synthesize
-from amr_data.verify import repair, verify
 
 DATASETS = ", ".join(spec_names())
 
@@ -51,22 +52,42 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--dataset", help=f"Built-in dataset: {DATASETS}.")
-@click.option("--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset.")
-@click.option("--recipe", help=f"Clean-up: {', '.join(RECIPES)}; amr by default, none for other projects' files.")
 @click.option(
-    "--rotate", is_flag=True, help="Turn each clip into the main actor's body frame (spine along z, shoulders along x)."
+    "--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset."
+)
+@click.option(
+    "--recipe", help=f"Clean-up: {', '.join(RECIPES)}; amr by default, none for other projects' files."
+)
+@click.option(
+    "--rotate",
+    is_flag=True,
+    help="Turn each clip into the main actor's body frame (spine along z, shoulders along x).",
 )
 @click.option("--scale", is_flag=True, help="Scale each clip by the main actor's spine length.")
 @click.option(
-    "--frame-base", default=0, show_default=True, help="PKU-MMD label rows: 0 reads [start, end), 1 reads [start-1, end)."
+    "--frame-base",
+    default=0,
+    show_default=True,
+    help="PKU-MMD label rows: 0 reads [start, end), 1 reads [start-1, end).",
 )
 @click.option("--workers", type=int, help="Processes; all cores by default.")
-@click.option("--backend", default="processes", show_default=True, help=f"Where the work is done: {', '.join(BACKENDS)}.")
-@click.option("--scheduler", help="Address of a running Dask scheduler, tcp://HOST:PORT, with --backend dask.")
-@click.option("--compression", default="none", show_default=True, help=f"Of the shards: {', '.join(COMPRESSIONS)}.")
+@click.option(
+    "--backend",
+    default="processes",
+    show_default=True,
+    help=f"Where the work is done: {', '.join(BACKENDS)}.",
+)
+@click.option(
+    "--scheduler", help="Address of a running Dask scheduler, tcp://HOST:PORT, with --backend dask."
+)
+@click.option(
+    "--compression", default="none", show_default=True, help=f"Of the shards: {', '.join(COMPRESSIONS)}."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a dataset made from other sources or settings.")
 @click.option(
-    "--strict", is_flag=True, help="Fail (exit code 1) if any file is rejected that the dataset does not list as unusable."
+    "--strict",
+    is_flag=True,
+    help="Fail (exit code 1) if any file is rejected that the dataset does not list as unusable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
@@ -83,7 +104,8 @@ def convert_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Convert raw files to a dataset folder OUT: folders, .zip or .7z files as they are distributed, PYSKL pickles, or .npz files.
+    """Convert raw files to a dataset folder OUT: folders, .zip or .7z files as they are distributed, PYSKL
+    pickles, or .npz files.
 
     Stopped, the same command goes on where it was.
 
@@ -99,7 +121,10 @@ def convert_command(
         report = convert(sources, out, _spec(dataset, spec), recipe=settings, progress=progress, **options)
     print_report(report, as_json)
     if strict and report.damaged:
-        errors.print(f"[bold red]error:[/] --strict: {report.damaged:,} files or rows were rejected; see {out}/rejects.jsonl")
+        errors.print(
+            f"[bold red]error:[/] --strict: {report.damaged:,} files or rows were rejected; see "
+            f"{out}/rejects.jsonl"
+        )
         sys.exit(EXIT_FAILED)
 
 
@@ -146,17 +171,28 @@ def verify_command(dataset_dir: Path, sources: tuple[Path, ...], workers: int | 
     with progress_bar("verifying", quiet=as_json, counted=True) as bar:
         findings = verify(dataset_dir, lambda done, total: bar(done, total, ""))
     if as_json:
-        click.echo(json.dumps({"path": str(dataset_dir), "sound": not findings, "findings": [vars(f) for f in findings]}))
+        click.echo(
+            json.dumps(
+                {"path": str(dataset_dir), "sound": not findings, "findings": [vars(f) for f in findings]}
+            )
+        )
     elif not findings:
         console.print(f"{dataset_dir} is sound")
     else:
-        table = Table(title=f"{dataset_dir}: {len(findings)} findings", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        table = Table(
+            title=f"{dataset_dir}: {len(findings)} findings",
+            title_justify="left",
+            box=None,
+            padding=(0, 2, 0, 0),
+        )
         for column in ("file", "kind", "what was found"):
             table.add_column(column, overflow="fold")
         for finding in findings:
             table.add_row(finding.file, finding.kind, escape(finding.detail))
         console.print(table)
-        console.print("rebuild what is broken with `amr-data verify DIR --repair SOURCE`, the sources it was made from")
+        console.print(
+            "rebuild what is broken with `amr-data verify DIR --repair SOURCE`, the sources it was made from"
+        )
     if findings:
         sys.exit(EXIT_FAILED)
 
@@ -164,11 +200,15 @@ def verify_command(dataset_dir: Path, sources: tuple[Path, ...], workers: int | 
 @main.command("export")
 @click.argument("dataset_dir", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--format", "form", required=True, help="pyskl (annotation pickle), npz (CTR-GCN, MAMP) or csv.")
+@click.option(
+    "--format", "form", required=True, help="pyskl (annotation pickle), npz (CTR-GCN, MAMP) or csv."
+)
 @click.option("--protocol", help="npz: whose train and test parts.")
 @click.option("--frames", type=int, help="npz: frames of every clip; 300 by default.")
 @click.option(
-    "--copy-single-body", is_flag=True, help="npz: fill the second body of one-person clips with the first, as NTU-120 files do."
+    "--copy-single-body",
+    is_flag=True,
+    help="npz: fill the second body of one-person clips with the first, as NTU-120 files do.",
 )
 @guarded
 def export_command(dataset_dir: Path, out: Path, form: str, **options: Any) -> None:
@@ -179,14 +219,21 @@ def export_command(dataset_dir: Path, out: Path, form: str, **options: Any) -> N
     amr-data export ntu60/ NTU60_CS.npz --format npz --protocol xsub
     """
     with progress_bar("exporting", counted=True) as bar:
-        clips = export_dataset(open_dataset(dataset_dir), out, form, progress=lambda done, total: bar(done, total, ""), **options)
-    facts(f"{dataset_dir} → {out}", {"format": form, "clips": clips, "size": f"{out.stat().st_size / 1e6:,.1f} MB"})
+        clips = export_dataset(
+            open_dataset(dataset_dir), out, form, progress=lambda done, total: bar(done, total, ""), **options
+        )
+    facts(
+        f"{dataset_dir} → {out}",
+        {"format": form, "clips": clips, "size": f"{out.stat().st_size / 1e6:,.1f} MB"},
+    )
 
 
 @main.command("synth")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--dataset", help=f"Whose raw layout: {', '.join(n for n in spec_names() if n != 'nw-ucla')}.")
-@click.option("--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset.")
+@click.option(
+    "--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset."
+)
 @click.option("--classes", type=int, help="How many of its classes; all by default.")
 @click.option("--subjects", default=8, show_default=True, help="People, half from each side of xsub.")
 @click.option("--replications", default=2, show_default=True, help="How often each does each action.")
@@ -196,14 +243,17 @@ def export_command(dataset_dir: Path, out: Path, form: str, **options: Any) -> N
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
 def synth_command(out: Path, dataset: str | None, spec: Path | None, as_json: bool, **options: Any) -> None:
-    """Write synthetic raw files into the folder OUT. Invented motion, for trying things out, never to be shown as real data.
+    """Write synthetic raw files into the folder OUT. Invented motion, for trying things out, never to be
+    shown as real data.
 
     \b
     amr-data synth raw/ --dataset ntu60 --classes 12
     amr-data synth raw2/ --dataset pku-mmd-2 --subjects 4
     """
     with progress_bar("synthesising", quiet=as_json, counted=True) as bar:
-        report = synthesize(out, _spec(dataset, spec), progress=lambda done, total: bar(done, total, ""), **options)
+        report = synthesize(
+            out, _spec(dataset, spec), progress=lambda done, total: bar(done, total, ""), **options
+        )
     if as_json:
         click.echo(json.dumps({**vars(report), "path": str(out)}))
         return

@@ -18,9 +18,15 @@ from amr_cli.ui import console, errors, facts, guarded, progress_bar
 @click.command("embed")
 @click.argument("encoder", type=click.Path(path_type=Path))
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The file to write: .h5 or .parquet.")
 @click.option(
-    "--crop", default=0.95, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Share of each clip that is seen."
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="The file to write: .h5 or .parquet."
+)
+@click.option(
+    "--crop",
+    default=0.95,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of each clip that is seen.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
@@ -31,14 +37,21 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, as_json:
     amr-train embed runs/nw-ucla-amr-0 nw-ucla/ -o features.parquet
     amr-train embed mamp.safetensors ntu60/ -o features.h5
     """
-    from amr_data.features import FORMS, write_features
-    from amr_train.classifier import embed
+    from amr_data.shards.features import FORMS, write_features
+    from amr_train.evaluation.classifier import embed
 
     if out.suffix not in FORMS:
         raise click.BadParameter(f"it must end in {', '.join(FORMS)}", param_hint="--out")
     with progress_bar("features", quiet=as_json, counted=True) as update:
-        features, data = embed(encoder, dataset, crop=crop, report=lambda done, total: update(done, total, ""))
-    about = {"encoder": str(encoder), "dataset": data.spec.name, "classes": data.spec.class_names, "crop": crop}
+        features, data = embed(
+            encoder, dataset, crop=crop, report=lambda done, total: update(done, total, "")
+        )
+    about = {
+        "encoder": str(encoder),
+        "dataset": data.spec.name,
+        "classes": data.spec.class_names,
+        "crop": crop,
+    }
     write_features(out, features, data.names, data.clips["label"].astype("int64"), about)
     summary = {"file": str(out), "clips": len(data), "width": int(features.shape[1])}
     if as_json:
@@ -51,23 +64,32 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, as_json:
 @click.argument("classifier", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--dataset", help="The dataset whose raw files these are; the classifier's own by default.")
-@click.option("--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset.")
-@click.option("--top", default=3, show_default=True, type=click.IntRange(min=1), help="Classes shown for each clip.")
+@click.option(
+    "--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset."
+)
+@click.option(
+    "--top", default=3, show_default=True, type=click.IntRange(min=1), help="Classes shown for each clip."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all as JSON.")
 @guarded
 def predict_command(
-    classifier: Path, sources: tuple[Path, ...], dataset: str | None, spec: Path | None, top: int, as_json: bool
+    classifier: Path,
+    sources: tuple[Path, ...],
+    dataset: str | None,
+    spec: Path | None,
+    top: int,
+    as_json: bool,
 ) -> None:
     """Say what is done in raw files: SOURCES are raw files, folders or archives, or one converted dataset.
 
-    CLASSIFIER is what `amr-train eval ENCODER --protocol finetune --out DIR` leaves in DIR. Raw files are cleaned and normalised as its training
-    clips were.
+    CLASSIFIER is what `amr-train eval ENCODER --protocol finetune --out DIR` leaves in DIR. Raw files are
+    cleaned and normalised as its training clips were.
 
     \b
     amr-train predict runs/finetuned/finetune/classifier.safetensors S001C001P001R001A001.skeleton
     amr-train predict classifier.safetensors new-recordings/ --top 1 --json
     """
-    from amr_train.classifier import load_classifier, predict
+    from amr_train.evaluation.classifier import load_classifier, predict
 
     loaded = load_classifier(classifier)
     rejects: list[dict[str, str]] = []
@@ -83,7 +105,9 @@ def predict_command(
     for name, probabilities in found.items():
         best = probabilities.topk(min(top, len(classes)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        rows.append({"name": name, "classes": [{"label": i, "class": classes[i], "probability": p} for i, p in pairs]})
+        rows.append(
+            {"name": name, "classes": [{"label": i, "class": classes[i], "probability": p} for i, p in pairs]}
+        )
     if as_json:
         click.echo(json.dumps({"clips": rows, "rejects": rejects}))
         return
@@ -100,23 +124,32 @@ def predict_command(
 @click.command("export")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="The file to write: .onnx or .pt2 (torch.export)."
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file to write: .onnx or .pt2 (torch.export).",
 )
 @click.option(
-    "--bodies", default=2, show_default=True, type=click.IntRange(min=1), help="Bodies of every clip; zeros for absent ones."
+    "--bodies",
+    default=2,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Bodies of every clip; zeros for absent ones.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
 def export_command(source: Path, out: Path, bodies: int, as_json: bool) -> None:
     """Write an encoder or a classifier for use without this package, checked against the original.
 
-    SOURCE is a run's folder, an encoder.safetensors or a classifier.safetensors. Any number of clips goes in, each of the model's own frames.
+    SOURCE is a run's folder, an encoder.safetensors or a classifier.safetensors. Any number of clips goes in,
+    each of the model's own frames.
 
     \b
     amr-train export runs/nw-ucla-amr-0 -o encoder.onnx
     amr-train export runs/finetuned/finetune/classifier.safetensors -o classifier.pt2
     """
-    from amr_train.deploy import export_model
+    from amr_train.deploy.export import export_model
 
     made = export_model(source, out, bodies)
     if as_json:
@@ -128,14 +161,18 @@ def export_command(source: Path, out: Path, bodies: int, as_json: bool) -> None:
 
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; printed where none is given.")
-@click.option("--format", "form", type=click.Choice(["html", "md", "json", "csv"]), help="By the file's ending, or md.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="The file to write; printed where none is given."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["html", "md", "json", "csv"]), help="By the file's ending, or md."
+)
 @guarded
 def report_command(runs: tuple[Path, ...], out: Path | None, form: str | None) -> None:
     """Put finished RUNS side by side: folders of runs and evaluations, or folders of such folders.
 
-    The page holds the table beside published values, curves, cost against accuracy, confusion, features in the plane and where each run
-    comes from, in one file that loads nothing.
+    The page holds the table beside published values, curves, cost against accuracy, confusion, features in
+    the plane and where each run comes from, in one file that loads nothing.
 
     \b
     amr-train report runs/ -o report.html
@@ -145,7 +182,9 @@ def report_command(runs: tuple[Path, ...], out: Path | None, form: str | None) -
 
     ending = out.suffix.lstrip(".") if out else ""
     chosen = form or (ending if ending in ("html", "md", "json", "csv") else "html" if out else "md")
-    text = write_report(runs, out, chosen, lambda line: errors.print(f"[bold yellow]note:[/] {escape(line)}", soft_wrap=True))
+    text = write_report(
+        runs, out, chosen, lambda line: errors.print(f"[bold yellow]note:[/] {escape(line)}", soft_wrap=True)
+    )
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -171,5 +210,9 @@ def _converted(
     known = {key: recipe[key] for key in ("name", "rotate", "scale", "frame_base") if key in recipe}
     out = scratch / "shards"
     convert(folders, out, dataset, recipe=Recipe(**known), workers=1)
-    lines = (out / "rejects.jsonl").read_text(encoding="utf-8").splitlines() if (out / "rejects.jsonl").is_file() else []
+    lines = (
+        (out / "rejects.jsonl").read_text(encoding="utf-8").splitlines()
+        if (out / "rejects.jsonl").is_file()
+        else []
+    )
     return out, [json.loads(line) for line in lines]

@@ -18,33 +18,64 @@ from amr_cli.ui import console, errors, facts, guarded, progress_bar
 from amr_data import ShardDataset, UsageError, open_dataset
 
 if TYPE_CHECKING:
-    from amr_data.faults import Fault
+    from amr_data.looking.faults import Fault
 
 PICTURES = (".png", ".pdf", ".svg")
 
 
 @click.command("inspect")
 @click.argument("dataset_dir", type=click.Path(path_type=Path))
-@click.option("--clip", "clips", multiple=True, help="A clip's name, a glob such as 'S001*A058', or its index; may be repeated.")
+@click.option(
+    "--clip",
+    "clips",
+    multiple=True,
+    help="A clip's name, a glob such as 'S001*A058', or its index; may be repeated.",
+)
 @click.option("--class", "class_name", help="Clips of a class: its number, or a part of its name.")
 @click.option("--random", type=int, help="Draw so many of the clips.")
 @click.option("--worst", type=click.IntRange(min=1), help="The most suspicious clips, so many of them.")
 @click.option("--seed", default=0, show_default=True, help="Of --random, and of the mask of --run.")
 @click.option(
-    "--raw", multiple=True, type=click.Path(path_type=Path), help="The raw sources: shows a clip beside its raw bodies."
+    "--raw",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The raw sources: shows a clip beside its raw bodies.",
 )
-@click.option("--run", "run", type=click.Path(path_type=Path), help="A run's folder: shows its mask, reconstruction and target.")
-@click.option("--layer", help="What the joints' colours show in --animate: the beginning of a layer's name, such as 'focal'.")
 @click.option(
-    "--k", default=0.01, show_default=True, type=click.FloatRange(0, min_open=True), help="Strength of the focal weights."
+    "--run",
+    "run",
+    type=click.Path(path_type=Path),
+    help="A run's folder: shows its mask, reconstruction and target.",
 )
-@click.option("--png", type=click.Path(path_type=Path), help="Write a contact sheet here (.png, .pdf or .svg).")
+@click.option(
+    "--layer",
+    help="What the joints' colours show in --animate: the beginning of a layer's name, such as 'focal'.",
+)
+@click.option(
+    "--k",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Strength of the focal weights.",
+)
+@click.option(
+    "--png", type=click.Path(path_type=Path), help="Write a contact sheet here (.png, .pdf or .svg)."
+)
 @click.option("--animate", type=click.Path(path_type=Path), help="Write an animation here (.gif or .mp4).")
-@click.option("--speed", default=1.0, show_default=True, help="Of --animate and of the sketch in the terminal; 1 is real time.")
 @click.option(
-    "--html", type=click.Path(path_type=Path), help="Write a page here: the dataset's charts, or a viewer of the clips."
+    "--speed",
+    default=1.0,
+    show_default=True,
+    help="Of --animate and of the sketch in the terminal; 1 is real time.",
 )
-@click.option("--faults/--no-faults", default=True, show_default=True, help="Of a dataset: look for suspicious clips.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    help="Write a page here: the dataset's charts, or a viewer of the clips.",
+)
+@click.option(
+    "--faults/--no-faults", default=True, show_default=True, help="Of a dataset: look for suspicious clips."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what is shown as JSON.")
 @guarded
 def inspect_command(
@@ -66,10 +97,10 @@ def inspect_command(
     amr-data inspect ntu60/ --clip 'S001C001*A058' --png clip.png --animate clip.gif
     amr-data inspect ntu60/ --class 'shaking hands' --random 12 --html clips.html
     amr-data inspect ntu60/ --worst 12 --html worst.html
-    amr-data inspect ntu60/ --clip S001C003P008R002A058 --raw nturgbd_skeletons_s001_to_s017.zip --html beside.html
-    amr-data inspect nw-ucla/ --clip 17 --run runs/nw-ucla-amr-0 --html reconstruction.html
+    amr-data inspect ntu60/ --clip S001C003P008R002A058 --raw nturgbd_skeletons_s001_to_s017.zip --html
+    beside.html amr-data inspect nw-ucla/ --clip 17 --run runs/nw-ucla-amr-0 --html reconstruction.html
     """
-    from amr_data.inspection import find_clips
+    from amr_data.looking.inspection import find_clips
 
     dataset = open_dataset(dataset_dir)
     if html and html.suffix.lower() != ".html":
@@ -82,7 +113,9 @@ def inspect_command(
         _show_clips(dataset, list(notes), notes, seed, html, as_json, **options)
         return
     if chosen:
-        _show_clips(dataset, find_clips(dataset, clips, class_name, random, seed), {}, seed, html, as_json, **options)
+        _show_clips(
+            dataset, find_clips(dataset, clips, class_name, random, seed), {}, seed, html, as_json, **options
+        )
         return
     given = [f"--{name}" for name in ("raw", "run", "layer", "png", "animate") if options[name]]
     if given:
@@ -91,7 +124,7 @@ def inspect_command(
 
 
 def _faults(dataset: ShardDataset, quiet: bool) -> list[Fault]:
-    from amr_data.faults import find_faults
+    from amr_data.looking.faults import find_faults
 
     with progress_bar("looking for faults", quiet=quiet, counted=True) as bar:
         return find_faults(dataset, progress=lambda done, total: bar(done, total, "shards"))
@@ -111,7 +144,7 @@ def _most_suspicious(dataset: ShardDataset, count: int, quiet: bool) -> dict[int
 
 def _show_dataset(dataset: ShardDataset, html: Path | None, faults: bool, as_json: bool) -> None:
     from amr_data.files import write_text
-    from amr_data.inspection import dataset_summary
+    from amr_data.looking.inspection import dataset_summary
     from amr_data.viz.overview import overview_page
 
     summary = dataset_summary(dataset)
@@ -144,7 +177,7 @@ def _show_clips(
     speed: float,
 ) -> None:
     from amr_data.files import write_text
-    from amr_data.inspection import clip_facts
+    from amr_data.looking.inspection import clip_facts
     from amr_data.viz import clip_scene, contact_sheet, side_by_side, viewer_page, with_raw, write_animation
     from amr_data.viz.scene import MAX_SHOWN
 
@@ -155,13 +188,16 @@ def _show_clips(
         raise UsageError("--raw and --run each fill the place beside the clip: give one of them")
     chosen = indices[:MAX_SHOWN]
     if run:
-        from amr_train.overlays import model_scenes
+        from amr_train.deploy.overlays import model_scenes
 
         scenes = model_scenes(run, dataset, chosen, seed)
     else:
         scenes = [clip_scene(dataset, i, k) for i in chosen]
         scenes = with_raw(scenes, dataset, raw) if raw else scenes
-    scenes = [replace(s, title=f"{s.title} · {notes[i]}") if i in notes else s for s, i in zip(scenes, chosen, strict=True)]
+    scenes = [
+        replace(s, title=f"{s.title} · {notes[i]}") if i in notes else s
+        for s, i in zip(scenes, chosen, strict=True)
+    ]
     one = scenes[0] if len(scenes) == 1 else side_by_side(scenes[:6])
     written: dict[str, str] = {}
     if png:
@@ -170,7 +206,13 @@ def _show_clips(
         written["picture"] = str(png)
     if animate:
         with progress_bar("drawing", quiet=as_json, counted=True) as bar:
-            write_animation(one, animate, one.layer(layer) if layer else None, speed=speed, progress=lambda d, t: bar(d, t, ""))
+            write_animation(
+                one,
+                animate,
+                one.layer(layer) if layer else None,
+                speed=speed,
+                progress=lambda d, t: bar(d, t, ""),
+            )
         written["animation"] = str(animate)
     if html:
         write_text(html, viewer_page(scenes))
@@ -179,7 +221,13 @@ def _show_clips(
     for row, i in zip(shown, chosen, strict=True):
         row.update({"suspicious": notes[i]} if i in notes else {})
     if as_json:
-        click.echo(json.dumps({**shown[0], **written} if len(shown) == 1 else {"clips": shown, "of": len(indices), **written}))
+        click.echo(
+            json.dumps(
+                {**shown[0], **written}
+                if len(shown) == 1
+                else {"clips": shown, "of": len(indices), **written}
+            )
+        )
         return
     if len(shown) == 1:
         _print_clip(shown[0])
@@ -188,7 +236,8 @@ def _show_clips(
         _print_clips(shown)
     if len(indices) > len(chosen):
         errors.print(
-            f"the first {len(chosen)} of {len(indices):,} clips; `amr-data serve {dataset.path}` shows all", soft_wrap=True
+            f"the first {len(chosen)} of {len(indices):,} clips; `amr-data serve {dataset.path}` shows all",
+            soft_wrap=True,
         )
     for name, where in written.items():
         only = " (the first 6)" if name != "page" and len(scenes) > 6 else ""
@@ -211,7 +260,13 @@ def _print_clips(shown: list[dict[str, Any]]) -> None:
     table.add_column("path length, m", justify="right")
     table.add_column("suspicious" if any("suspicious" in row for row in shown) else "", overflow="fold")
     for row in shown:
-        table.add_row(row["name"], row["class"], f"{row['frames']:,}", f"{row['path_length_m']:.1f}", row.get("suspicious", ""))
+        table.add_row(
+            row["name"],
+            row["class"],
+            f"{row['frames']:,}",
+            f"{row['path_length_m']:.1f}",
+            row.get("suspicious", ""),
+        )
     console.print(table)
 
 
@@ -223,23 +278,30 @@ def _play(scene: Any, speed: float) -> None:
     width, height = min(console.width - 1, 76), 18
     if not console.is_terminal:
         for t in moments(scene.panels[0].joints, 4):
-            console.print(f"frame {t}", Text(braille(replace(scene, panels=scene.panels[:1]), t, 40, 12)), sep="\n")
+            console.print(
+                f"frame {t}", Text(braille(replace(scene, panels=scene.panels[:1]), t, 40, 12)), sep="\n"
+            )
         return
     began = time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
         t = 0
         while t < scene.frames:
-            live.update(Text(f"{braille(scene, t, width, height)}\nframe {t} of {scene.frames}"), refresh=True)
+            live.update(
+                Text(f"{braille(scene, t, width, height)}\nframe {t} of {scene.frames}"), refresh=True
+            )
             time.sleep(0.04)
             t = max(t + 1, int((time.monotonic() - began) * scene.frame_rate * speed))
 
 
 @click.command("serve")
 @click.argument("dataset_dir", type=click.Path(path_type=Path))
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one."
+)
 @guarded
 def serve_command(dataset_dir: Path, port: int) -> None:
-    """Browse a whole dataset in the browser, on this machine only (127.0.0.1); clips are read when they are looked at.
+    """Browse a whole dataset in the browser, on this machine only (127.0.0.1); clips are read when they are
+    looked at.
 
     From another machine: `ssh -L 8000:127.0.0.1:8000 THERE`, then open the address here.
 
@@ -247,8 +309,10 @@ def serve_command(dataset_dir: Path, port: int) -> None:
     amr-data serve ntu60/
     amr-data serve ntu60/ --port 0
     """
-    from amr_data.serve import open_server
+    from amr_data.viz.server import open_server
 
     server = open_server(open_dataset(dataset_dir), port)
-    console.print(f"{dataset_dir} → http://127.0.0.1:{server.effective_port}/  (Ctrl-C ends it)", soft_wrap=True)
+    console.print(
+        f"{dataset_dir} → http://127.0.0.1:{server.effective_port}/  (Ctrl-C ends it)", soft_wrap=True
+    )
     server.run()

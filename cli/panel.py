@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from amr_cli.ui import errors
 
@@ -23,7 +30,9 @@ class Panel:
         ]
         self.live = errors.is_terminal and not quiet
         self.quiet = quiet
-        self.bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=errors, disable=not self.live)
+        self.bar = Progress(
+            *columns, TextColumn("{task.fields[note]}"), console=errors, disable=not self.live
+        )
         self.task = self.bar.add_task("starting", total=None, note="")
         self.title, self.said = "starting", 0.0
 

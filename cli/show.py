@@ -15,9 +15,9 @@ from rich.table import Table
 
 from amr_cli.ui import console, facts
 from amr_data import ShardDataset
-from amr_data.convert import ConvertReport
+from amr_data.conversion import ConvertReport
 from amr_data.errors import REASONS
-from amr_data.manifest import read_rejects
+from amr_data.shards.reader import read_rejects
 
 
 def print_report(report: ConvertReport, as_json: bool) -> None:
@@ -53,7 +53,12 @@ def print_rejects(path: Path, manifest: Mapping[str, Any]) -> None:
     examples: dict[str, str] = {}
     for reject in read_rejects(path):
         examples.setdefault(reject["reason"], f"{reject['source']}: {reject['detail']}")
-    table = Table(title="rejects by reason (all of them in rejects.jsonl)", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(
+        title="rejects by reason (all of them in rejects.jsonl)",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
     for column in ("reason", "files or rows", "meaning", "for example"):
         table.add_column(column, overflow="fold")
     for reason, count in manifest["rejects_by_reason"].items():
@@ -93,13 +98,19 @@ def print_faults(faults: Sequence[Mapping[str, Any]], clips: int, most: int = 20
         console.print("suspicious clips: none")
         return
     count = len({fault["clip"] for fault in faults})
-    title = f"suspicious clips: {count:,} of {clips:,}" + (f", the worst {most} reasons" if len(faults) > most else "")
+    title = f"suspicious clips: {count:,} of {clips:,}" + (
+        f", the worst {most} reasons" if len(faults) > most else ""
+    )
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("clip", "fault", "times the limit", "frame", "what was found"):
-        table.add_column(column, justify="right" if column in ("times the limit", "frame") else "left", overflow="fold")
+        table.add_column(
+            column, justify="right" if column in ("times the limit", "frame") else "left", overflow="fold"
+        )
     for fault in faults[:most]:
         frame = "" if fault["frame"] < 0 else str(fault["frame"])
-        table.add_row(escape(fault["clip"]), fault["kind"], f"{fault['severity']:.1f}", frame, escape(fault["detail"]))
+        table.add_row(
+            escape(fault["clip"]), fault["kind"], f"{fault['severity']:.1f}", frame, escape(fault["detail"])
+        )
     console.print(table)
     kinds = Counter(fault["kind"] for fault in faults)
     print_bars("clips by fault", dict(kinds.most_common()))

@@ -31,18 +31,37 @@ def main() -> None:
 @main.command("run")
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="The same as KEY=VALUE after the name.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="The same as KEY=VALUE after the name."
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     multiple=True,
     help="The converted dataset; a suite takes several, or raw files if it needs one dataset.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder; runs/NAME-SEED by default, runs/ for suites.")
-@click.option("--plan", is_flag=True, help="Of a suite: print stages, sizes and estimated time, and run nothing.")
-@click.option("--nproc", type=click.IntRange(min=1), help="Processes on this machine, one GPU each; short for torchrun.")
-@click.option("--track", multiple=True, metavar="wandb|mlflow", help="Send metrics there too, beside TensorBoard and JSONL.")
-@click.option("--detect-anomaly", is_flag=True, help="Name the operation whose gradient is not finite; several times slower.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run's folder; runs/NAME-SEED by default, runs/ for suites.",
+)
+@click.option(
+    "--plan", is_flag=True, help="Of a suite: print stages, sizes and estimated time, and run nothing."
+)
+@click.option(
+    "--nproc", type=click.IntRange(min=1), help="Processes on this machine, one GPU each; short for torchrun."
+)
+@click.option(
+    "--track",
+    multiple=True,
+    metavar="wandb|mlflow",
+    help="Send metrics there too, beside TensorBoard and JSONL.",
+)
+@click.option(
+    "--detect-anomaly",
+    is_flag=True,
+    help="Name the operation whose gradient is not finite; several times slower.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @guarded
 def run_command(
@@ -57,7 +76,8 @@ def run_command(
     detect_anomaly: bool,
     as_json: bool,
 ) -> None:
-    """Pre-train and evaluate EXPERIMENT: a shipped name (`amr-train list`), a suite of them, or the path of a YAML file.
+    """Pre-train and evaluate EXPERIMENT: a shipped name (`amr-train list`), a suite of them, or the path of a
+    YAML file.
 
     The same command takes an interrupted run up from its last checkpoint.
 
@@ -70,7 +90,7 @@ def run_command(
     """
     from amr_data import UsageError
     from amr_train import load_experiment, run_experiment  # torch takes a second; --help should not
-    from amr_train.launch import started_by_torchrun, with_processes
+    from amr_train.parallel.launch import started_by_torchrun, with_processes
 
     changes = [*overrides, *settings]
     panel = Panel(quiet=as_json)
@@ -114,7 +134,12 @@ def list_command(as_json: bool) -> None:
     rows: list[dict[str, Any]] = []
     for name in experiment_names():
         e = load_experiment(name)
-        row = {"experiment": name, "dataset": e.data.dataset or "any", "decoder": e.model.decoder, "mask": e.mask.by}
+        row = {
+            "experiment": name,
+            "dataset": e.data.dataset or "any",
+            "decoder": e.model.decoder,
+            "mask": e.mask.by,
+        }
         target = f"{e.target.kind}, {e.target.normalize}, {e.model.patch_frames} frames"
         rows.append({**row, "target": target, "focal": e.guidance.focal})
     if as_json:
@@ -141,10 +166,16 @@ def list_command(as_json: bool) -> None:
 @click.option("--split", default="xsub", show_default=True, help="The dataset's protocol.")
 @click.option("--seed", default=0, show_default=True, help="Of heads, views and probes.")
 @click.option(
-    "--precision", default="float32", show_default=True, type=click.Choice(["float32", "bfloat16"]), help="Of fine-tuning."
+    "--precision",
+    default="float32",
+    show_default=True,
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Of fine-tuning.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Keeps results.json, drawn labels and checkpoints; the same command goes on."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Keeps results.json, drawn labels and checkpoints; the same command goes on.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @guarded
@@ -168,8 +199,8 @@ def eval_command(
     amr-train eval runs/ntu60-xsub-amr-0 --protocol finetune --dataset pku2/ --split xsub --out runs/transfer
     amr-train eval mamp.safetensors --protocol semi --dataset ntu60/ semi.percent=[1] --json
     """
-    from amr_train.evaluation import evaluate_encoder
-    from amr_train.loading import load_section
+    from amr_train.evaluation.evaluate_old import evaluate_encoder
+    from amr_train.experiments.loading import load_section
 
     settings = load_section("evaluation", overrides)
     panel = Panel(quiet=as_json)
@@ -183,7 +214,10 @@ def eval_command(
     rows = {name: protocol_line(result) for name, result in found["protocols"].items()}
     facts(f"{encoder} on {found['dataset']} {split}", {**rows, "clips": clips, "joints": found["joints"]})
     if found["recipes_differ"]:
-        errors.print("[bold yellow]warning:[/] the encoder was trained on clips of another recipe than these", soft_wrap=True)
+        errors.print(
+            "[bold yellow]warning:[/] the encoder was trained on clips of another recipe than these",
+            soft_wrap=True,
+        )
 
 
 def protocol_line(found: dict[str, Any]) -> str:
@@ -192,7 +226,8 @@ def protocol_line(found: dict[str, Any]) -> str:
         return ", ".join(f"{name} {value:.1f} %" for name, value in found.items())
     if "top1" not in found:  # shares of labels
         return "; ".join(
-            f"{share} % of labels: {r['mean']:.1f} ± {r['std']:.1f} % ({r['clips']} clips)" for share, r in found.items()
+            f"{share} % of labels: {r['mean']:.1f} ± {r['std']:.1f} % ({r['clips']} clips)"
+            for share, r in found.items()
         )
     notes = [f"top-5 {found['top5']:.1f} %"]
     if "best_epoch" in found:
@@ -202,9 +237,17 @@ def protocol_line(found: dict[str, Any]) -> str:
 
 @main.command("import-mamp")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write; CHECKPOINT's name with .safetensors by default.")
 @click.option(
-    "--heads", default=8, show_default=True, type=click.IntRange(min=1), help="Attention heads; the weights do not tell."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file to write; CHECKPOINT's name with .safetensors by default.",
+)
+@click.option(
+    "--heads",
+    default=8,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Attention heads; the weights do not tell.",
 )
 @guarded
 def import_mamp_command(checkpoint: Path, out: Path | None, heads: int) -> None:
@@ -214,7 +257,7 @@ def import_mamp_command(checkpoint: Path, out: Path | None, heads: int) -> None:
     amr-train import-mamp ntu60_xsub.pth --out mamp.safetensors
     amr-train eval mamp.safetensors --dataset ntu60/ --split xsub
     """
-    from amr_train.mamp_import import import_mamp
+    from amr_train.deploy.mamp import import_mamp
 
     target = out or checkpoint.with_suffix(".safetensors")
     encoder = import_mamp(checkpoint, target, heads)
@@ -229,7 +272,10 @@ def import_mamp_command(checkpoint: Path, out: Path | None, heads: int) -> None:
 
 
 def _print_results(results: dict[str, Any], folder: Path) -> None:
-    table = Table(title=f"{results['experiment']}: top-1 on {results['dataset']} {results['protocol']}, %", title_justify="left")
+    table = Table(
+        title=f"{results['experiment']}: top-1 on {results['dataset']} {results['protocol']}, %",
+        title_justify="left",
+    )
     table.add_column("encoder")
     table.add_column("linear", justify="right")
     table.add_column("kNN", justify="right")
@@ -244,9 +290,12 @@ def _print_results(results: dict[str, Any], folder: Path) -> None:
         f"run → {folder}",
         {
             "clips": f"{clips['train']:,} train, {clips['test']:,} test",
-            "parameters": f"{results['parameters']['encoder']:,} encoder, {results['parameters']['decoder']:,} decoder",
-            "pre-training": f"{training['seconds']:.0f} s, {training['steps']:,} steps, last loss {training['loss']:.4f}",
-            "linear probe": f"{results['probe']}; last epoch shown (best epoch {after['linear_best_epoch']:.1f})",
+            "parameters": f"{results['parameters']['encoder']:,} encoder, "
+            f"{results['parameters']['decoder']:,} decoder",
+            "pre-training": f"{training['seconds']:.0f} s, {training['steps']:,} steps, last loss "
+            f"{training['loss']:.4f}",
+            "linear probe": f"{results['probe']}; last epoch shown (best epoch "
+            f"{after['linear_best_epoch']:.1f})",
         },
     )
 

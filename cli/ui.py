@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from amr_data.errors import AmrError, UsageError
@@ -23,7 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def guarded(command: F) -> F:
-    """Turn errors into one or two lines and an exit code: 2 for wrong use, 1 for failed work; --debug shows the traceback."""
+    """Turn errors into one or two lines and an exit code: 2 for wrong use, 1 for failed work; --debug shows
+    the traceback."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -52,7 +60,8 @@ def guarded(command: F) -> F:
                 raise
             _say(
                 "unexpected error",
-                f"{type(error).__name__}: {str(error)[:300]}\nrun again with --debug for the traceback and report it",
+                f"{type(error).__name__}: {str(error)[:300]}\nrun again with --debug for the traceback and "
+                f"report it",
             )
             sys.exit(EXIT_FAILED)
 
@@ -60,11 +69,21 @@ def guarded(command: F) -> F:
 
 
 @contextmanager
-def progress_bar(title: str, quiet: bool = False, counted: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+def progress_bar(
+    title: str, quiet: bool = False, counted: bool = False
+) -> Iterator[Callable[[int, int, str], None]]:
     """A bar on stderr; call it as (done, total, note)."""
     count = [MofNCompleteColumn()] if counted else [TextColumn("{task.percentage:>3.0f} %")]
-    columns = [TextColumn("{task.description}"), BarColumn(), *count, TimeElapsedColumn(), TimeRemainingColumn()]
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=errors, disable=quiet or not errors.is_terminal) as bar:
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *count,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ]
+    with Progress(
+        *columns, TextColumn("{task.fields[note]}"), console=errors, disable=quiet or not errors.is_terminal
+    ) as bar:
         task = bar.add_task(title, total=None, note="")
 
         def update(done: int, total: int, note: str) -> None:

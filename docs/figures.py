@@ -9,12 +9,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from amr_data import convert, open_dataset
-from amr_data.faults import find_faults
-from amr_data.inspection import dataset_summary, find_clips
+from amr_data.looking.faults import find_faults
+from amr_data.looking.inspection import dataset_summary, find_clips
 from amr_data.viz import clip_scene, contact_sheet, viewer_page, write_animation
 from amr_data.viz.overview import overview_page
 from amr_train import load_experiment, run_experiment
-from amr_train.overlays import model_scenes
+from amr_train.deploy.overlays import model_scenes
 
 IMAGES = Path(__file__).parent / "images"
 CLIP = "a05_s06_e04_v03"
@@ -29,7 +29,9 @@ def main(archive: Path, scratch: Path) -> None:
     write_animation(scene, IMAGES / "clip.gif", scene.layers[0], height=280)
     run = scratch / "run"
     run_experiment(load_experiment("nw-ucla-amr", [f"data.path={dataset.path}", "pretrain.epochs=30"]), run)
-    contact_sheet(model_scenes(run, dataset, [index])[0], poses=7).savefig(IMAGES / "reconstruction.png", dpi=80)
+    contact_sheet(model_scenes(run, dataset, [index])[0], poses=7).savefig(
+        IMAGES / "reconstruction.png", dpi=80
+    )
     pages = {
         "viewer": viewer_page([clip_scene(dataset, i) for i in [index, *find_clips(dataset, random=11)]]),
         "overview": overview_page(dataset_summary(dataset), [f.as_dict() for f in find_faults(dataset)]),

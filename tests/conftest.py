@@ -1,4 +1,5 @@
-"""Shared fixtures: where the genuine data lies (skipped where absent), tiny synthetic data sets, hand-made NTU text."""
+"""Shared fixtures: where the genuine data lies (skipped where absent), tiny synthetic data sets, hand-made
+NTU text."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def genuine() -> Callable[[str], Path]:
-    """Path of a genuine file or folder by its name under the shared data; skips the test where it is absent."""
+    """Path of a genuine file or folder by its name under the shared data; skips the test where it is
+    absent."""
 
     def find(name: str) -> Path:
         path = SHARED / name
@@ -49,7 +51,8 @@ Body = tuple[str, "np.ndarray"]
 
 @pytest.fixture(scope="session")
 def ntu_file() -> Callable[[Sequence[Sequence[Body]]], bytes]:
-    """Make a .skeleton file by hand: for each frame a list of (body id, (25, 3) positions); every joint is tracked."""
+    """Make a .skeleton file by hand: for each frame a list of (body id, (25, 3) positions); every joint is
+    tracked."""
 
     def make(frames: Sequence[Sequence[Body]]) -> bytes:
         lines = [str(len(frames))]

@@ -1,4 +1,5 @@
-"""What stands in the documents is true of the code: examples run, commands and settings exist, files that are pointed to exist."""
+"""What stands in the documents is true of the code: examples run, commands and settings exist, files that are
+pointed to exist."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
 from amr_data import convert
 from amr_train import load_experiment
-from amr_train.loading import load_section
-from amr_train.suites import load_suite
+from amr_train.experiments.loading import load_section
+from amr_train.experiments.suites import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -85,7 +86,8 @@ def test_commands_exist(document, line):
 
 
 def _given(values: dict, key: str) -> list[str]:
-    """What the parser found for a parameter of many values; it marks one that was not given in a way of its own."""
+    """What the parser found for a parameter of many values; it marks one that was not given in a way of its
+    own."""
     found = values.get(key)
     return list(found) if isinstance(found, tuple | list) else []
 

@@ -13,7 +13,9 @@ def test_the_notebook_runs(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
     shown = [set(output.get("data", ())) for cell in notebook.cells for output in cell.get("outputs", ())]
     assert sum("image/png" in kinds for kinds in shown) == 2
     assert sum("text/html" in kinds for kinds in shown) == 1

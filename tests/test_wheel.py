@@ -1,4 +1,5 @@
-"""The wheel, installed in a clean environment: the commands start and the specs are found from outside the checkout."""
+"""The wheel, installed in a clean environment: the commands start and the specs are found from outside the
+checkout."""
 
 from __future__ import annotations
 
@@ -13,7 +14,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_the_wheel_works_outside_the_checkout(tmp_path):
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            tmp_path,
+            ROOT,
+        ],
         check=True,
         cwd=tmp_path,
     )
@@ -24,18 +36,27 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
     site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], check=True, capture_output=True, text=True
+        [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
-    # the third-party packages are those of this environment; a path entry in a .pth file does not run the .pth files found there
+    # the third-party packages are those of this environment; a path entry in a .pth file does not run the
+    # .pth files found there
     (Path(site) / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     for command in ("amr-data", "amr-train"):
         done = subprocess.run(
-            [tmp_path / "venv" / "bin" / command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+            [tmp_path / "venv" / "bin" / command, "--help"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert "Usage" in done.stdout
     code = (
         "import amr_data, amr_specs, amr_train; from amr_data import load_spec; "
-        "print(load_spec('ntu120').classes[120], len(load_spec('ntu60').unusable), amr_train.experiment_names(), amr_specs.__file__)"
+        "print(load_spec('ntu120').classes[120], len(load_spec('ntu60').unusable), "
+        "amr_train.experiment_names(), amr_specs.__file__)"
     )
     done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("rock-paper-scissors 302 ['demo'")

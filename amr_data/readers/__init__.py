@@ -29,4 +29,14 @@ def reader_for(source: RawSource, spec: DatasetSpec) -> Reader:
     return READERS[spec.raw]
 
 
-__all__ = ["READERS", "Discovery", "Member", "RawSource", "Reader", "Unit", "is_import", "open_sources", "reader_for"]
+__all__ = [
+    "READERS",
+    "Discovery",
+    "Member",
+    "RawSource",
+    "Reader",
+    "Unit",
+    "is_import",
+    "open_sources",
+    "reader_for",
+]

@@ -1,4 +1,5 @@
-"""What every reader offers: `discover` lists the units of work without reading them, `read` turns one unit into clips and rejects."""
+"""What every reader offers: `discover` lists the units of work without reading them, `read` turns one unit
+into clips and rejects."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from amr_data.specs import DatasetSpec, Protocol
 
 @dataclass(frozen=True)
 class Unit:
-    """The files that are read together: one skeleton file, or a video with its labels. `name` is unique in a dataset."""
+    """The files that are read together: one skeleton file, or a video with its labels. `name` is unique in a
+    dataset."""
 
     name: str
     members: tuple[Member, ...]
@@ -28,8 +30,8 @@ class Unit:
 
 @dataclass
 class Discovery:
-    """What lies in a source: units to read, files refused by name alone, how many sources (files or label files) were seen, and
-    protocols that the raw data brings along in place of the spec's."""
+    """What lies in a source: units to read, files refused by name alone, how many sources (files or label
+    files) were seen, and protocols that the raw data brings along in place of the spec's."""
 
     units: list[Unit] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
@@ -42,18 +44,24 @@ class Discovery:
 class Reader(TypingProtocol):
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery: ...
 
-    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]: ...
+    def read(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int
+    ) -> Iterator[Clip | Reject]: ...
 
 
 class UnitReader(ABC):
     """A reader that takes its units one by one."""
 
-    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int
+    ) -> Iterator[Clip | Reject]:
         for unit in units:
             yield from self.read_one(source, unit, spec, frame_base)
 
     @abstractmethod
-    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]: ...
+    def read_one(
+        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
+    ) -> Iterator[Clip | Reject]: ...
 
 
 def discover_by_name(source: RawSource, spec: DatasetSpec, ending: str) -> Discovery:
@@ -70,11 +78,17 @@ def discover_by_name(source: RawSource, spec: DatasetSpec, ending: str) -> Disco
         if numbers is None:
             found.rejects.append(Reject(shown, "name", f"expected a name like {spec.naming}"))
         elif member.stem in seen:
-            found.rejects.append(Reject(shown, "duplicate", f"{member.stem} was already taken from another folder or archive"))
+            found.rejects.append(
+                Reject(shown, "duplicate", f"{member.stem} was already taken from another folder or archive")
+            )
         elif member.stem in unusable:
-            found.rejects.append(Reject(shown, "listed_unusable", f"listed by {spec.title} as without a usable skeleton"))
+            found.rejects.append(
+                Reject(shown, "listed_unusable", f"listed by {spec.title} as without a usable skeleton")
+            )
         elif spec.label(numbers["action"]) is None:
-            found.rejects.append(Reject(shown, "unknown_class", f"action {numbers['action']} is not in {spec.name}"))
+            found.rejects.append(
+                Reject(shown, "unknown_class", f"action {numbers['action']} is not in {spec.name}")
+            )
         else:
             found.units.append(Unit(member.stem, (member,)))
         seen.add(member.stem)

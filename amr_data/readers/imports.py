@@ -1,5 +1,6 @@
-"""Files that other projects have made: PYSKL's annotation pickles and the .npz files of CTR-GCN, MAMP and their kin. Values are taken as they
-are; a frame of a body that is all zeros is a frame without that body, as these projects mean it."""
+"""Files that other projects have made: PYSKL's annotation pickles and the .npz files of CTR-GCN, MAMP and
+their kin. Values are taken as they are; a frame of a body that is all zeros is a frame without that body, as
+these projects mean it."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ class _ImportReader(UnitReader):
 
 
 class PysklReader(_ImportReader):
-    """`split` : part name to frame_dirs, as in xsub_train and xsub_val.  `annotations` : dicts with frame_dir, label, total_frames and
-    keypoint (M, T, V, 3)."""
+    """`split` : part name to frame_dirs, as in xsub_train and xsub_val.  `annotations` : dicts with
+    frame_dir, label, total_frames and keypoint (M, T, V, 3)."""
 
     def load(self, path: Path) -> dict[str, Any]:
         try:
@@ -57,7 +58,9 @@ class PysklReader(_ImportReader):
             or not isinstance(content.get("annotations"), list)
             or not isinstance(content.get("split"), dict)
         ):
-            raise AmrError(f"{path} is not a PYSKL annotation file: expected a dict with 'split' and 'annotations'")
+            raise AmrError(
+                f"{path} is not a PYSKL annotation file: expected a dict with 'split' and 'annotations'"
+            )
         return content
 
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
@@ -73,18 +76,24 @@ class PysklReader(_ImportReader):
                 found.rejects.append(Reject(f"{shown}:{index}", "duplicate", f"{name} was already taken"))
             else:
                 size = getattr(annotation.get("keypoint"), "nbytes", 0)
-                found.units.append(Unit(name, (Member(0, str(index), int(size), source.paths[0].stat().st_mtime_ns),)))
+                found.units.append(
+                    Unit(name, (Member(0, str(index), int(size), source.paths[0].stat().st_mtime_ns),))
+                )
                 seen.add(name)
         for part, names in content["split"].items():
             if isinstance(part, str) and part.endswith("_train") and isinstance(names, list | tuple):
                 protocol = part.removesuffix("_train")
                 test = content["split"].get(f"{protocol}_val", content["split"].get(f"{protocol}_test", []))
-                found.protocols[protocol] = Protocol(by="video", train=[str(n) for n in names], test=[str(n) for n in test])
+                found.protocols[protocol] = Protocol(
+                    by="video", train=[str(n) for n in names], test=[str(n) for n in test]
+                )
         if not found.protocols:
             raise AmrError(f"{source.paths[0]}: 'split' has no pair such as xsub_train and xsub_val")
         return found
 
-    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read_one(
+        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
+    ) -> Iterator[Clip | Reject]:
         index = int(unit.members[0].path)
         annotation = self.content(source)["annotations"][index]
         shown = f"{source.names[0]}:{index}"
@@ -93,14 +102,21 @@ class PysklReader(_ImportReader):
             if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.dtype.kind != "f":
                 raise RejectError("not_skeleton", "keypoint is not an array of floats (M, T, V, 3)")
             yield _clip(
-                unit.name, label, keypoint.transpose(1, 0, 2, 3), len(keypoint[0]) if len(keypoint) else 0, shown, spec, unit.name
+                unit.name,
+                label,
+                keypoint.transpose(1, 0, 2, 3),
+                len(keypoint[0]) if len(keypoint) else 0,
+                shown,
+                spec,
+                unit.name,
             )
         except RejectError as error:
             yield Reject(shown, error.reason, error.detail)
 
 
 class NpzReader(_ImportReader):
-    """x_train, x_test : (N, T, M * V * 3), zero-padded.  y_train, y_test : (N, classes) one-hot, or (N,) labels."""
+    """x_train, x_test : (N, T, M * V * 3), zero-padded.  y_train, y_test : (N, classes) one-hot, or (N,)
+    labels."""
 
     def load(self, path: Path) -> dict[str, Any]:
         content: dict[str, Any] = {}
@@ -108,9 +124,13 @@ class NpzReader(_ImportReader):
             with zipfile.ZipFile(path) as file:
                 for part in ("train", "test"):
                     if f"x_{part}.npy" in file.namelist():
-                        content[f"x_{part}"], content[f"y_{part}"] = (_npy(file, f"{axis}_{part}.npy") for axis in "xy")
+                        content[f"x_{part}"], content[f"y_{part}"] = (
+                            _npy(file, f"{axis}_{part}.npy") for axis in "xy"
+                        )
         except Exception as error:  # a damaged archive can fail in any way
-            raise AmrError(f"{path} cannot be read as .npz: {str(error)[:200] or type(error).__name__}") from None
+            raise AmrError(
+                f"{path} cannot be read as .npz: {str(error)[:200] or type(error).__name__}"
+            ) from None
         parts = [p for p in ("train", "test") if f"x_{p}" in content]
         if not parts:
             raise AmrError(f"{path} has neither x_train nor x_test")
@@ -118,7 +138,8 @@ class NpzReader(_ImportReader):
             x, y = content[f"x_{part}"], content[f"y_{part}"]
             if x.ndim != 3 or x.dtype.kind != "f" or y.ndim not in (1, 2) or len(x) != len(y):
                 raise AmrError(
-                    f"{path}: x_{part} is {x.dtype}{x.shape}, y_{part} {y.shape}; expected (N, T, 150) and (N, classes)"
+                    f"{path}: x_{part} is {x.dtype}{x.shape}, y_{part} {y.shape}; expected (N, T, 150) and "
+                    f"(N, classes)"
                 )
         return content
 
@@ -128,12 +149,17 @@ class NpzReader(_ImportReader):
         stamp = source.paths[0].stat().st_mtime_ns
         for part in ("train", "test"):
             x = content.get(f"x_{part}", ())
-            found.units += [Unit(f"{part}_{i:06d}", (Member(0, f"{part}/{i}", int(x[i].nbytes), stamp),)) for i in range(len(x))]
+            found.units += [
+                Unit(f"{part}_{i:06d}", (Member(0, f"{part}/{i}", int(x[i].nbytes), stamp),))
+                for i in range(len(x))
+            ]
         found.sources = len(found.units)
         found.protocols["split"] = Protocol(by="video", train=["train"], test=["test"])
         return found
 
-    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read_one(
+        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
+    ) -> Iterator[Clip | Reject]:
         part, index = unit.members[0].path.split("/")
         content = self.content(source)
         x, y = content[f"x_{part}"][int(index)], content[f"y_{part}"][int(index)]
@@ -141,26 +167,33 @@ class NpzReader(_ImportReader):
         joints = len(spec.skeleton.joints)
         try:
             if x.shape[1] % (joints * 3):
-                raise RejectError("joint_count", f"{x.shape[1]} values a frame are no multiple of {joints} joints x 3")
+                raise RejectError(
+                    "joint_count", f"{x.shape[1]} values a frame are no multiple of {joints} joints x 3"
+                )
             used = np.flatnonzero(x.any(axis=1))
             if y.ndim and not (np.count_nonzero(y) == 1 and y.max() == 1):
                 raise RejectError("label_mismatch", "the label is not one-hot")
             label = int(y.argmax()) if y.ndim else int(y)
             frames = int(used[-1]) + 1 if len(used) else 0
-            yield _clip(unit.name, label, x.reshape(len(x), -1, joints, 3)[:frames], frames, shown, spec, part)
+            yield _clip(
+                unit.name, label, x.reshape(len(x), -1, joints, 3)[:frames], frames, shown, spec, part
+            )
         except RejectError as error:
             yield Reject(shown, error.reason, error.detail)
 
 
 def _npy(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
-    """One array of an .npz, its header checked against the bytes that are there before anything is allocated."""
+    """One array of an .npz, its header checked against the bytes that are there before anything is
+    allocated."""
     info = archive.getinfo(name)
     problem = bomb(info.file_size, info.compress_size)
     if problem:
         raise ValueError(f"{name} is {problem}")
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, kind = read_header(file)
         if kind.hasobject or kind.names:
             raise ValueError(f"{name} holds objects or records, not numbers")
@@ -170,12 +203,23 @@ def _npy(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     return np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C")
 
 
-def _clip(name: str, label: Any, video: npt.NDArray[np.floating], frames: int, source: str, spec: DatasetSpec, part: str) -> Clip:
+def _clip(
+    name: str,
+    label: Any,
+    video: npt.NDArray[np.floating],
+    frames: int,
+    source: str,
+    spec: DatasetSpec,
+    part: str,
+) -> Clip:
     """video : (T, M, V, 3), zeros where a body is absent; `part` is what the source's protocols split by."""
     if not isinstance(label, int | np.integer) or not 0 <= int(label) < len(spec.classes):
         raise RejectError("unknown_class", f"label {label!r} is not one of 0 to {len(spec.classes) - 1}")
     if video.shape[2:] != (len(spec.skeleton.joints), 3):
-        raise RejectError("joint_count", f"{video.shape[2:]} values a body, the skeleton has {(len(spec.skeleton.joints), 3)}")
+        raise RejectError(
+            "joint_count",
+            f"{video.shape[2:]} values a body, the skeleton has {(len(spec.skeleton.joints), 3)}",
+        )
     values = video.astype(np.float64)
     check_positions(values.reshape(len(values), -1, 3), range(len(values)))
     clip = Clip(name, int(label), frames, [], video=part, source=source, **name_fields(spec, name))

@@ -1,7 +1,8 @@
 """NTU RGB+D .skeleton files: one clip a file, any number of bodies in each frame (layout: docs/datasets.md).
 
-The frame structure is walked line by line, a few hundred steps a file; the joint lines then go to the column parser all at once. Every
-count in the file is checked against the lines that are really there before it is believed.
+The frame structure is walked line by line, a few hundred steps a file; the joint lines then go to the column
+parser all at once. Every count in the file is checked against the lines that are really there before it is
+believed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class NtuReader:
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
         return discover_by_name(source, spec, ".skeleton")
 
-    def read(self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int
+    ) -> Iterator[Clip | Reject]:
         joints = len(spec.skeleton.joints)
         for group in _groups(units):
             texts: list[bytes | RejectError] = []
@@ -58,7 +61,8 @@ def parse_ntu(data: bytes, joints: int) -> Parsed:
     Args:
         data: the file's bytes, CRLF or LF line ends.
         joints: joints of a body, V.
-    Returns: number of frames; a track per body id in order of appearance, with `inferred` set; notes on what was left out.
+    Returns: number of frames; a track per body id in order of appearance, with `inferred` set; notes on what
+        was left out.
     Raises: RejectError.
     """
     (parsed,) = parse_many([data], joints)
@@ -68,8 +72,8 @@ def parse_ntu(data: bytes, joints: int) -> Parsed:
 
 
 def parse_many(texts: Sequence[bytes | RejectError], joints: int) -> list[Parsed | RejectError]:
-    """`parse_ntu` for several files, whose joint lines pass the column parser together, since each of its calls costs 0.15 ms. An error
-    given in place of a file comes back in its place."""
+    """`parse_ntu` for several files, whose joint lines pass the column parser together, since each of its
+    calls costs 0.15 ms. An error given in place of a file comes back in its place."""
     outlines = [text if isinstance(text, RejectError) else _outline(text, joints) for text in texts]
     sound = [o for o in outlines if isinstance(o, _Outline)]
     values = None
@@ -94,8 +98,8 @@ def parse_many(texts: Sequence[bytes | RejectError], joints: int) -> list[Parsed
 
 @dataclass
 class _Outline:
-    """Where things stand in a file: line n is data[breaks[n] + 1 : breaks[n + 1]]; for every body in file order its id, its frame and the
-    number of its first joint line."""
+    """Where things stand in a file: line n is data[breaks[n] + 1 : breaks[n + 1]]; for every body in file
+    order its id, its frame and the number of its first joint line."""
 
     data: bytes
     joints: int
@@ -112,7 +116,9 @@ class _Outline:
 
     def read_slowly(self) -> npt.NDArray[np.float64]:
         numbers = [i + j for i in self.first_lines for j in range(self.joints)]
-        return parse_lines([self.data[self.breaks[n] + 1 : self.breaks[n + 1]] for n in numbers], numbers, JOINT_FIELDS, KEEP)
+        return parse_lines(
+            [self.data[self.breaks[n] + 1 : self.breaks[n + 1]] for n in numbers], numbers, JOINT_FIELDS, KEEP
+        )
 
 
 def _outline(data: bytes, joints: int) -> _Outline | RejectError:
@@ -163,7 +169,9 @@ def _walk(data: bytes, breaks: list[int], joints: int) -> tuple[int, list[str], 
     if frames is None:
         raise RejectError("not_skeleton", "line 1 is not a number of frames")
     if frames > lines - 1:
-        raise RejectError("frame_count", f"line 1 says {frames:,} frames, but only {lines - 1:,} lines follow")
+        raise RejectError(
+            "frame_count", f"line 1 says {frames:,} frames, but only {lines - 1:,} lines follow"
+        )
     ids: list[str] = []
     body_frames: list[int] = []
     first_lines: list[int] = []
@@ -175,43 +183,56 @@ def _walk(data: bytes, breaks: list[int], joints: int) -> tuple[int, list[str], 
         bodies = parse_count(data[breaks[at] + 1 : breaks[at + 1]], 0, MAX_BODIES_IN_FRAME)
         if bodies is None:
             raise RejectError(
-                "body_count", f"line {at + 1} (frame {frame}) is not a number of bodies up to {MAX_BODIES_IN_FRAME}"
+                "body_count",
+                f"line {at + 1} (frame {frame}) is not a number of bodies up to {MAX_BODIES_IN_FRAME}",
             )
         at += 1
         if at + bodies * block > lines:
             raise RejectError(
-                "truncated", f"frame {frame} of {frames:,} is cut off: {lines - at} of {bodies * block} lines are there"
+                "truncated",
+                f"frame {frame} of {frames:,} is cut off: {lines - at} of {bodies * block} lines are there",
             )
         for _ in range(bodies):
             fields = data[breaks[at] + 1 : breaks[at + 1]].split()
             if len(fields) != BODY_FIELDS or not fields[0].isdigit() or len(fields[0]) > 24:
                 raise RejectError(
-                    "not_skeleton", f"line {at + 1} is not a body line of {BODY_FIELDS} fields that begins with its id"
+                    "not_skeleton",
+                    f"line {at + 1} is not a body line of {BODY_FIELDS} fields that begins with its id",
                 )
             if data[breaks[at + 1] + 1 : breaks[at + 2]].strip() != shown_joints:
                 found = data[breaks[at + 1] + 1 : breaks[at + 2]].strip()[:16].decode("ascii", "replace")
-                raise RejectError("joint_count", f"line {at + 2} says {found!r} joints, the skeleton has {joints}")
+                raise RejectError(
+                    "joint_count", f"line {at + 2} says {found!r} joints, the skeleton has {joints}"
+                )
             ids.append(fields[0].decode("ascii"))
             body_frames.append(frame)
             first_lines.append(at + 2)
             at += block
     if at < lines:
-        raise RejectError("frame_count", f"line 1 says {frames:,} frames, but {lines - at:,} lines follow the last of them")
+        raise RejectError(
+            "frame_count", f"line 1 says {frames:,} frames, but {lines - at:,} lines follow the last of them"
+        )
     return frames, ids, body_frames, first_lines
 
 
-def _tracks(ids: list[str], frames: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> tuple[list[BodyTrack], list[str]]:
+def _tracks(
+    ids: list[str], frames: npt.NDArray[np.int64], values: npt.NDArray[np.float64]
+) -> tuple[list[BodyTrack], list[str]]:
     rows_of: dict[str, list[int]] = {}
     for row, body in enumerate(ids):
         rows_of.setdefault(body, []).append(row)
     tracks: list[BodyTrack] = []
     notes: list[str] = []
     for slot, (body, row_list) in enumerate(rows_of.items()):
-        if len(row_list) == len(ids) and (np.diff(frames) > 0).all():  # the only body: no need to pick its rows
+        if (
+            len(row_list) == len(ids) and (np.diff(frames) > 0).all()
+        ):  # the only body: no need to pick its rows
             tracks.append(BodyTrack(frames, values[..., :3], body, slot, values[..., 3] != TRACKED))
             continue
         rows = np.array(row_list)
-        first = np.concatenate([[True], np.diff(frames[rows]) > 0])  # an id twice in a frame: the first one counts
+        first = np.concatenate(
+            [[True], np.diff(frames[rows]) > 0]
+        )  # an id twice in a frame: the first one counts
         if not first.all():
             notes.append(f"body {body}: {int((~first).sum())} second sightings in the same frame")
             rows = rows[first]

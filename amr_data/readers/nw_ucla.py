@@ -1,4 +1,5 @@
-"""NW-UCLA clips as they are passed on among skeleton projects: one JSON a clip with file_name, skeletons (frames x 20 x 3) and label."""
+"""NW-UCLA clips as they are passed on among skeleton projects: one JSON a clip with file_name, skeletons
+(frames x 20 x 3) and label."""
 
 from __future__ import annotations
 
@@ -19,13 +20,17 @@ class NwUclaReader(UnitReader):
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
         return discover_by_name(source, spec, ".json")
 
-    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read_one(
+        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
+    ) -> Iterator[Clip | Reject]:
         shown = source.shown(unit.members[0])
         try:
             clip = new_clip(unit, spec, shown)
             track, label = parse_nw_ucla(source.read(unit.members[0]), len(spec.skeleton.joints))
             if label is not None and label != clip.label + 1:
-                raise RejectError("label_mismatch", f"the file says class {label}, its name says {clip.label + 1}")
+                raise RejectError(
+                    "label_mismatch", f"the file says class {label}, its name says {clip.label + 1}"
+                )
             clip.frames, clip.tracks = int(track.frames[-1]) + 1, [track]
             yield clip
         except RejectError as error:
@@ -33,7 +38,8 @@ class NwUclaReader(UnitReader):
 
 
 def parse_nw_ucla(data: bytes, joints: int) -> tuple[BodyTrack, int | None]:
-    """Parse one clip. Returns its only track (frames of all zeros left out) and the 1-based label it states, if any."""
+    """Parse one clip. Returns its only track (frames of all zeros left out) and the 1-based label it states,
+    if any."""
     if not data.strip():
         raise RejectError("empty", f"{len(data)} bytes, nothing but white space")
     try:
@@ -51,9 +57,13 @@ def parse_nw_ucla(data: bytes, joints: int) -> tuple[BodyTrack, int | None]:
             raise RejectError("joint_count", f"frame {frame} has {found} joints, the skeleton has {joints}")
         for joint, point in enumerate(body):
             if not isinstance(point, list) or len(point) != 3:
-                raise RejectError("joint_count", f"frame {frame}, joint {joint + 1} is not a point of three numbers")
+                raise RejectError(
+                    "joint_count", f"frame {frame}, joint {joint + 1} is not a point of three numbers"
+                )
             if not all(type(value) in (int, float) for value in point):
-                raise RejectError("bad_number", f"frame {frame}, joint {joint + 1} (1-based) is {str(point)[:48]}")
+                raise RejectError(
+                    "bad_number", f"frame {frame}, joint {joint + 1} (1-based) is {str(point)[:48]}"
+                )
     try:
         positions = np.array(skeletons, np.float64)
     except (OverflowError, ValueError, TypeError) as error:

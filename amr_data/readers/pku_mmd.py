@@ -1,7 +1,8 @@
-"""PKU-MMD I and II: untrimmed videos as text (150 numbers a frame, two bodies) and label files that say which frames are which action.
+"""PKU-MMD I and II: untrimmed videos as text (150 numbers a frame, two bodies) and label files that say which
+frames are which action.
 
-Skeleton and label files share their names; a file is a label file where its folder or archive has 'label' in its name. Every label row
-becomes a clip or a reject.
+Skeleton and label files share their names; a file is a label file where its folder or archive has 'label' in
+its name. Every label row becomes a clip or a reject.
 """
 
 from __future__ import annotations
@@ -42,19 +43,28 @@ class PkuMmdReader(UnitReader):
                 found.rejects.append(Reject(shown, "name", f"expected a name like {spec.naming}"))
             elif member.stem in kind:
                 found.rejects.append(
-                    Reject(shown, "duplicate", f"{member.stem} was already taken from another folder or archive")
+                    Reject(
+                        shown, "duplicate", f"{member.stem} was already taken from another folder or archive"
+                    )
                 )
             else:
                 kind[member.stem] = member
         for name in sorted(skeletons.keys() | labels.keys()):
             if name not in labels:
-                detail = "no label file of that name; label files lie in a folder or archive with 'label' in its name"
+                detail = (
+                    "no label file of that name; label files lie in a folder or archive "
+                    "with 'label' in its name"
+                )
                 found.rejects.append(Reject(source.shown(skeletons[name]), "no_label", detail))
             else:
-                found.units.append(Unit(name, (labels[name], *([skeletons[name]] if name in skeletons else []))))
+                found.units.append(
+                    Unit(name, (labels[name], *([skeletons[name]] if name in skeletons else [])))
+                )
         return found
 
-    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int) -> Iterator[Clip | Reject]:
+    def read_one(
+        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
+    ) -> Iterator[Clip | Reject]:
         shown = source.shown(unit.members[0])
         try:
             lines = source.read(unit.members[0]).splitlines()
@@ -96,7 +106,10 @@ def parse_video(data: bytes, joints: int) -> npt.NDArray[np.float64]:
     if not first or not _is_number(first[0]):
         raise RejectError("not_skeleton", "line 1 does not begin with a number")
     if len(first) != columns:
-        raise RejectError("joint_count", f"line 1 has {len(first)} numbers, {BODIES} bodies of {joints} joints need {columns}")
+        raise RejectError(
+            "joint_count",
+            f"line 1 has {len(first)} numbers, {BODIES} bodies of {joints} joints need {columns}",
+        )
     lines = [line.rstrip() for line in lines]
     values = parse_columns(b"\n".join(lines), len(lines), columns, range(columns))
     if values is None:
@@ -108,7 +121,9 @@ def parse_label_row(line: bytes, spec: DatasetSpec) -> tuple[int, int, int]:
     """Label (0-based), start and end as they stand in the row `action,start,end[,confidence]`."""
     shown = line[:60].decode("ascii", "replace").strip()
     fields = line.strip().split(b",")
-    if len(fields) not in (3, 4) or any(len(f) > 12 or not re.fullmatch(rb"\s*-?[0-9]+(\.0*)?\s*", f) for f in fields):
+    if len(fields) not in (3, 4) or any(
+        len(f) > 12 or not re.fullmatch(rb"\s*-?[0-9]+(\.0*)?\s*", f) for f in fields
+    ):
         raise RejectError("label_syntax", f"expected action,start,end,confidence, found {shown!r}")
     action, start, end = (int(float(f)) for f in fields[:3])
     label = spec.label(action)
@@ -119,11 +134,23 @@ def parse_label_row(line: bytes, spec: DatasetSpec) -> tuple[int, int, int]:
     return label, start, end
 
 
-def _cut(name: str, number: int, spec: DatasetSpec, video: npt.NDArray[np.float64], label: int, start: int, end: int) -> Clip:
+def _cut(
+    name: str,
+    number: int,
+    spec: DatasetSpec,
+    video: npt.NDArray[np.float64],
+    label: int,
+    start: int,
+    end: int,
+) -> Clip:
     if start < 0 or start >= len(video):
-        raise RejectError("interval", f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames")
+        raise RejectError(
+            "interval", f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames"
+        )
     part = video[start:end]
-    clip = Clip(f"{name}_{number:03d}", label, len(part), [], video=name, start=start, **name_fields(spec, name))
+    clip = Clip(
+        f"{name}_{number:03d}", label, len(part), [], video=name, start=start, **name_fields(spec, name)
+    )
     if end > len(video):
         clip.dropped.append(f"{end - len(video)} frames that the label names lie past the video's end")
     for slot in range(BODIES):
@@ -137,7 +164,8 @@ def _cut(name: str, number: int, spec: DatasetSpec, video: npt.NDArray[np.float6
 
 
 def parse_split_file(text: str) -> tuple[list[str], list[str]]:
-    """Training and validation video names. Headings are spelt as they come ('Validataion videos:'); commas, spaces and line ends may vary."""
+    """Training and validation video names. Headings are spelt as they come ('Validataion videos:'); commas,
+    spaces and line ends may vary."""
     pieces = re.split(r"(?i)\b(train\w*|val\w*|test\w*)\s+videos?\s*:?", text)
     parts: dict[str, list[str]] = {"train": [], "test": []}
     for heading, body in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -153,7 +181,9 @@ def _protocol(source: RawSource, member: Member, spec: DatasetSpec, name: str) -
             raise RejectError("not_skeleton", "no 'Training videos:' and 'Validation videos:' lists in it")
         return Protocol(by="video", train=train, test=test, split_files=spec.protocols[name].split_files)
     except (RejectError, ValueError) as error:
-        raise UsageError(f"split file {source.shown(member)}: {error}; mend it or take it out of the folder") from None
+        raise UsageError(
+            f"split file {source.shown(member)}: {error}; mend it or take it out of the folder"
+        ) from None
 
 
 def _folder(source: RawSource, member: Member) -> str:

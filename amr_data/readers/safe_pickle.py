@@ -1,6 +1,8 @@
-"""Pickles that hold numpy arrays and plain containers, and nothing else: every other global is refused before anything of it runs.
+"""Pickles that hold numpy arrays and plain containers, and nothing else: every other global is refused before
+anything of it runs.
 
-Arrays and dtypes are rebuilt by stand-ins that check shape, type and length themselves, so that numpy never sees a state that the file made up.
+Arrays and dtypes are rebuilt by stand-ins that check shape, type and length themselves, so that numpy never
+sees a state that the file made up.
 """
 
 from __future__ import annotations
@@ -46,7 +48,12 @@ class _Dtype:
         self.code, self.order = code, "="
 
     def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "=", "|") or any(state[2:5]):
+        if (
+            not isinstance(state, tuple)
+            or len(state) < 5
+            or state[1] not in ("<", ">", "=", "|")
+            or any(state[2:5])
+        ):
             raise pickle.UnpicklingError("it holds an array of records or of a damaged type")
         self.order = state[1]
 
@@ -124,7 +131,9 @@ def load_plain(path_or_bytes: Path | bytes) -> Any:
             _scan(io.BytesIO(path_or_bytes), len(path_or_bytes))
             return _finished(_Unpickler(io.BytesIO(path_or_bytes)).load(), 0)
         with open(path_or_bytes, "rb") as file:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:  # reads past the end give what is there
+            with mmap.mmap(
+                file.fileno(), 0, access=mmap.ACCESS_READ
+            ) as mapped:  # reads past the end give what is there
                 _scan(mapped, len(mapped))
             return _finished(_Unpickler(file).load(), 0)
     except (pickle.UnpicklingError, UnsafePickle) as error:
@@ -136,7 +145,8 @@ def load_plain(path_or_bytes: Path | bytes) -> Any:
 
 
 def _scan(file: Any, size: int) -> None:
-    """Refuse opcodes by which a few bytes make the unpickler take gigabytes, and those that no plain data needs."""
+    """Refuse opcodes by which a few bytes make the unpickler take gigabytes, and those that no plain data
+    needs."""
     for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name in _FORBIDDEN:
             raise UnsafePickle(f"it uses the opcode {opcode.name}")
@@ -158,6 +168,8 @@ def _finished(value: Any, depth: int) -> Any:
         return {_finished(k, depth + 1): _finished(v, depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return type(value)(_finished(v, depth + 1) for v in value)
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes | bytearray | np.ndarray | np.generic):
+    if value is None or isinstance(
+        value, bool | int | float | complex | str | bytes | bytearray | np.ndarray | np.generic
+    ):
         return value
     raise UnsafePickle(f"it holds a {type(value).__name__.strip('_')}, which is no data")

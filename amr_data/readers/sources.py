@@ -1,5 +1,6 @@
-"""Folders, zip files and single files, opened alike: a list of members with their sizes, and bounded reads. Zip files are never unpacked;
-.7z archives, which cannot be read out of order, are unpacked into a temporary folder that is gone afterwards."""
+"""Folders, zip files and single files, opened alike: a list of members with their sizes, and bounded reads.
+Zip files are never unpacked; .7z archives, which cannot be read out of order, are unpacked into a temporary
+folder that is gone afterwards."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ IMPORTS = (".pkl", ".pickle", ".npz")
 
 @dataclass(frozen=True)
 class Member:
-    """One raw file: which source it lies in, its path there, its size in bytes, a stamp that changes with its content, and why it must not
-    be read, if so."""
+    """One raw file: which source it lies in, its path there, its size in bytes, a stamp that changes with its
+    content, and why it must not be read, if so."""
 
     source: int
     path: str
@@ -46,8 +47,9 @@ class Member:
 
 
 class RawSource:
-    """One or several folders, zip files or single files seen as one list of members. `names` are what people see in place of the paths' own
-    names. Zip files are opened anew after the object was sent to another process."""
+    """One or several folders, zip files or single files seen as one list of members. `names` are what people
+    see in place of the paths' own names. Zip files are opened anew after the object was sent to another
+    process."""
 
     def __init__(self, paths: Sequence[str | Path], names: Sequence[str] | None = None) -> None:
         if not paths:
@@ -59,7 +61,8 @@ class RawSource:
                 raise UsageError(f"no such source: {given}")
             if not path.is_dir() and path.suffix.lower() not in IMPORTS and not zipfile.is_zipfile(path):
                 raise UsageError(
-                    f"{given} is neither a folder nor an archive (.zip, .7z) nor another project's file (.pkl, .npz)"
+                    f"{given} is neither a folder nor an archive (.zip, .7z) nor another project's file "
+                    f"(.pkl, .npz)"
                 )
         self._folders = [str(p) if p.is_dir() else "" for p in self.paths]
         self._open: dict[int, zipfile.ZipFile] = {}
@@ -76,16 +79,20 @@ class RawSource:
             elif path.suffix.lower() in IMPORTS:
                 found.append(Member(index, path.name, path.stat().st_size, path.stat().st_mtime_ns))
             else:
-                found += [_zip_member(index, info) for info in self._zip(index).infolist() if not info.is_dir()]
+                found += [
+                    _zip_member(index, info) for info in self._zip(index).infolist() if not info.is_dir()
+                ]
         return sorted(found, key=lambda m: (m.path, m.source))
 
     def shown(self, member: Member) -> str:
-        """A member's name for people and for JSON: the source's own name, then the path inside it; bytes that are no UTF-8 are spelt out."""
+        """A member's name for people and for JSON: the source's own name, then the path inside it; bytes that
+        are no UTF-8 are spelt out."""
         name = f"{self.names[member.source]}/{member.path}"
         return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def read(self, member: Member) -> bytes:
-        """The whole member. Raises RejectError for one that is too large or that cannot be read; never allocates by a header's word."""
+        """The whole member. Raises RejectError for one that is too large or that cannot be read; never
+        allocates by a header's word."""
         if member.refused:
             raise RejectError("unsafe_name", member.refused)
         if member.size > MAX_MEMBER_BYTES:
@@ -100,8 +107,18 @@ class RawSource:
                     data = _read_all(file, member.size + 1)
             else:
                 with self._zip(member.source).open(member.path) as file:
-                    data = file.read(member.size + 1)  # a member that inflates past its declared size stops here
-        except (OSError, RuntimeError, NotImplementedError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+                    data = file.read(
+                        member.size + 1
+                    )  # a member that inflates past its declared size stops here
+        except (
+            OSError,
+            RuntimeError,
+            NotImplementedError,
+            EOFError,
+            KeyError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise RejectError("unreadable", str(error) or type(error).__name__) from None
         if len(data) > member.size:
             raise RejectError("unreadable", f"more than the {member.size:,} bytes that it had a moment ago")
@@ -118,7 +135,8 @@ class RawSource:
 
 @contextlib.contextmanager
 def open_sources(paths: Sequence[Path], beside: Path) -> Iterator[RawSource]:
-    """Open sources, with every .7z archive unpacked into a temporary folder below `beside` for as long as they are open.
+    """Open sources, with every .7z archive unpacked into a temporary folder below `beside` for as long as
+    they are open.
 
     Raises: UsageError for a source that is none, AmrError for an archive that cannot be unpacked.
     """
@@ -135,12 +153,14 @@ def open_sources(paths: Sequence[Path], beside: Path) -> Iterator[RawSource]:
 
 
 def unpack_7z(archive: Path, folder: Path) -> None:
-    """Unpack a .7z archive. Links, names that lead out of the folder and archives that grow without measure are refused as a whole."""
+    """Unpack a .7z archive. Links, names that lead out of the folder and archives that grow without measure
+    are refused as a whole."""
     try:
         import py7zr
     except ImportError:
         raise UsageError(
-            f"{archive}: reading .7z needs the extra: pip install 'amr-skeleton[archives]'; or unpack it first"
+            f"{archive}: reading .7z needs the extra: pip install 'amr-skeleton[archives]'; or unpack it "
+            f"first"
         ) from None
     try:
         with py7zr.SevenZipFile(archive) as file:
@@ -153,9 +173,20 @@ def unpack_7z(archive: Path, folder: Path) -> None:
             if problem := bomb(total, archive.stat().st_size):
                 raise AmrError(f"{archive} is refused: {problem}")
             if total > shutil.disk_usage(folder).free:
-                raise AmrError(f"{archive} needs {total:,} bytes to unpack, more than is free in {folder.parent}")
+                raise AmrError(
+                    f"{archive} needs {total:,} bytes to unpack, more than is free in {folder.parent}"
+                )
             file.extractall(folder)
-    except (py7zr.exceptions.ArchiveError, OSError, EOFError, ValueError, zlib.error, IndexError, TypeError, KeyError) as error:
+    except (
+        py7zr.exceptions.ArchiveError,
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+        IndexError,
+        TypeError,
+        KeyError,
+    ) as error:
         raise AmrError(f"{archive} cannot be unpacked: {error or type(error).__name__}") from None
 
 
@@ -185,7 +216,9 @@ def _zip_member(index: int, info: zipfile.ZipInfo) -> Member:
     refused = _unsafe(info.filename)
     if stat.S_ISLNK(info.external_attr >> 16):
         refused = "it is a link"
-    return Member(index, info.filename, info.file_size, info.CRC, refused or bomb(info.file_size, info.compress_size))
+    return Member(
+        index, info.filename, info.file_size, info.CRC, refused or bomb(info.file_size, info.compress_size)
+    )
 
 
 def bomb(size: int, packed: int) -> str:

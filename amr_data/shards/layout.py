@@ -1,4 +1,5 @@
-"""The layout of a shard (docs/shard-format.md): frames of all tracks lie end to end, and two tables say what they are."""
+"""The layout of a shard (docs/shard-format.md): frames of all tracks lie end to end, and two tables say what
+they are."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def track_dtype(id_length: int) -> np.dtype[np.void]:
 
 
 def clip_dtype(name_length: int, video_length: int, joints: int, scales: int) -> np.dtype[np.void]:
-    """One row per clip; `mean_energy` (S,) in square metres, `path_length` (V,) in metres, `still_share` of the frame steps."""
+    """One row per clip; `mean_energy` (S,) in square metres, `path_length` (V,) in metres, `still_share` of
+    the frame steps."""
     return np.dtype(
         [
             ("name", f"S{max(name_length, 1)}"),
@@ -54,11 +56,14 @@ def clip_dtype(name_length: int, video_length: int, joints: int, scales: int) ->
 
 
 def content_checksum(arrays: Iterable[npt.NDArray[np.generic]], texts: Sequence[str]) -> str:
-    """SHA-256 over shapes, types and values: equal content gives an equal sum, whatever the file's compression."""
+    """SHA-256 over shapes, types and values: equal content gives an equal sum, whatever the file's
+    compression."""
     digest = hashlib.sha256()
     for array in arrays:
         # spelt out field by field, since h5py adds notes of its own to a type that it reads back
-        fields = [(name, kind[0].base.str, kind[0].shape) for name, kind in (array.dtype.fields or {}).items()]
+        fields = [
+            (name, kind[0].base.str, kind[0].shape) for name, kind in (array.dtype.fields or {}).items()
+        ]
         digest.update(f"{fields or array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
     for text in texts:

@@ -1,4 +1,5 @@
-"""The public way to read a converted dataset: clips by index or name, and whole splits as flat arrays for training."""
+"""The public way to read a converted dataset: clips by index or name, and whole splits as flat arrays for
+training."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import AmrError, UsageError
-from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, clip_dtype, track_dtype
+from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, clip_dtype, track_dtype
 from amr_data.specs import TEST, TRAIN, DatasetSpec, spec_from_json, unknown
 
 PARTS = {"train": TRAIN, "test": TEST}
@@ -40,7 +41,8 @@ class SplitArrays:
 
 
 class ShardDataset:
-    """A converted dataset folder. Opening reads the manifest and the small tables; frames are read when they are asked for."""
+    """A converted dataset folder. Opening reads the manifest and the small tables; frames are read when they
+    are asked for."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -63,7 +65,8 @@ class ShardDataset:
         self.clips: npt.NDArray[np.void] = _concatenate(clips)
         """One row per clip in the order of the shards; see docs/shard-format.md for the fields."""
         self.tracks: npt.NDArray[np.void] = _concatenate(tracks)
-        """One row per contiguous stretch of a body; `clip` is an index into `clips`, `first_row` a row of the clip's shard."""
+        """One row per contiguous stretch of a body; `clip` is an index into `clips`, `first_row` a row of the
+        clip's shard."""
         self.shard_of: npt.NDArray[np.int64] = np.concatenate(shard_of)
 
     def __len__(self) -> int:
@@ -74,7 +77,8 @@ class ShardDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the checksums of all shards: equal for equal content, wherever and from wherever it was made."""
+        """SHA-256 over the checksums of all shards: equal for equal content, wherever and from wherever it
+        was made."""
         return hashlib.sha256("".join(s["checksum"] for s in self.manifest["shards"]).encode()).hexdigest()
 
     @property
@@ -114,12 +118,16 @@ class ShardDataset:
         tracks = []
         with _open(self._files[self.shard_of[i]]) as file:
             note: dict[str, Any] = json.loads(file["notes"][local])
-            for t in self.tracks[np.searchsorted(self.tracks["clip"], i) : np.searchsorted(self.tracks["clip"], i, "right")]:
+            for t in self.tracks[
+                np.searchsorted(self.tracks["clip"], i) : np.searchsorted(self.tracks["clip"], i, "right")
+            ]:
                 rows = slice(int(t["first_row"]), int(t["first_row"] + t["frames"]))
                 frames = np.arange(int(t["first_frame"]), int(t["first_frame"] + t["frames"]))
                 joints, energy = file["frames/joints"][rows], file["frames/energy"][rows]
                 tracks.append(BodyTrack(frames, joints, t["body_id"].decode(), int(t["slot"]), None, energy))
-        fields: dict[str, Any] = {k: int(row[k]) for k in ("label", "frames", "subject", "camera", "setup", "replication")}
+        fields: dict[str, Any] = {
+            k: int(row[k]) for k in ("label", "frames", "subject", "camera", "setup", "replication")
+        }
         return Clip(row["name"].decode(), tracks=tracks, video=row["video"].decode(), **note, **fields)
 
     def arrays(self, clips: npt.NDArray[np.int64]) -> SplitArrays:
@@ -135,7 +143,12 @@ class ShardDataset:
         shard = self.shard_of[tracks["clip"]]
         for index in np.unique(shard):
             mine = np.flatnonzero(shard == index)
-            rows = np.concatenate([np.arange(t["first_row"], t["first_row"] + t["frames"], dtype=np.int64) for t in tracks[mine]])
+            rows = np.concatenate(
+                [
+                    np.arange(t["first_row"], t["first_row"] + t["frames"], dtype=np.int64)
+                    for t in tracks[mine]
+                ]
+            )
             place = slice(int(ends[mine[0]] - lengths[mine[0]]), int(ends[mine[-1]]))
             with _open(self._files[index]) as file:
                 low, high = int(rows[0]), int(rows[-1]) + 1
@@ -143,17 +156,29 @@ class ShardDataset:
                 energy[place] = file["frames/energy"][low:high][rows - low]
         # stretches of one body follow each other: a sequence begins where the clip or the slot changes
         key = tracks["clip"].astype(np.int64) * 64 + tracks["slot"]
-        begin = np.flatnonzero(np.concatenate([[True], np.diff(key) != 0])) if len(key) else np.zeros(0, np.int64)
+        begin = (
+            np.flatnonzero(np.concatenate([[True], np.diff(key) != 0])) if len(key) else np.zeros(0, np.int64)
+        )
         rows_each = np.add.reduceat(lengths, begin) if len(begin) else np.zeros(0, np.int64)
         first_row = (ends - lengths)[begin]
         sequence_clip = wanted[tracks["clip"][begin]]
         labels = self.clips["label"][clips].astype(np.int64)
-        return SplitArrays(joints, energy, first_row, rows_each, sequence_clip, labels, [self.names[i] for i in clips])
+        return SplitArrays(
+            joints, energy, first_row, rows_each, sequence_clip, labels, [self.names[i] for i in clips]
+        )
 
 
 def open_dataset(path: str | Path) -> ShardDataset:
     """Open a converted dataset folder. Raises UsageError where there is none."""
     return ShardDataset(path)
+
+
+def read_rejects(out: Path) -> list[dict[str, str]]:
+    """All rejects of a dataset: source, reason, detail."""
+    path = out / REJECTS
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    )
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -164,14 +189,20 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             if path.is_dir() and any(path.glob("shard-*.h5"))
             else ""
         )
-        raise UsageError(f"{path} is not a converted dataset: no {MANIFEST} in it; {hint or 'make one with `amr-data convert`'}")
+        raise UsageError(
+            f"{path} is not a converted dataset: no {MANIFEST} in it; "
+            f"{hint or 'make one with `amr-data convert`'}"
+        )
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         version = manifest["format_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise AmrError(f"{file} cannot be read ({error}); convert again with --overwrite") from None
     if version != FORMAT_VERSION:
-        raise AmrError(f"{file} has format version {version}, this release reads {FORMAT_VERSION}; convert the raw data again")
+        raise AmrError(
+            f"{file} has format version {version}, this release reads {FORMAT_VERSION}; convert the raw "
+            f"data again"
+        )
     return dict(manifest)
 
 

@@ -1,5 +1,5 @@
-"""Writes one shard from finished clips. A shard carries a record of itself (counts, rejects, checksum), so that a manifest can be made again
-from the shards alone."""
+"""Writes one shard from finished clips. A shard carries a record of itself (counts, rejects, checksum), so
+that a manifest can be made again from the shards alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from amr_data.clip import Clip
 from amr_data.errors import Reject
 from amr_data.files import whole_file
-from amr_data.motion import WINDOWS, clip_statistics, segments
+from amr_data.recipes.motion import WINDOWS, clip_statistics, segments
 from amr_data.shards.layout import FORMAT_VERSION, clip_dtype, content_checksum, track_dtype
 
 COMPRESSIONS = ("none", "lzf", "gzip")
@@ -43,7 +43,8 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> Shard
     names = [c.name.encode() for c in clips]
     videos = [c.video.encode() for c in clips]
     clip_rows = np.zeros(
-        len(clips), clip_dtype(max(map(len, names), default=0), max(map(len, videos), default=0), joints, len(WINDOWS))
+        len(clips),
+        clip_dtype(max(map(len, names), default=0), max(map(len, videos), default=0), joints, len(WINDOWS)),
     )
     track_rows: list[tuple[int, int, int, int, int, bytes]] = []
     joint_parts: list[npt.NDArray[np.floating]] = [np.zeros((0, joints, 3), np.float32)]
@@ -54,7 +55,9 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> Shard
         for track in sorted(clip.tracks, key=lambda t: (t.slot, int(t.frames[0]))):
             assert track.energy is not None
             for a, b in segments(track.frames):
-                track_rows.append((index, track.slot, row + a, int(track.frames[a]), b - a, track.body_id.encode()))
+                track_rows.append(
+                    (index, track.slot, row + a, int(track.frames[a]), b - a, track.body_id.encode())
+                )
             joint_parts.append(track.joints)
             energy_parts.append(track.energy)
             row += len(track.frames)
@@ -71,16 +74,21 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> Shard
         np.concatenate(energy_parts),
         np.array(track_rows, track_dtype(ids)),
         clip_rows,
-        [json.dumps({"source": c.source, "start": c.start, "dropped": c.dropped}, ensure_ascii=False) for c in clips],
+        [
+            json.dumps({"source": c.source, "start": c.start, "dropped": c.dropped}, ensure_ascii=False)
+            for c in clips
+        ],
     )
 
 
 def write_shard(
     path: Path, tables: ShardTables, rejects: Sequence[Reject], fingerprint: str, compression: str
 ) -> tuple[dict[str, Any], str]:
-    """Write a shard; it is whole or absent. Returns its record, which also lies in the file, and the SHA-256 of the file.
+    """Write a shard; it is whole or absent. Returns its record, which also lies in the file, and the SHA-256
+    of the file.
 
-    The file is laid out in memory first: a full disk then is a plain OSError, not a failure somewhere inside HDF5.
+    The file is laid out in memory first: a full disk then is a plain OSError, not a failure somewhere inside
+        HDF5.
     """
     record = shard_record(tables, rejects)
     with h5py.File(path.name, "w", driver="core", backing_store=False, libver="latest") as file:
@@ -121,7 +129,9 @@ def shard_record(tables: ShardTables, rejects: Sequence[Reject]) -> dict[str, An
     # summed over frames first, with all joints side by side, which numpy does fast
     flat = tables.joints.reshape(len(tables.joints), math.prod(tables.joints.shape[1:]))
     total, squares = flat.sum(axis=0, dtype=np.float64), np.square(flat, dtype=np.float64).sum(axis=0)
-    energy = tables.energy.reshape(len(tables.energy), math.prod(tables.energy.shape[1:])).sum(axis=0, dtype=np.float64)
+    energy = tables.energy.reshape(len(tables.energy), math.prod(tables.energy.shape[1:])).sum(
+        axis=0, dtype=np.float64
+    )
     lengths = Counter((int(n) // LENGTH_BIN) * LENGTH_BIN for n in clips["frames"])
     return {
         "clips": len(clips),
@@ -136,7 +146,9 @@ def shard_record(tables: ShardTables, rejects: Sequence[Reject]) -> dict[str, An
         "position_square_sum": squares.reshape(-1, 3).sum(axis=0).tolist(),
         "energy_sum": energy.reshape(tables.energy.shape[1:]).sum(axis=0).tolist(),
         "rejects": [asdict(r) for r in rejects],
-        "checksum": content_checksum((tables.joints, tables.energy, tables.tracks, tables.clips), tables.notes),
+        "checksum": content_checksum(
+            (tables.joints, tables.energy, tables.tracks, tables.clips), tables.notes
+        ),
     }
 
 

@@ -1,4 +1,5 @@
-"""Scenes that move: GIF with Pillow, MP4 with the ffmpeg of imageio-ffmpeg, both drawn at twice the size and scaled down."""
+"""Scenes that move: GIF with Pillow, MP4 with the ffmpeg of imageio-ffmpeg, both drawn at twice the size and
+scaled down."""
 
 from __future__ import annotations
 
@@ -53,7 +54,14 @@ def write_animation(
     with whole_file(out) as temporary:
         if gif:
             first, *rest = (p.quantize(96) for p in pictures)
-            first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=round(1000 * step / rate), loop=0)
+            first.save(
+                temporary,
+                format="GIF",
+                save_all=True,
+                append_images=rest,
+                duration=round(1000 * step / rate),
+                loop=0,
+            )
         else:
             _write_mp4(temporary, pictures, rate)
     return len(shown)
@@ -63,7 +71,9 @@ def _write_mp4(path: Path, pictures: Iterator[Image.Image], rate: float) -> None
     try:
         import imageio_ffmpeg
     except ImportError:
-        raise UsageError("MP4 needs imageio-ffmpeg: pip install 'amr-skeleton[video]', or write a .gif") from None
+        raise UsageError(
+            "MP4 needs imageio-ffmpeg: pip install 'amr-skeleton[video]', or write a .gif"
+        ) from None
     first = next(pictures)
     options: dict[str, Any] = {"fps": rate, "macro_block_size": 2, "output_params": ["-f", "mp4"]}
     writer = imageio_ffmpeg.write_frames(str(path), first.size, **options)
@@ -90,7 +100,9 @@ def _pictures(
         for i, frame in enumerate(frames):
             colours = None
             if layer is not None and top is not None and i == 0 and t < layer.values.shape[1]:
-                colours = (255 * top(np.clip(np.nan_to_num(layer.values[:, t]) / layer.top, 0, 1))[..., :3]).astype(int)
+                colours = (
+                    255 * top(np.clip(np.nan_to_num(layer.values[:, t]) / layer.top, 0, 1))[..., :3]
+                ).astype(int)
             frame.draw(draw, t, at, colours)
             if len(frames) > 1:
                 draw.text((at + size * 0.02, size * 0.015), frame.title, fill="#333333", font=font)
@@ -125,7 +137,11 @@ class _Frame:
             for (a, b), colour in zip(self.bones, self.colours, strict=True):
                 if there[a] and there[b]:
                     shade = "#b9bec6" if colours is not None else colour
-                    draw.line([x[a], y[a], x[b], y[b]], fill=shade, width=self.line if body == 0 else max(1, self.line // 2))
+                    draw.line(
+                        [x[a], y[a], x[b], y[b]],
+                        fill=shade,
+                        width=self.line if body == 0 else max(1, self.line // 2),
+                    )
             radius = self.line * (1.6 if colours is not None else 0.9)
             for j in np.flatnonzero(there):
                 px, py = x[j], y[j]

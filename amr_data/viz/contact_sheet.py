@@ -1,4 +1,5 @@
-"""One clip on paper: poses over time, above joint x time maps of motion energy and of the focal weights that AMR makes of it."""
+"""One clip on paper: poses over time, above joint x time maps of motion energy and of the focal weights that
+AMR makes of it."""
 
 from __future__ import annotations
 
@@ -53,7 +54,10 @@ def contact_sheet(scene: Scene, poses: int = 8, layers: Sequence[Layer] | None =
 def moments(joints: Any, poses: int) -> list[int]:
     """Frames spread evenly over those with a body."""
     there = np.flatnonzero(np.isfinite(joints).any(axis=(0, 2, 3)))
-    return [int(t) for t in there[np.unique(np.linspace(0, len(there) - 1, min(poses, len(there))).round().astype(int))]]
+    return [
+        int(t)
+        for t in there[np.unique(np.linspace(0, len(there) - 1, min(poses, len(there))).round().astype(int))]
+    ]
 
 
 def _draw_poses(axes: Any, panel: Panel, scene: Scene, poses: int) -> None:
@@ -89,11 +93,17 @@ def _draw_map(figure: Figure, cell: Any, layer: Layer, body: int, scene: Scene) 
     order = [skeleton.index(j) for joints in skeleton.parts.values() for j in joints]
     values = layer.values[body]
     colours = colormaps[layer.colours].with_extremes(bad="#dddddd")
-    image = axes.imshow(values.T[order], aspect="auto", cmap=colours, vmin=0, vmax=layer.top, interpolation="nearest")
+    image = axes.imshow(
+        values.T[order], aspect="auto", cmap=colours, vmin=0, vmax=layer.top, interpolation="nearest"
+    )
     axes.set_yticks(range(len(order)), [skeleton.joints[i] for i in order], fontsize=5.5)
     edges = np.cumsum([len(j) for j in skeleton.parts.values()])[:-1]
     axes.hlines(edges - 0.5, -0.5, len(values) - 0.5, color="white", lw=0.8)
     axes.set_xlabel("frame")
-    label = layer.title + (f", body {body + 1}" if bodies > 1 else "") + (f" ({layer.unit})" if layer.unit else "")
+    label = (
+        layer.title
+        + (f", body {body + 1}" if bodies > 1 else "")
+        + (f" ({layer.unit})" if layer.unit else "")
+    )
     axes.set_title(label, loc="left", fontsize=10)
     figure.colorbar(image, ax=axes, pad=0.01)

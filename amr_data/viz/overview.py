@@ -8,13 +8,14 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from amr_data.faults import KINDS
+from amr_data.looking.faults import KINDS
 
 MOST = 200
 
 
 def overview_page(summary: Mapping[str, Any], faults: Sequence[Mapping[str, Any]] | None) -> str:
-    """Render what `inspection.dataset_summary` says and, where they were looked for, the faults (`faults.find_faults`, as dictionaries)."""
+    """Render what `inspection.dataset_summary` says and, where they were looked for, the faults
+    (`faults.find_faults`, as dictionaries)."""
     charts = [
         ("Clip lengths (frames)", summary["lengths"]),
         ("Bodies in a clip", summary["bodies"]),

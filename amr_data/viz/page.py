@@ -1,4 +1,5 @@
-"""The viewer as one HTML file that loads nothing: three.js for the bodies, a canvas for the maps, every clip packed into the page."""
+"""The viewer as one HTML file that loads nothing: three.js for the bodies, a canvas for the maps, every clip
+packed into the page."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Page(str):
 
 
 def viewer_page(scenes: Sequence[Scene], title: str | None = None) -> Page:
-    """A page with one clip, or a gallery of several, to turn, play and search; write it to a file, or show it in a notebook.
+    """A page with one clip, or a gallery of several, to turn, play and search; write it to a file, or show it
+    in a notebook.
 
     Raises: UsageError for no clip, or for clips of different skeletons.
     """
@@ -51,7 +53,8 @@ def browser_page(skeleton: Skeleton, title: str) -> str:
 
 
 def shared(skeleton: Skeleton) -> dict[str, Any]:
-    """What all clips of a page have in common: joints, bones, their colours, the order of rows in maps, colour scales."""
+    """What all clips of a page have in common: joints, bones, their colours, the order of rows in maps,
+    colour scales."""
     order = [skeleton.index(j) for joints in skeleton.parts.values() for j in joints]
     return {
         "joints": skeleton.joints,
@@ -59,28 +62,48 @@ def shared(skeleton: Skeleton) -> dict[str, Any]:
         "boneColours": bone_colours(skeleton),
         "order": order,
         "parts": [[name.replace("_", " "), len(joints)] for name, joints in skeleton.parts.items()],
-        "maps": {name: (255 * colormaps[name](np.linspace(0, 1, 64))[:, :3]).round().astype(int).tolist() for name in MAPS},
+        "maps": {
+            name: (255 * colormaps[name](np.linspace(0, 1, 64))[:, :3]).round().astype(int).tolist()
+            for name in MAPS
+        },
         "absent": ABSENT,
         "noValue": NO_VALUE,
     }
 
 
 def packed(scene: Scene) -> dict[str, Any]:
-    """A scene for the page: positions as int16 in steps of at most 0.3 mm for bodies within 10 m, values as bytes."""
+    """A scene for the page: positions as int16 in steps of at most 0.3 mm for bodies within 10 m, values as
+    bytes."""
     panels = []
     for panel in scene.panels:
         there = np.isfinite(panel.joints)
         reach = max(float(np.abs(panel.joints[there]).max()) if there.any() else 1.0, 1e-3)
         steps = np.where(there, np.nan_to_num(panel.joints) * (32767 / reach), ABSENT).round().astype("<i2")
         bodies, frames = panel.joints.shape[:2]
-        panels.append({"title": panel.title, "bodies": bodies, "frames": frames, "step": reach / 32767, "joints": _text(steps)})
+        panels.append(
+            {
+                "title": panel.title,
+                "bodies": bodies,
+                "frames": frames,
+                "step": reach / 32767,
+                "joints": _text(steps),
+            }
+        )
     layers = []
     for layer in scene.layers:
         scaled = np.clip(np.nan_to_num(layer.values) / layer.top, 0, 1) * (NO_VALUE - 1)
         values = np.where(np.isfinite(layer.values), scaled, NO_VALUE).round().astype(np.uint8)
         about = {"title": layer.title, "unit": layer.unit, "top": layer.top, "colours": layer.colours}
-        layers.append({**about, "bodies": values.shape[0], "frames": values.shape[1], "values": _text(values)})
-    about_scene = {"name": scene.name, "title": scene.title, "rate": scene.frame_rate, "frames": scene.frames, "up": scene.up}
+        layers.append(
+            {**about, "bodies": values.shape[0], "frames": values.shape[1], "values": _text(values)}
+        )
+    about_scene = {
+        "name": scene.name,
+        "title": scene.title,
+        "rate": scene.frame_rate,
+        "frames": scene.frames,
+        "up": scene.up,
+    }
     return {**about_scene, "panels": panels, "layers": layers}
 
 

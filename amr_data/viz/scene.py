@@ -1,4 +1,5 @@
-"""What every picture is drawn from: bodies side by side over time, and layers of values per joint and frame."""
+"""What every picture is drawn from: bodies side by side over time, and layers of values per joint and
+frame."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ import numpy.typing as npt
 
 from amr_data.clip import Clip, FloatArray
 from amr_data.errors import Reject, UsageError
-from amr_data.motion import WINDOWS, focal_weights, segments
 from amr_data.readers import open_sources, reader_for
+from amr_data.recipes.motion import WINDOWS, focal_weights, segments
 from amr_data.shards.reader import ShardDataset
 from amr_data.specs import DatasetSpec, Skeleton
 
@@ -41,7 +42,8 @@ class Panel:
 
 @dataclass(frozen=True)
 class Layer:
-    """Values of the first panel's bodies. values : (M, T, V) float32, NaN where there is none; `top` is the end of the colour scale.
+    """Values of the first panel's bodies. values : (M, T, V) float32, NaN where there is none; `top` is the
+    end of the colour scale.
     `printed`: belongs on a contact sheet."""
 
     title: str
@@ -75,15 +77,21 @@ class Scene:
         for layer in self.layers:
             if layer.title.lower().startswith(title.lower()):
                 return layer
-        raise UsageError(f"there is no layer '{title}' of {self.name}; layers: {', '.join(layer.title for layer in self.layers)}")
+        raise UsageError(
+            f"there is no layer '{title}' of {self.name}; layers: "
+            f"{', '.join(layer.title for layer in self.layers)}"
+        )
 
 
 def clip_scene(dataset: ShardDataset, index: int, k: float = 0.01) -> Scene:
-    """A clip as it stands in the shards, with its motion energy and the focal weights of strength `k`, at every scale and fused."""
+    """A clip as it stands in the shards, with its motion energy and the focal weights of strength `k`, at
+    every scale and fused."""
     return scene_of(dataset.clip(index), dataset.spec, dataset.windows, dataset.up, k)
 
 
-def scene_of(clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up: int = 1, k: float = 0.01) -> Scene:
+def scene_of(
+    clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up: int = 1, k: float = 0.01
+) -> Scene:
     """The same for a clip in memory."""
     panel = Panel("clip", with_gaps(clip))
     layers = []
@@ -106,8 +114,12 @@ def scene_of(clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up
             for s in sorted(scales, key=lambda s: s != middle)
         ]
         layers.append(Layer(f"focal weight, fused, k = {k:g}", weights[-1], 1.0, "", "viridis", printed=True))
-        layers += [Layer(f"focal weight, {windows[s]} frames, k = {k:g}", weights[s], 1.0, "", "viridis") for s in scales]
-    title = f"{clip.name} · {spec.class_title(clip.label)} · {clip.frames} frames, {clip.frames / spec.frame_rate:.1f} s"
+        layers += [
+            Layer(f"focal weight, {windows[s]} frames, k = {k:g}", weights[s], 1.0, "", "viridis")
+            for s in scales
+        ]
+    seconds = f"{clip.frames / spec.frame_rate:.1f} s"
+    title = f"{clip.name} · {spec.class_title(clip.label)} · {clip.frames} frames, {seconds}"
     return Scene(clip.name, title, spec.skeleton, spec.frame_rate, [panel], layers, up)
 
 
@@ -142,7 +154,9 @@ def _beside(scene: Scene, dataset: ShardDataset, raw: Clip) -> Scene:
         bodies = {t.slot: t.body_id for t in raw.tracks}
         body = next((slot for slot, body_id in bodies.items() if body_id == main.body_id), 0)
         origin = joints[
-            body, min(int(main.frames[0]), joints.shape[1] - 1), dataset.spec.skeleton.index(dataset.spec.skeleton.centre)
+            body,
+            min(int(main.frames[0]), joints.shape[1] - 1),
+            dataset.spec.skeleton.index(dataset.spec.skeleton.centre),
         ]
         joints = joints - np.nan_to_num(origin)
     title = f"raw: {len(joints)} {'body' if len(joints) == 1 else 'bodies'}"
@@ -156,12 +170,14 @@ def side_by_side(scenes: Sequence[Scene]) -> Scene:
         raise UsageError("clips of different skeletons cannot be drawn side by side")
     first = scenes[0]
     panels = [Panel(s.title, s.panels[0].joints) for s in scenes]
-    return replace(first, name=", ".join(s.name for s in scenes), title=f"{len(scenes)} clips", panels=panels, layers=[])
+    return replace(
+        first, name=", ".join(s.name for s in scenes), title=f"{len(scenes)} clips", panels=panels, layers=[]
+    )
 
 
 def front_view(joints: FloatArray, up: int) -> tuple[FloatArray, FloatArray]:
-    """(..., 3) to what somebody at the sensor sees: rightwards and upwards, each (...). Kinect's x grows to the sensor's left; after
-    `--rotate`, x grows to the actor's left, who is seen from the front."""
+    """(..., 3) to what somebody at the sensor sees: rightwards and upwards, each (...). Kinect's x grows to
+    the sensor's left; after `--rotate`, x grows to the actor's left, who is seen from the front."""
     return (-joints[..., 0] if up == 1 else joints[..., 0]), joints[..., up]
 
 
@@ -189,7 +205,8 @@ def _raw_clips(dataset: ShardDataset, indices: Sequence[int], sources: Sequence[
     missing = sorted(names - set(found))
     if missing:
         raise UsageError(
-            f"{missing[0]} is not in {', '.join(map(str, sources))}; give the sources that {dataset.path} was made from"
+            f"{missing[0]} is not in {', '.join(map(str, sources))}; give the sources that {dataset.path} "
+            f"was made from"
         )
     return found
 

@@ -13,7 +13,8 @@ _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 
 
 def braille(scene: Scene, frame: int, width: int = 60, height: int = 20) -> str:
-    """One frame of a scene as text, seen from the sensor, at the same scale in every frame; panels side by side.
+    """One frame of a scene as text, seen from the sensor, at the same scale in every frame; panels side by
+    side.
 
     Args:
         frame: 0-based.

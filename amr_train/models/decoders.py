@@ -1,4 +1,5 @@
-"""What stands between the visible features and the reconstruction. A decoder says what it predicts and which targets these are."""
+"""What stands between the visible features and the reconstruction. A decoder says what it predicts and which
+targets these are."""
 
 from __future__ import annotations
 
@@ -10,10 +11,13 @@ from amr_train.models.layers import Block, PositionEmbedding, initialize
 
 
 class Decoder(nn.Module):
-    """`forward(visible, order)` maps the encoder's output (S, N_v, D), of the tokens that come first in `order` (S, N), to predictions
-    (S, P, values) and the numbers (S, P) of the target patches they are of, or None for all of them in time-major order."""
+    """`forward(visible, order)` maps the encoder's output (S, N_v, D), of the tokens that come first in
+    `order` (S, N), to predictions (S, P, values) and the numbers (S, P) of the target patches they are of, or
+    None for all of them in time-major order."""
 
-    def __init__(self, config: ModelConfig, joints: int, steps: int, values: int, blocks: list[Block]) -> None:
+    def __init__(
+        self, config: ModelConfig, joints: int, steps: int, values: int, blocks: list[Block]
+    ) -> None:
         super().__init__()
         self.position = PositionEmbedding(steps, joints, config.width)
         self.blocks = nn.ModuleList(blocks)
@@ -27,14 +31,16 @@ class Decoder(nn.Module):
 class DecoupledDecoder(Decoder):
     """N / r learnable queries, one a target patch, that ask the visible features by cross-attention (AMR).
 
-    H_q <- MCA(H_q, H_v) + H_q, then H_q <- FFN(H_q) + H_q in every layer; a linear head gives the r * l * 3 values of each patch. With
-    `among`, self-attention among the queries comes first in every layer (the paper's ablation).
+    H_q <- MCA(H_q, H_v) + H_q, then H_q <- FFN(H_q) + H_q in every layer; a linear head gives the r * l * 3
+    values of each patch. With `among`, self-attention among the queries comes first in every layer (the
+    paper's ablation).
     """
 
     def __init__(self, config: ModelConfig, joints: int, among: bool = False) -> None:
         steps = config.frames // config.patch_frames
         blocks = [
-            Block(config.width, config.heads, config.mlp_ratio, cross=True, among=among) for _ in range(config.decoder_layers)
+            Block(config.width, config.heads, config.mlp_ratio, cross=True, among=among)
+            for _ in range(config.decoder_layers)
         ]
         super().__init__(config, joints, steps, config.patch_frames * 3, blocks)
         self.apply(initialize)
@@ -47,13 +53,16 @@ class DecoupledDecoder(Decoder):
 
 
 class GridDecoder(Decoder):
-    """Visible and mask tokens attend to each other (MAE, MAMP); masked tokens are predicted, or so many of them as `targets` says.
+    """Visible and mask tokens attend to each other (MAE, MAMP); masked tokens are predicted, or so many of
+    them as `targets` says.
 
     Tokens stay in the mask's order: attention does not mind, and the predicted ones then lie together.
     """
 
     def __init__(self, config: ModelConfig, joints: int, targets: int | None = None) -> None:
-        super().__init__(config, joints, config.frames // config.segment, config.segment * 3, _self_blocks(config))
+        super().__init__(
+            config, joints, config.frames // config.segment, config.segment * 3, _self_blocks(config)
+        )
         self.targets = targets
         self.embed = nn.Linear(config.width, config.width)
         self.mask_token = _mask_token(config.width)
@@ -64,17 +73,22 @@ class GridDecoder(Decoder):
         if self.targets is not None:
             order = order[:, : kept + self.targets]
         hidden = self.mask_token.expand(len(visible), order.shape[1] - kept, -1)
-        x = torch.cat([self.embed(visible), hidden.to(visible.dtype)], dim=1) + self.position(order)  # (S, N or N_v + targets, D)
+        x = torch.cat([self.embed(visible), hidden.to(visible.dtype)], dim=1) + self.position(
+            order
+        )  # (S, N or N_v + targets, D)
         for block in self.blocks:
             x = block(x)
         return self.predict(x[:, kept:]), order[:, kept:]
 
 
 class PooledDecoder(Decoder):
-    """The grid of visible and mask tokens, averaged over r segments of a joint: N / r tokens attend to each other and predict r * l frames."""
+    """The grid of visible and mask tokens, averaged over r segments of a joint: N / r tokens attend to each
+    other and predict r * l frames."""
 
     def __init__(self, config: ModelConfig, joints: int) -> None:
-        super().__init__(config, joints, config.frames // config.segment, config.patch_frames * 3, _self_blocks(config))
+        super().__init__(
+            config, joints, config.frames // config.segment, config.patch_frames * 3, _self_blocks(config)
+        )
         self.ratio, self.joints = config.target_ratio, joints
         self.embed = nn.Linear(config.width, config.width)
         self.mask_token = _mask_token(config.width)

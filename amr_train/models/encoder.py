@@ -1,4 +1,5 @@
-"""The encoder that every method shares: patches of one joint x l frames, position embeddings, pre-norm transformer blocks."""
+"""The encoder that every method shares: patches of one joint x l frames, position embeddings, pre-norm
+transformer blocks."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from torch import Tensor, nn
 
 from amr_train.config import ModelConfig
 from amr_train.models.layers import Block, PositionEmbedding, initialize
-from amr_train.targets import patchify
+from amr_train.models.targets import patchify
 
 
 class SkeletonEncoder(nn.Module):
@@ -25,7 +26,9 @@ class SkeletonEncoder(nn.Module):
         self.steps = config.frames // config.segment
         self.embed = nn.Linear(config.segment * 3, config.width)
         self.position = PositionEmbedding(self.steps, joints, config.width)
-        self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.encoder_layers))
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.encoder_layers)
+        )
         self.norm = nn.LayerNorm(config.width)
         self.apply(initialize)
 
@@ -34,7 +37,8 @@ class SkeletonEncoder(nn.Module):
         return self.steps * self.joints
 
     def forward(self, joints: Tensor, visible: Tensor | None = None) -> Tensor:
-        """joints : (S, T, V, 3).  visible : (S, N_v) int64 token numbers, or None for all.  Returns (S, N_v or N, D)."""
+        """joints : (S, T, V, 3).  visible : (S, N_v) int64 token numbers, or None for all.  Returns (S, N_v
+        or N, D)."""
         patches = patchify(joints, self.segment)  # (S, N, l * 3)
         if visible is not None:
             patches = take_tokens(patches, visible)  # (S, N_v, l * 3)

@@ -8,7 +8,8 @@ from torch.nn.functional import embedding, scaled_dot_product_attention
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries (S, N, D) over a context (S, K, D); without a context the queries attend to themselves."""
+    """Multi-head attention of queries (S, N, D) over a context (S, K, D); without a context the queries
+    attend to themselves."""
 
     def __init__(self, width: int, heads: int, cross: bool = False) -> None:
         super().__init__()
@@ -38,10 +39,12 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + Attention(norm(x)), then x + MLP(norm(x)). With `cross`, the attention's keys and values come from a context instead; with `among`,
-    self-attention among the queries comes before it."""
+    """x + Attention(norm(x)), then x + MLP(norm(x)). With `cross`, the attention's keys and values come from
+    a context instead; with `among`, self-attention among the queries comes before it."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, cross: bool = False, among: bool = False) -> None:
+    def __init__(
+        self, width: int, heads: int, mlp_ratio: float, cross: bool = False, among: bool = False
+    ) -> None:
         super().__init__()
         hidden = int(width * mlp_ratio)
         self.norm_among = nn.LayerNorm(width) if among else None
@@ -59,7 +62,8 @@ class Block(nn.Module):
         return x + self._kept(self.mlp(self.norm2(x)))
 
     def _kept(self, branch: Tensor) -> Tensor:
-        """In training, leave out the branch of a share `drop_path` of the sequences, and scale the others up."""
+        """In training, leave out the branch of a share `drop_path` of the sequences, and scale the others
+        up."""
         if not self.training or not self.drop_path:
             return branch
         keep = 1 - self.drop_path
@@ -67,8 +71,8 @@ class Block(nn.Module):
 
 
 class PositionEmbedding(nn.Module):
-    """A learnable vector for each time step plus one for each joint: `forward()` gives (1, T * V, D) in time-major order, `forward(index)` those
-    of the tokens (S, K) as (S, K, D)."""
+    """A learnable vector for each time step plus one for each joint: `forward()` gives (1, T * V, D) in
+    time-major order, `forward(index)` those of the tokens (S, K) as (S, K, D)."""
 
     def __init__(self, steps: int, joints: int, width: int) -> None:
         super().__init__()

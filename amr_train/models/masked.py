@@ -1,19 +1,21 @@
-"""Masked reconstruction: the shared encoder, a method's decoder, mask, target and loss. AMR, MAE, MAMP and the ablations are its settings."""
+"""Masked reconstruction: the shared encoder, a method's decoder, mask, target and loss. AMR, MAE, MAMP and
+the ablations are its settings."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from amr_train.config import Experiment
-from amr_train.guidance import online_weights, shard_weights
 from amr_train.models.decoders import make_decoder
 from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.guidance import online_weights, shard_weights
 from amr_train.models.masking import token_order, visible_count
-from amr_train.targets import make_target, patchify
+from amr_train.models.targets import make_target, patchify
 
 
 class MaskedModel(nn.Module):
-    """Encoder and decoder with the loss of an experiment. `windows` are the lengths of the dataset's precomputed energies."""
+    """Encoder and decoder with the loss of an experiment. `windows` are the lengths of the dataset's
+    precomputed energies."""
 
     def __init__(self, experiment: Experiment, joints: int, windows: tuple[int, ...]) -> None:
         super().__init__()
@@ -33,7 +35,8 @@ class MaskedModel(nn.Module):
             joints: (S, T, V, 3) metres.
             noise: (S, N) uniform in [0, 1), which decides the mask.
             energy: (S, T, V, S_n), where guidance comes from the shard.
-        Returns: the training loss of each sequence (S,), and the same without focal weights, comparable between settings.
+        Returns: the training loss of each sequence (S,), and the same without focal weights, comparable
+            between settings.
         """
         order = token_order(noise, joints, self.encoder.segment, self.config.mask)
         predicted, which = self.decoder(self.encoder(joints, order[:, : self.visible]), order)

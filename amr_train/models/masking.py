@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from amr_train.config import MaskConfig
-from amr_train.targets import patchify
+from amr_train.models.targets import patchify
 
 EPS = 1e-12
 
@@ -22,9 +22,10 @@ def visible_count(tokens: int, config: MaskConfig) -> int:
 def token_order(noise: Tensor, joints: Tensor, segment: int, config: MaskConfig) -> Tensor:
     """The order in which tokens are kept.
 
-    `random`: every order equally likely. `motion` (MAMP, arXiv 2308.07092): Gumbel noise is added to the logarithm of
-    softmax(m / (tau * max m)) and the tokens with the lowest sums come first, so the masked ones are drawn without replacement in proportion
-    to the softmax; m is `patch_motion`.
+    `random`: every order equally likely. `motion` (MAMP, arXiv 2308.07092): Gumbel noise is added to the
+        logarithm of
+    softmax(m / (tau * max m)) and the tokens with the lowest sums come first, so the masked ones are drawn
+    without replacement in proportion to the softmax; m is `patch_motion`.
 
     Args:
         noise: (S, N) uniform in [0, 1).
@@ -41,7 +42,8 @@ def token_order(noise: Tensor, joints: Tensor, segment: int, config: MaskConfig)
 
 
 def patch_motion(joints: Tensor, segment: int) -> Tensor:
-    """Mean absolute difference of each token's values from those of the same joint one segment before; the first segment has the second's.
+    """Mean absolute difference of each token's values from those of the same joint one segment before; the
+    first segment has the second's.
 
     joints : (S, T, V, 3). Returns (S, N).
     """

@@ -54,14 +54,19 @@ def write_report(
 
 
 def _markdown(runs: list[Run]) -> str:
-    lines = ["| experiment | protocol | seeds | ours | published | difference | seconds |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| experiment | protocol | seeds | ours | published | difference | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in table(runs):
         ours = f"{row['mean']:.1f}" + (f" ± {row['std']:.1f}" if len(row["values"]) > 1 else "")
         known = row["published"]
         other = ["", ""] if known is None else [f"{known:.1f}", f"{row['mean'] - known:+.1f}"]
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
         lines.append(
-            "| " + " | ".join([row["experiment"], row["protocol"], str(len(row["values"])), ours, *other, seconds]) + " |"
+            "| "
+            + " | ".join([row["experiment"], row["protocol"], str(len(row["values"])), ours, *other, seconds])
+            + " |"
         )
     return "\n".join(lines) + "\n"
 

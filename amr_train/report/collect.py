@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from amr_data import UsageError
-from amr_train.tables import Entry, rows_of
-from amr_train.tracking import METRICS, RESULTS, RUN
+from amr_train.report.tables import Entry, rows_of
+from amr_train.training.folder import METRICS, RESULTS, RUN
 
 
 @dataclass(frozen=True)
 class Run:
-    """record : run.json, or evaluation.json of an encoder's evaluation elsewhere.  results : results.json.  curve : (epoch, loss) pairs."""
+    """record : run.json, or evaluation.json of an encoder's evaluation elsewhere.  results : results.json.
+    curve : (epoch, loss) pairs."""
 
     path: Path
     record: dict[str, Any]
@@ -40,7 +41,8 @@ class Run:
 
 
 def find_runs(paths: Sequence[Path], note: Callable[[str], None]) -> list[Run]:
-    """Finished runs in folders and in the folders right beneath them, in the order of their names. Raises: UsageError where there is none."""
+    """Finished runs in folders and in the folders right beneath them, in the order of their names. Raises:
+    UsageError where there is none."""
     found = []
     for path in paths:
         if not path.is_dir():
@@ -77,11 +79,20 @@ def _is_run(path: Path) -> bool:
 
 def _read(path: Path) -> Run | None:
     try:
-        record = json.loads((path / (RUN if (path / RUN).is_file() else "evaluation.json")).read_text(encoding="utf-8"))
+        record = json.loads(
+            (path / (RUN if (path / RUN).is_file() else "evaluation.json")).read_text(encoding="utf-8")
+        )
         results = json.loads((path / RESULTS).read_text(encoding="utf-8"))
         results["protocols"]
-        lines = (path / METRICS).read_text(encoding="utf-8").splitlines() if (path / METRICS).is_file() else []
+        lines = (
+            (path / METRICS).read_text(encoding="utf-8").splitlines() if (path / METRICS).is_file() else []
+        )
         entries = [json.loads(line) for line in lines if line.endswith("}")]
-        return Run(path, record, results, [(int(e["step"]), float(e["loss"])) for e in entries if e["stage"] == "pretrain"])
+        return Run(
+            path,
+            record,
+            results,
+            [(int(e["step"]), float(e["loss"])) for e in entries if e["stage"] == "pretrain"],
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from amr_data import AmrError, open_dataset
-from amr_data.motion import WINDOWS
-from amr_train.classifier import embed
-from amr_train.flops import count_flops
+from amr_data.recipes.motion import WINDOWS
+from amr_train.evaluation.classifier import embed
+from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedModel
 from amr_train.report.collect import Run
-from amr_train.tracking import recorded_experiment
+from amr_train.training.folder import recorded_experiment
 
 CLIPS_SHOWN = 600
 MOST_NAMED = 20
@@ -28,7 +28,8 @@ MARKERS = "os^D"
 
 
 def curves(runs: Sequence[Run]) -> str | None:
-    """Training loss by epoch, each run's as a share of its first epoch's: methods' losses have different units."""
+    """Training loss by epoch, each run's as a share of its first epoch's: methods' losses have different
+    units."""
     figure, axes = _figure(7, 3.6)
     names = list(dict.fromkeys(run.name for run in runs if run.curve))
     if not names:
@@ -36,7 +37,13 @@ def curves(runs: Sequence[Run]) -> str | None:
     for index, name in enumerate(names):
         for number, run in enumerate(r for r in runs if r.name == name and r.curve):
             epochs, losses = zip(*run.curve, strict=True)
-            axes.plot(epochs, np.array(losses) / losses[0], color=f"C{index % 10}", lw=1, label=None if number else name)
+            axes.plot(
+                epochs,
+                np.array(losses) / losses[0],
+                color=f"C{index % 10}",
+                lw=1,
+                label=None if number else name,
+            )
     axes.set(xlabel="epoch", ylabel="loss / loss of the first epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, frameon=False)
@@ -45,7 +52,9 @@ def curves(runs: Sequence[Run]) -> str | None:
 
 def costs(rows: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[str]:
     """Linear accuracy against seconds of pre-training, and against FLOPs of a forward pass of one body."""
-    linear = {row["experiment"]: row for row in rows if row["protocol"] == "linear" and row["seconds"] is not None}
+    linear = {
+        row["experiment"]: row for row in rows if row["protocol"] == "linear" and row["seconds"] is not None
+    }
     firsts = {run.name: run for run in reversed(runs) if run.name in linear}
     if not firsts:
         return []
@@ -55,7 +64,13 @@ def costs(rows: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[str]:
     for label, costs in (("seconds of pre-training", seconds), ("GFLOPs of a forward pass, one body", flops)):
         figure, axes = _figure(4.6, 3.4)
         for index, (name, row) in enumerate(linear.items()):
-            axes.plot(costs[name], row["mean"], MARKERS[index // 10 % len(MARKERS)], color=f"C{index % 10}", label=name)
+            axes.plot(
+                costs[name],
+                row["mean"],
+                MARKERS[index // 10 % len(MARKERS)],
+                color=f"C{index % 10}",
+                label=name,
+            )
         axes.set(xscale="log", xlabel=label, ylabel="linear, top-1 in %")
         axes.xaxis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
         axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
@@ -68,14 +83,16 @@ def costs(rows: Sequence[dict[str, Any]], runs: Sequence[Run]) -> list[str]:
 def flops_of(run: Run) -> int:
     """FLOPs of a forward pass of one body, attention included."""
     experiment = recorded_experiment(run.record)
-    experiment = experiment.model_copy(update={"guidance": experiment.guidance.model_copy(update={"source": "online"})})
+    experiment = experiment.model_copy(
+        update={"guidance": experiment.guidance.model_copy(update={"source": "online"})}
+    )
     joints = len(open_joints(run))
     return sum(count_flops(MaskedModel(experiment, joints, WINDOWS), bodies=1))
 
 
 def open_joints(run: Run) -> list[str]:
     """Joint names of the run's encoder."""
-    from amr_train.encoders import load_encoder
+    from amr_train.models.files import load_encoder
 
     config = load_encoder(run.path).config
     return config.joint_names or [str(i) for i in range(config.joints)]
@@ -85,7 +102,10 @@ def confusion(run: Run, classes: Sequence[str]) -> str | None:
     """Share of each class's test clips by the class that the linear layer took them for."""
     counts = np.array(run.results["protocols"]["linear"]["confusion"], dtype=float)
     present = (counts.sum(axis=1) > 0) | (counts.sum(axis=0) > 0)
-    counts, names = counts[present][:, present], [name for name, here in zip(classes, present, strict=True) if here]
+    counts, names = (
+        counts[present][:, present],
+        [name for name, here in zip(classes, present, strict=True) if here],
+    )
     if not len(names):
         return None
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -100,7 +120,8 @@ def confusion(run: Run, classes: Sequence[str]) -> str | None:
 
 
 def plane(run: Run, note: Callable[[str], None]) -> str | None:
-    """t-SNE of the test clips' features, coloured by class; None where the dataset has gone or scikit-learn is not installed."""
+    """t-SNE of the test clips' features, coloured by class; None where the dataset has gone or scikit-learn
+    is not installed."""
     path = Path(run.record["data"]["path"])
     try:
         from sklearn.manifold import TSNE
@@ -131,7 +152,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
 
 
 def _svg(figure: Figure) -> str:
-    """The drawing alone, scaling with the page, with identifiers of its own so that several can stand on one page."""
+    """The drawing alone, scaling with the page, with identifiers of its own so that several can stand on one
+    page."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
     text = re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)
@@ -139,5 +161,8 @@ def _svg(figure: Figure) -> str:
     text = re.sub(r'\bid="', f'id="{unique}', text)
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{unique}", text)
     return re.sub(
-        r'<svg([^>]*?) width="[^"]*"', r"<svg\1", re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", text, count=1), count=1
+        r'<svg([^>]*?) width="[^"]*"',
+        r"<svg\1",
+        re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", text, count=1),
+        count=1,
     )

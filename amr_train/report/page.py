@@ -39,7 +39,9 @@ def _detail(run: Run, note: Note) -> dict[str, Any]:
         classes = load_spec(run.results["dataset"]).class_names
     except Exception:  # a dataset of somebody's own
         classes = [str(i) for i in range(len(linear["confusion"]))]
-    per_class = [(name, value) for name, value in zip(classes, linear["per_class"], strict=True) if value is not None]
+    per_class = [
+        (name, value) for name, value in zip(classes, linear["per_class"], strict=True) if value is not None
+    ]
     worst = sorted(per_class, key=lambda pair: pair[1])[:8]
     drawn = {"confusion": _drawn(figures.confusion(run, classes)), "plane": _drawn(figures.plane(run, note))}
     return {"name": run.name, "seed": run.seed, "top5": linear["top5"], "worst": worst, **drawn}

@@ -1,4 +1,5 @@
-"""The whole data side on small folders: round trip, rejects, the same result for any number of workers, taking up a stopped run."""
+"""The whole data side on small folders: round trip, rejects, the same result for any number of workers,
+taking up a stopped run."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 
 from amr_data import AmrError, UsageError, convert, open_dataset
-from amr_data.manifest import read_rejects
-from amr_data.motion import windowed_energy
-from amr_data.normalize import Recipe
 from amr_data.plan import cut_shards
 from amr_data.readers import Member, Unit
+from amr_data.recipes.motion import windowed_energy
+from amr_data.recipes.normalize import Recipe
 from amr_data.shards.layout import content_checksum
+from amr_data.shards.reader import read_rejects
 
 
 def checksums(path: Path) -> list[str]:
@@ -35,7 +36,9 @@ def raw(tmp_path: Path, ntu_file) -> Path:
     good = ntu_file([[("72057594037931101", body(t / 4))] for t in range(6)])
     (folder / "S001C001P001R001A001.skeleton").write_bytes(good)
     (folder / "S001C002P003R001A058.skeleton").write_bytes(ntu_file([[("5", body(1)), ("6", body(2))]] * 15))
-    for action, data in enumerate((b"", b"\0" * 99, good[:500], good.replace(b"\r\n25\r\n", b"\r\n20\r\n")), 2):
+    for action, data in enumerate(
+        (b"", b"\0" * 99, good[:500], good.replace(b"\r\n25\r\n", b"\r\n20\r\n")), 2
+    ):
         (folder / f"S001C001P001R001A{action:03d}.skeleton").write_bytes(data)
     (folder / "S001C002P005R002A008.skeleton").write_bytes(good)  # on the list of unusable samples
     (folder / "notes.skeleton").write_bytes(good)
@@ -77,13 +80,17 @@ def test_flat_arrays_hold_the_very_frames_of_the_clips(ntu_shards):
         joints = np.concatenate([t.joints for t in clip.tracks if t.slot == slot])
         rows = slice(arrays.first_row[q], arrays.first_row[q] + arrays.rows[q])
         np.testing.assert_array_equal(arrays.joints[rows], joints)
-        np.testing.assert_array_equal(arrays.energy[rows], np.concatenate([t.energy for t in clip.tracks if t.slot == slot]))
+        np.testing.assert_array_equal(
+            arrays.energy[rows], np.concatenate([t.energy for t in clip.tracks if t.slot == slot])
+        )
         assert arrays.labels[arrays.clip[q]] == clip.label
     assert arrays.rows.sum() == len(arrays.joints)
 
 
 @pytest.mark.parametrize(("workers", "compression"), [(2, "none"), (1, "lzf"), (1, "gzip")])
-def test_workers_and_compression_do_not_change_the_content(ntu_raw, ntu_shards, tmp_path, workers, compression):
+def test_workers_and_compression_do_not_change_the_content(
+    ntu_raw, ntu_shards, tmp_path, workers, compression
+):
     convert(ntu_raw, tmp_path / "out", "ntu60", workers=workers, compression=compression)
     assert checksums(tmp_path / "out") == checksums(ntu_shards)
     assert open_dataset(tmp_path / "out").fingerprint == open_dataset(ntu_shards).fingerprint
@@ -94,7 +101,9 @@ def test_a_stopped_run_goes_on_and_gives_the_same(ntu_raw, ntu_shards, tmp_path)
     out = tmp_path / "out"
     shutil.copytree(ntu_shards, out)
     (out / "manifest.json").unlink()
-    (out / "shard-00001.h5").write_bytes((ntu_shards / "shard-00001.h5").read_bytes()[:1000])  # as a full disk would leave it
+    (out / "shard-00001.h5").write_bytes(
+        (ntu_shards / "shard-00001.h5").read_bytes()[:1000]
+    )  # as a full disk would leave it
     (out / ".shard-00001.h5.123.tmp").write_bytes(b"half")
     with pytest.raises(UsageError, match="unfinished"):
         open_dataset(out)
@@ -185,9 +194,15 @@ def test_statistics_in_the_manifest(ntu_shards):
     dataset = open_dataset(ntu_shards)
     everything = dataset.arrays(np.arange(len(dataset)))
     statistics = dataset.manifest["statistics"]
-    np.testing.assert_allclose(statistics["position_mean"], everything.joints.mean(axis=(0, 1), dtype=float), rtol=1e-6)
-    np.testing.assert_allclose(statistics["position_std"], everything.joints.std(axis=(0, 1), dtype=float), rtol=1e-6)
-    np.testing.assert_allclose(statistics["energy_mean"], everything.energy.mean(axis=(0, 1), dtype=float), rtol=1e-6)
+    np.testing.assert_allclose(
+        statistics["position_mean"], everything.joints.mean(axis=(0, 1), dtype=float), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        statistics["position_std"], everything.joints.std(axis=(0, 1), dtype=float), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        statistics["energy_mean"], everything.energy.mean(axis=(0, 1), dtype=float), rtol=1e-6
+    )
     assert sum(statistics["length_histogram"].values()) == len(dataset)
 
 

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from amr_data import AmrError, UsageError, convert
-from amr_data.convert import locked
+from amr_data.conversion import locked
 from amr_data.files import sha256_of
-from amr_data.verify import repair, verify
+from amr_data.repairing import repair
+from amr_data.shards.verification import verify
 
 KILLS = 20
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -39,7 +40,8 @@ def run_convert(raw: Path, out: Path, *extra: str, **options) -> subprocess.Pope
 
 
 def test_killed_at_random_moments_the_content_is_that_of_a_run_left_alone(ntu_raw, ntu_shards, tmp_path):
-    """kill -9 of the whole process group, of the parent alone, with one worker and with two; the same command goes on each time."""
+    """kill -9 of the whole process group, of the parent alone, with one worker and with two; the same command
+    goes on each time."""
     chance = random.Random(7)
     began = time.monotonic()
     run_convert(ntu_raw, tmp_path / "calm", "--workers", "2", **SILENT).wait(60)
@@ -85,7 +87,8 @@ def test_a_second_convert_on_the_same_folder_is_refused(ntu_raw, tmp_path):
 
 
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(ntu_raw, ntu_shards, tmp_path):
-    """A limit on the size of files stands in for the disk: the small shards fit, the large ones fail in the middle of writing."""
+    """A limit on the size of files stands in for the disk: the small shards fit, the large ones fail in the
+    middle of writing."""
     sizes = sorted(p.stat().st_size for p in ntu_shards.glob("shard-*.h5"))
     limit = (sizes[0] + sizes[-1]) // 2
     assert sizes[0] < limit < sizes[-1]
@@ -150,17 +153,33 @@ DAMAGE = {
         "changed_file",
     ),
     "one value off by a hair": (lambda p: edit_shard(p, set_joint(0.123)), "shard-00001.h5", "checksum"),
-    "a value that is not finite": (lambda p: edit_shard(p, set_joint(np.nan)), "shard-00001.h5", "non_finite"),
+    "a value that is not finite": (
+        lambda p: edit_shard(p, set_joint(np.nan)),
+        "shard-00001.h5",
+        "non_finite",
+    ),
     "a value out of range": (lambda p: edit_shard(p, set_joint(1e6)), "shard-00001.h5", "range"),
     "a track that points nowhere": (lambda p: edit_shard(p, shift_track), "shard-00001.h5", "structure"),
-    "a table that is gone": (lambda p: edit_shard(p, lambda f: f.__delitem__("clips")), "shard-00001.h5", "unreadable"),
+    "a table that is gone": (
+        lambda p: edit_shard(p, lambda f: f.__delitem__("clips")),
+        "shard-00001.h5",
+        "unreadable",
+    ),
     "a shard of another conversion": (
         lambda p: edit_shard(p, lambda f: f.attrs.__setitem__("fingerprint", "x")),
         "shard-00001.h5",
         "fingerprint",
     ),
-    "a shard too many": (lambda p: shutil.copy(p / "shard-00000.h5", p / "shard-00099.h5"), "shard-00099.h5", "extra_shard"),
-    "wrong totals": (lambda p: edit_manifest(p, lambda m: m["totals"].update(clips=7)), "manifest.json", "totals"),
+    "a shard too many": (
+        lambda p: shutil.copy(p / "shard-00000.h5", p / "shard-00099.h5"),
+        "shard-00099.h5",
+        "extra_shard",
+    ),
+    "wrong totals": (
+        lambda p: edit_manifest(p, lambda m: m["totals"].update(clips=7)),
+        "manifest.json",
+        "totals",
+    ),
     "wrong checksum in the manifest": (
         lambda p: edit_manifest(p, lambda m: m["shards"][1].update(checksum="0")),
         "shard-00001.h5",
@@ -213,7 +232,9 @@ def test_repair_refuses_other_sources(ntu_raw, ntu_shards, tmp_path):
         path.write_bytes(path.read_bytes().replace(b"0.1", b"0.2"))
     with pytest.raises(AmrError, match="other content than before"):
         repair(out, [same_size], workers=1)
-    assert [(f.file, f.kind) for f in verify(out)] == [("shard-00001.h5", "missing_shard")]  # as before, nothing slipped in
+    assert [(f.file, f.kind) for f in verify(out)] == [
+        ("shard-00001.h5", "missing_shard")
+    ]  # as before, nothing slipped in
     repair(out, [ntu_raw], workers=1)
     assert content(out) == content(ntu_shards)
 

@@ -46,9 +46,11 @@ def test_skeletons():
     v2, v1 = load_skeleton("kinect_v2"), load_skeleton("kinect_v1")
     assert (len(v2.joints), len(v1.joints)) == (25, 20)
     # the bone list of the NTU documents, 1-based
-    text = "(1,2) (2,21) (3,21) (4,3) (5,21) (6,5) (7,6) (8,7) (9,21) (10,9) (11,10) (12,11) (13,1) (14,13) (15,14) (16,15) "
-    text += "(17,1) (18,17) (19,18) (20,19) (22,23) (23,8) (24,25) (25,12)"
-    assert (v2.bone_indices + 1).tolist() == [[int(a), int(b)] for a, b in re.findall(r"\((\d+),(\d+)\)", text)]
+    text = "(1,2) (2,21) (3,21) (4,3) (5,21) (6,5) (7,6) (8,7) (9,21) (10,9) (11,10) (12,11) (13,1) (14,13) "
+    text += "(15,14) (16,15) (17,1) (18,17) (19,18) (20,19) (22,23) (23,8) (24,25) (25,12)"
+    assert (v2.bone_indices + 1).tolist() == [
+        [int(a), int(b)] for a, b in re.findall(r"\((\d+),(\d+)\)", text)
+    ]
     assert v2.index(v2.centre) == 1
     assert v1.index(v1.centre) == 1
     for skeleton in (v1, v2):
@@ -57,7 +59,13 @@ def test_skeletons():
 
 def test_names_are_parsed():
     spec = load_spec("ntu120")
-    assert spec.parse_name("S018C002P044R001A120") == {"setup": 18, "camera": 2, "subject": 44, "replication": 1, "action": 120}
+    assert spec.parse_name("S018C002P044R001A120") == {
+        "setup": 18,
+        "camera": 2,
+        "subject": 44,
+        "replication": 1,
+        "action": 120,
+    }
     assert spec.parse_name("S018C002P044R001A120.bak") is None
     assert load_spec("pku-mmd-2").parse_name("A03N07-M") == {"setup": 3, "subject": 7, "camera": 2}
 

@@ -15,18 +15,19 @@ import numpy as np
 import pytest
 
 from amr_data import load_spec, open_dataset
-from amr_data.inspection import dataset_summary, find_clips
-from amr_data.serve import open_server
+from amr_data.looking.inspection import dataset_summary, find_clips
 from amr_data.viz import clip_scene, viewer_page
 from amr_data.viz.overview import overview_page
+from amr_data.viz.server import open_server
 from benchmarks.viewer import long_scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Debian's build takes its graphics from the CPU where there is no screen
 OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 # opacity of the drawn picture, 160 x 120
-DRAWN = """() => { const c = document.createElement('canvas'), v = document.getElementById('view'); c.width = 160; c.height = 120;
-c.getContext('2d').drawImage(v, 0, 0, 160, 120); const d = c.getContext('2d').getImageData(0, 0, 160, 120).data;
+DRAWN = """() => { const c = document.createElement('canvas'), v = document.getElementById('view');
+c.width = 160; c.height = 120; const g = c.getContext('2d');
+g.drawImage(v, 0, 0, 160, 120); const d = g.getImageData(0, 0, 160, 120).data;
 let s = ''; for (let i = 3; i < d.length; i += 4) s += String.fromCharCode(d[i]); return s; }"""
 
 
@@ -34,7 +35,9 @@ let s = ''; for (let i = 3; i < d.length; i += 4) s += String.fromCharCode(d[i])
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("no Chromium here: install Debian's chromium to run the browser tests")
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright to run the browser tests")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pip install playwright to run the browser tests"
+    )
     with playwright.sync_playwright() as p:
         chromium = p.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield chromium
@@ -46,7 +49,9 @@ def opened(
     browser: Any, address: str, width: int = 1100, height: int = 800, phone: bool = False
 ) -> Iterator[tuple[Any, list[str]]]:
     """A page that is ready, and every request it made; it fails the test if the console complains."""
-    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=phone, is_mobile=phone)
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, has_touch=phone, is_mobile=phone
+    )
     page = context.new_page()
     complaints: list[str] = []
     requests: list[str] = []
@@ -73,12 +78,16 @@ def gallery(ntu_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def frame(page: Any) -> int:
     """The frame that is drawn, after what was asked for has been drawn."""
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 30))))")
+    page.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => "
+        "setTimeout(done, 30))))"
+    )
     return int(page.get_attribute("#view", "data-frame"))
 
 
 def until(page: Any, condition: str) -> None:
-    """Wait for a condition; asked from here, since the page's own rules forbid code from text, which Playwright's waiting needs."""
+    """Wait for a condition; asked from here, since the page's own rules forbid code from text, which
+    Playwright's waiting needs."""
     for _ in range(400):
         if page.evaluate(f"() => {condition}"):
             return
@@ -209,7 +218,11 @@ def test_a_served_dataset_is_searched_and_read_when_it_is_looked_at(browser, ntu
     address = f"http://127.0.0.1:{server.effective_port}/"
     try:
         with opened(browser, address) as (page, requests):
-            assert {r.split("?")[0] for r in requests} == {address, f"{address}api/clips", f"{address}api/clips/0"}
+            assert {r.split("?")[0] for r in requests} == {
+                address,
+                f"{address}api/clips",
+                f"{address}api/clips/0",
+            }
             assert page.text_content("#count") == f"{len(dataset)} clips"
             page.fill("#search", "walking C003")
             until(page, f"!document.getElementById('count').textContent.startsWith('{len(dataset)}')")

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
 from amr_train import experiment_names, load_encoder
-from tests.amr_train.test_encoders import TheirEncoder
+from tests.amr_train.models.test_encoders import TheirEncoder
 
 
 def call(main, *words: object) -> Result:
@@ -50,7 +50,20 @@ def test_help_has_examples(words):
 
 def test_the_whole_line(tmp_path: Path):
     raw, shards, run = tmp_path / "raw", tmp_path / "shards", tmp_path / "run"
-    made = call(data_main, "synth", raw, "--dataset", "ntu60", "--classes", 3, "--subjects", 4, "--replications", 1, "--json")
+    made = call(
+        data_main,
+        "synth",
+        raw,
+        "--dataset",
+        "ntu60",
+        "--classes",
+        3,
+        "--subjects",
+        4,
+        "--replications",
+        1,
+        "--json",
+    )
     assert made.exit_code == 0
     assert json.loads(made.stdout)["clips"] == 36
     converted = call(data_main, "convert", raw, shards, "--dataset", "ntu60", "--workers", 1)
@@ -65,7 +78,17 @@ def test_the_whole_line(tmp_path: Path):
     for text in ("xsub", "xview", "60 walking apart", "rejects by reason", "clip lengths"):
         assert text in seen.output
     assert json.loads(call(data_main, "inspect", shards, "--json").stdout)["facts"]["clips"] == again["clips"]
-    clip = call(data_main, "inspect", shards, "--class", 60, "--random", 1, "--png", tmp_path / "pictures" / "clip.png")
+    clip = call(
+        data_main,
+        "inspect",
+        shards,
+        "--class",
+        60,
+        "--random",
+        1,
+        "--png",
+        tmp_path / "pictures" / "clip.png",
+    )
     assert clip.exit_code == 0, clip.output
     assert "bodies" in clip.output
     assert (tmp_path / "pictures" / "clip.png").stat().st_size > 10_000
@@ -80,13 +103,32 @@ def test_the_whole_line(tmp_path: Path):
     assert trained.exit_code == 0, trained.output
     for text in ("untrained", "pre-trained", "linear", "kNN"):
         assert text in trained.stdout
-    results = json.loads(call(train_main, "run", "demo", "--data", shards, "--out", run, *sizes, "--json").stdout)
+    results = json.loads(
+        call(train_main, "run", "demo", "--data", shards, "--out", run, *sizes, "--json").stdout
+    )
     assert results == json.loads((run / "results.json").read_text())
-    evaluated = call(train_main, "eval", run, "linear.epochs=2", "linear.lr=0.1", "--dataset", shards, "--json")
+    evaluated = call(
+        train_main, "eval", run, "linear.epochs=2", "linear.lr=0.1", "--dataset", shards, "--json"
+    )
     assert evaluated.exit_code == 0, evaluated.output
     assert json.loads(evaluated.stdout)["protocols"]["knn"]["top1"] == results["pretrained"]["knn"]
-    options = ["--protocol", "linear", "--protocol", "retrieval", "--protocol", "semi", "--out", tmp_path / "eval"]
-    fast = ["linear.epochs=2", "finetune.epochs=1", "finetune.warmup_epochs=0", "semi.percent=[50]", "semi.seeds=[0]"]
+    options = [
+        "--protocol",
+        "linear",
+        "--protocol",
+        "retrieval",
+        "--protocol",
+        "semi",
+        "--out",
+        tmp_path / "eval",
+    ]
+    fast = [
+        "linear.epochs=2",
+        "finetune.epochs=1",
+        "finetune.warmup_epochs=0",
+        "semi.percent=[50]",
+        "semi.seeds=[0]",
+    ]
     shown = call(train_main, "eval", run, *fast, "--dataset", shards, *options)
     assert shown.exit_code == 0, shown.output
     for text in ("linear", "last epoch", "mAP", "recall@5", "50 % of labels"):
@@ -175,9 +217,13 @@ def test_an_own_spec_is_taken_where_a_name_is(tmp_path, ntu_file, own_spec):
     (tmp_path / "raw").mkdir()
     joints = np.arange(75).reshape(25, 3) / 50
     for person in (1, 2):
-        (tmp_path / "raw" / f"P{person}A3.skeleton").write_bytes(ntu_file([[("1", joints + t / 10)] for t in range(4)]))
+        (tmp_path / "raw" / f"P{person}A3.skeleton").write_bytes(
+            ntu_file([[("1", joints + t / 10)] for t in range(4)])
+        )
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(own_spec))
-    result = call(data_main, "convert", tmp_path / "raw", tmp_path / "out", "--spec", tmp_path / "mine.yaml", "--json")
+    result = call(
+        data_main, "convert", tmp_path / "raw", tmp_path / "out", "--spec", tmp_path / "mine.yaml", "--json"
+    )
     assert json.loads(result.stdout)["clips"] == 2
     summary = json.loads(call(data_main, "inspect", tmp_path / "out", "--json").stdout)
     assert summary["protocols"] == {"xsub": {"train": 1, "test": 1, "unassigned": 0}}
@@ -204,7 +250,9 @@ def test_verify_repair_and_export(ntu_raw, ntu_shards, tmp_path):
 
 
 def test_strict_fails_on_damaged_files_but_not_on_listed_ones(ntu_raw, ntu_file, tmp_path):
-    strict = call(data_main, "convert", ntu_raw, tmp_path / "a", "--dataset", "ntu60", "--workers", 1, "--strict")
+    strict = call(
+        data_main, "convert", ntu_raw, tmp_path / "a", "--dataset", "ntu60", "--workers", 1, "--strict"
+    )
     assert strict.exit_code == 1
     assert "--strict: 6 files" in strict.stderr
     assert (tmp_path / "a" / "manifest.json").exists()
@@ -235,7 +283,11 @@ def test_a_dataset_without_a_single_clip_can_be_made_and_looked_at(tmp_path, nam
     (tmp_path / "raw" / name).write_bytes(b"")  # listed as unusable, or just empty
     made = call(data_main, "convert", tmp_path / "raw", tmp_path / "out", "--dataset", "ntu60")
     assert made.exit_code == 0, made.output
-    for words in (["inspect", tmp_path / "out"], ["inspect", tmp_path / "out", "--json"], ["verify", tmp_path / "out"]):
+    for words in (
+        ["inspect", tmp_path / "out"],
+        ["inspect", tmp_path / "out", "--json"],
+        ["verify", tmp_path / "out"],
+    ):
         seen = call(data_main, *words)
         assert seen.exit_code == 0, seen.output
     nothing = call(train_main, "run", "demo", "--data", tmp_path / "out", "--out", tmp_path / "run")

@@ -1,0 +1,293 @@
+"""The pipeline: discover sources, plan shards, read and clean in parallel, write shards, and last the
+manifest.
+
+Each worker makes whole shards on its own, so no array ever passes between processes. Which source goes into
+which shard depends on the sources alone, so the result is the same for any number of workers and any backend,
+and a run that was stopped goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+from filelock import FileLock, Timeout
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from amr_data.clip import Clip
+from amr_data.errors import AmrError, Reject, RejectError, UsageError
+from amr_data.files import sha256_of
+from amr_data.manifest import write_manifest
+from amr_data.plan import Plan, Settings, check_folder, make_plan, take_folder
+from amr_data.readers import RawSource, Unit, is_import, open_sources, reader_for
+from amr_data.recipes.motion import add_energy
+from amr_data.recipes.normalize import Recipe, apply_recipe
+from amr_data.shards.layout import shard_name
+from amr_data.shards.writer import build_tables, read_record, write_shard
+from amr_data.specs import DatasetSpec, load_spec
+
+Progress = Callable[[int, int, dict[str, Any]], None]
+BACKENDS = ("processes", "dask")
+
+
+@dataclass
+class ConvertReport:
+    """What a conversion did; `as_dict` is what `--json` prints."""
+
+    path: Path
+    manifest: dict[str, Any]
+    seconds: float
+    kept_shards: int
+
+    @property
+    def damaged(self) -> int:
+        """Rejects besides the samples that the dataset itself lists as unusable."""
+        return sum(
+            n for reason, n in self.manifest["rejects_by_reason"].items() if reason != "listed_unusable"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        megabytes = self.manifest["source"]["bytes"] / 1e6
+        return {
+            "path": str(self.path),
+            "dataset": self.manifest["spec"]["name"],
+            "recipe": self.manifest["recipe"],
+            **self.manifest["totals"],
+            "classes": len(self.manifest["class_counts"]),
+            "shards": len(self.manifest["shards"]),
+            "kept_shards": self.kept_shards,
+            "rejects_by_reason": self.manifest["rejects_by_reason"],
+            "seconds": round(self.seconds, 3),
+            "source_megabytes": round(megabytes, 3),
+            "megabytes_per_second": round(megabytes / self.seconds, 3)
+            if self.seconds and not self.kept_shards
+            else None,
+        }
+
+
+def convert(
+    sources: str | Path | Sequence[str | Path],
+    out: str | Path,
+    dataset: str | DatasetSpec,
+    *,
+    recipe: str | Recipe | None = None,
+    workers: int | None = None,
+    compression: str = "none",
+    overwrite: bool = False,
+    backend: str = "processes",
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+) -> ConvertReport:
+    """Convert raw skeleton files to a folder of shards.
+
+    Args:
+        sources: folders, zip or 7z files as they are distributed, one or several; or PYSKL pickles or .npz
+            files of other projects.
+        out: the dataset folder to make. A stopped conversion of the same sources is taken up where it
+            stopped.
+        dataset: a built-in name, a path to a spec in YAML, or a spec.
+        recipe: a name ('amr', 'ctrgcn', 'none') or a `Recipe`; 'amr' by default, 'none' for what other
+            projects have cleaned already.
+        workers: processes, all cores by default.
+        compression: 'none', 'lzf' or 'gzip'.
+        overwrite: replace a dataset that was made from other sources or with other settings.
+        backend: 'processes' on this machine, or 'dask' on the cluster whose `scheduler` address is given;
+            `out` and the sources must then lie where all its workers see them.
+        progress: called as (bytes done, bytes in all, record of the shard that ended).
+    Raises: UsageError for a wrong request, AmrError where the work failed.
+    """
+    started = time.perf_counter()
+    spec = dataset if isinstance(dataset, DatasetSpec) else load_spec(dataset)
+    paths = [Path(p) for p in ([sources] if isinstance(sources, str | Path) else sources)]
+    if recipe is None:
+        recipe = Recipe("none" if is_import(paths) else "amr")
+    settings = Settings(Recipe(recipe) if isinstance(recipe, str) else recipe, compression)
+    run = shard_runner(workers, backend, scheduler)
+    out = Path(out).resolve()
+    check_folder(out)
+    with open_sources(paths, out.parent) as source:
+        plan = make_plan(source, spec, settings)
+        with locked(out):
+            take_folder(out, plan, overwrite)
+            manifest, kept = build_missing(plan, out, run, progress)
+    return ConvertReport(out, manifest, time.perf_counter() - started, kept)
+
+
+def build_missing(
+    plan: Plan,
+    out: Path,
+    run: Callable[[Plan, Path, list[int]], Iterator[tuple[int, dict[str, Any], str]]],
+    progress: Progress | None,
+    expected: Mapping[str, str] | None = None,
+) -> tuple[dict[str, Any], int]:
+    """Make the shards of a plan that are not there yet, then the manifest.
+
+    Args:
+        expected: checksums by shard file that the content must have; a new shard that differs is taken away
+            again, and nothing else changes.
+    Returns: the manifest, and how many shards were there before.
+    """
+    records: dict[int, tuple[dict[str, Any], str]] = {}
+    for index in range(len(plan.shards)):
+        record = read_record(out / shard_name(index), plan.fingerprint)
+        if record is not None:
+            records[index] = record, sha256_of(out / shard_name(index))
+    kept = len(records)
+    sizes = [sum(u.size for u in units) for units in plan.shards]
+    total, done = sum(sizes), sum(sizes[i] for i in records)
+    missing = [i for i in range(len(plan.shards)) if i not in records]
+    try:
+        for index, record, sha256 in run(plan, out, missing) if missing else ():
+            records[index] = record, sha256
+            name = shard_name(index)
+            if expected and expected.get(name, record["checksum"]) != record["checksum"]:
+                (out / name).unlink()
+                raise AmrError(
+                    f"{name} comes out with other content than before: the sources have changed; convert "
+                    f"again with --overwrite"
+                )
+            done += sizes[index]
+            if progress:
+                progress(done, total, record)
+        ordered = [records[i] for i in range(len(plan.shards))]
+        return write_manifest(out, plan, [r for r, _ in ordered], [h for _, h in ordered]), kept
+    except OSError as error:
+        raise AmrError(
+            f"writing to {out} failed: {error.strerror or error}; finished shards are kept, run again"
+        ) from None
+    except TerminatedWorkerError:
+        raise AmrError(
+            "a worker process was killed, perhaps for want of memory; finished shards are kept, run again "
+            "with fewer --workers"
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder for one conversion. The lock is the operating system's and ends with the process,
+    however it ends."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"another conversion is writing to {out}; wait for it, or name another folder"
+        ) from None
+    except OSError as error:
+        raise AmrError(f"{out} cannot be written: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_clips(
+    source: RawSource, units: Sequence[Unit], spec: DatasetSpec, recipe: Recipe
+) -> list[Clip | Reject]:
+    """Read, clean, centre units and add the motion energies; what fails is a reject in the list."""
+    out: list[Clip | Reject] = []
+    for item in reader_for(source, spec).read(source, units, spec, recipe.frame_base):
+        if isinstance(item, Clip):
+            try:
+                item = apply_recipe(item, spec, recipe)
+                for track in item.tracks:
+                    add_energy(track)
+            except RejectError as error:
+                item = Reject(item.source, error.reason, error.detail)
+        out.append(item)
+    return out
+
+
+def shard_runner(
+    workers: int | None, backend: str, scheduler: str | None
+) -> Callable[[Plan, Path, list[int]], Iterator[tuple[int, dict[str, Any], str]]]:
+    """How the missing shards are made: in processes here, or on a Dask cluster. Raises UsageError."""
+    if backend not in BACKENDS:
+        raise UsageError(f"there is no backend '{backend}': known: {', '.join(BACKENDS)}")
+    if (backend == "dask") != (scheduler is not None):
+        raise UsageError("--backend dask and --scheduler tcp://HOST:PORT go together")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}; give 1 or more")
+
+    def run(plan: Plan, out: Path, missing: list[int]) -> Iterator[tuple[int, dict[str, Any], str]]:
+        owner = os.getpid() if backend == "processes" else 0
+        jobs = (
+            joblib.delayed(_make_shard)(
+                plan.source, plan.shards[i], plan.spec, plan.settings, plan.fingerprint, out, i, owner
+            )
+            for i in missing
+        )
+        if backend == "dask":
+            with _dask_client(str(scheduler)):
+                yield from joblib.Parallel(
+                    n_jobs=-1, return_as="generator_unordered", pre_dispatch="2*n_jobs"
+                )(jobs)
+            return
+        # a file of another project is read once, here, and cut into clips by index
+        count = 1 if is_import(plan.source.paths) else min(workers or joblib.cpu_count(), len(missing))
+        yield from joblib.Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs")(
+            jobs
+        )
+
+    return run
+
+
+@contextlib.contextmanager
+def _dask_client(scheduler: str) -> Iterator[None]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UsageError("the dask backend needs the extra: pip install 'amr-skeleton[cluster]'") from None
+    try:
+        client = Client(scheduler, timeout=10)  # type: ignore[no-untyped-call,unused-ignore]
+    except (OSError, ValueError) as error:
+        raise AmrError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    with client, joblib.parallel_config(backend="dask"):
+        yield
+
+
+def _make_shard(
+    source: RawSource,
+    units: list[Unit],
+    spec: DatasetSpec,
+    settings: Settings,
+    fingerprint: str,
+    out: Path,
+    index: int,
+    owner: int,
+) -> tuple[int, dict[str, Any], str]:
+    if owner not in (0, os.getpid()):
+        _end_with_parent(owner)
+    items = read_clips(source, units, spec, settings.recipe)
+    clips = [i for i in items if isinstance(i, Clip)]
+    rejects = [i for i in items if isinstance(i, Reject)]
+    tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate)
+    if owner and owner not in (os.getpid(), os.getppid()):
+        os._exit(1)  # the parent was killed; its folder may be another conversion's by now
+    return index, *write_shard(out / shard_name(index), tables, rejects, fingerprint, settings.compression)
+
+
+_watch: threading.Thread | None = None
+
+
+def _end_with_parent(owner: int) -> None:
+    """In a worker: end when the conversion's own process has ended, however it ended; otherwise idle workers
+    would linger for minutes."""
+    global _watch
+
+    def look() -> None:
+        while os.getppid() == owner:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if _watch is None:
+        _watch = threading.Thread(target=look, daemon=True)
+        _watch.start()

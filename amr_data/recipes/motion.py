@@ -1,0 +1,112 @@
+"""Windowed motion energy and the focal weights made from it (Adaptive Masked Reconstruction, section on
+adaptive guidance), in numpy.
+
+For a joint's slice S of n frames, e = (1/n) sum_t ||s_t - mean(S)||^2 and w = 1 / (1 + k * mean(e) / (e +
+eps)): still windows get a weight near 0, strongly moving ones near 1. Several window lengths are fused by
+their mean.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from amr_data.clip import BodyTrack, Clip, FloatArray
+
+WINDOWS = (4, 8, 12)
+"""Window lengths in frames of the shards' energies."""
+EPS = 1e-8
+"""Square metres, (0.1 mm)^2: below any sensor's noise, so that a motionless window gets weight 0 and none
+divides by 0."""
+STILL_SPEED = 0.1
+"""Metres a second; a frame whose joints move slower than this on average is still."""
+
+
+def windowed_energy(joints: FloatArray, windows: Sequence[int] = WINDOWS) -> npt.NDArray[np.float32]:
+    """Energy of every joint over the n frames that start at each frame, fewer at the track's end.
+
+    Args:
+        joints: (T, V, C) positions of one track without gaps, metres.
+        windows: window lengths n in frames, S of them.
+    Returns: (T, V, S) float32, square metres. `energy[::n]` holds the non-overlapping windows of length n.
+    """
+    frames, joint_count, channels = joints.shape
+    flat = np.array(joints, np.float64).reshape(frames, joint_count * channels)
+    flat -= flat.mean(axis=0)  # keeps the sums small, so that their difference stays exact
+    # running sums of the coordinates and of their squares, from which every window follows by one subtraction
+    sums = np.zeros((frames + 1, joint_count * channels))
+    np.cumsum(flat, axis=0, out=sums[1:])
+    squares = np.zeros((frames + 1, joint_count))
+    np.cumsum(_over_channels(flat * flat, channels), axis=0, out=squares[1:])
+    out = np.empty((frames, joint_count, len(windows)), np.float32)
+    start = np.arange(frames)
+    for scale, length in enumerate(windows):
+        stop = np.minimum(start + length, frames)
+        n = (stop - start)[:, None].astype(np.float64)
+        shift = sums[stop] - sums[:-1]
+        energy = (squares[stop] - squares[:-1] - _over_channels(shift * shift, channels) / n) / n
+        out[..., scale] = np.maximum(energy, 0)
+    return out
+
+
+def _over_channels(values: npt.NDArray[np.float64], channels: int) -> npt.NDArray[np.float64]:
+    """(T, V * C) summed over the channels: (T, V). Strided additions, several times as fast as a sum over an
+    axis of length 3."""
+    total: npt.NDArray[np.float64] = values[:, ::channels].copy()
+    for channel in range(1, channels):
+        total += values[:, channel::channels]
+    return total
+
+
+def add_energy(track: BodyTrack, windows: Sequence[int] = WINDOWS) -> None:
+    """Fill a track's energies in place; a window never reaches across a gap."""
+    parts = [windowed_energy(track.joints[a:b], windows) for a, b in segments(track.frames)]
+    track.energy = np.concatenate(parts)
+
+
+def segments(frames: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Row ranges [a, b) of a track that hold consecutive frames."""
+    cuts = [0, *(np.flatnonzero(np.diff(frames) != 1) + 1).tolist(), len(frames)]
+    return list(itertools.pairwise(cuts))
+
+
+def focal_weights(
+    energy: FloatArray, windows: Sequence[int] = WINDOWS, k: float = 0.01, eps: float = EPS
+) -> FloatArray:
+    """Fused weights of one track without gaps, from the energies of `windowed_energy`.
+
+    energy : (T, V, S). Returns (T, V) in [0, 1]; each frame carries the weight of the non-overlapping window
+        that it lies in.
+    """
+    fused = np.zeros(energy.shape[:2])
+    for scale, length in enumerate(windows):
+        e = energy[::length, :, scale].astype(np.float64)  # (ceil(T / n), V)
+        weight = 1 / (1 + k * e.mean() / (e + eps))
+        fused += np.repeat(weight, length, axis=0)[: len(energy)]
+    return fused / len(windows)
+
+
+def clip_statistics(
+    clip: Clip, frame_rate: float, windows: Sequence[int] = WINDOWS
+) -> tuple[FloatArray, float, FloatArray]:
+    """Mean energy per scale over the non-overlapping windows of all bodies (S,), share of still frames, and
+    path length per joint summed over the bodies (V,) in metres."""
+    joints = clip.tracks[0].joints.shape[1]
+    total, count = np.zeros(len(windows)), np.zeros(len(windows))
+    path, still, steps = np.zeros(joints), 0, 0
+    for track in clip.tracks:
+        assert track.energy is not None
+        for a, b in segments(track.frames):
+            for scale, length in enumerate(windows):
+                e = track.energy[a:b:length, :, scale]
+                total[scale] += e.sum(dtype=np.float64)
+                count[scale] += e.size
+            move = track.joints[a + 1 : b] - track.joints[a : b - 1]
+            step = np.sqrt(np.einsum("tvc,tvc->tv", move, move))  # (b - a - 1, V)
+            path += step.sum(axis=0)
+            still += int((step.mean(axis=1) * frame_rate < STILL_SPEED).sum())
+            steps += len(step)
+    return total / np.maximum(count, 1), still / steps if steps else 1.0, path

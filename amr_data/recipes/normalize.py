@@ -1,0 +1,147 @@
+"""Recipes: how a raw clip becomes a clean one. A base recipe selects bodies and sets the origin; rotation and
+scale compose with any of them.
+
+The rotation is PYSKL's idea (its PreNormalize3D): a canonical body frame, so that view and heading no longer
+matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from amr_data.clip import BodyTrack, Clip, FloatArray
+from amr_data.errors import RejectError, UsageError
+from amr_data.recipes.cleaning import clean_ntu, clean_slots
+from amr_data.specs import DatasetSpec, unknown
+
+RECIPES = {
+    "amr": "bodies selected, true gaps kept, centred on the main actor",
+    "ctrgcn": "the reference clean-up of the literature, with its quirks",
+    "none": "everything as it stands in the source",
+}
+MIN_SPINE = 1e-3
+"""A body frame needs a spine and shoulders of at least a millimetre."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """name : a key of `RECIPES`.  rotate : into the body frame of the main actor's first frame, spine along
+    z, shoulders along x.
+    scale : in units of the main actor's mean spine length.  frame_base : how PKU-MMD label rows count, see
+        docs/datasets.md.
+
+    Raises: UsageError.
+    """
+
+    name: str = "amr"
+    rotate: bool = False
+    scale: bool = False
+    frame_base: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in RECIPES:
+            raise UsageError(unknown("recipe", self.name, RECIPES))
+        if self.frame_base not in (0, 1):
+            raise UsageError(f"frame base is 0 or 1, not {self.frame_base}")
+
+    def centres(self, spec: DatasetSpec) -> bool:
+        """The reference takes PKU-MMD clips where they stand; otherwise only `none` leaves the origin
+        alone."""
+        return self.name == "amr" or (self.name == "ctrgcn" and spec.raw != "pku-mmd")
+
+    def record(self, spec: DatasetSpec) -> dict[str, Any]:
+        """The settings as the manifest keeps them."""
+        settings = {
+            **asdict(self),
+            "centred": self.centres(spec),
+            "unit": "spine lengths" if self.scale else "metres",
+        }
+        return settings if spec.raw == "pku-mmd" else {k: v for k, v in settings.items() if k != "frame_base"}
+
+
+def apply_recipe(clip: Clip, spec: DatasetSpec, recipe: Recipe) -> Clip:
+    """Clean, centre, turn and scale one raw clip.
+
+    Returns: a clip whose tracks hold float32 coordinates, slots 0 and up, gaps kept.
+    Raises: RejectError where nothing is left, or where a body frame cannot be found.
+    """
+    if recipe.name != "none":
+        clip = clean_ntu(clip, recipe.name) if spec.raw == "ntu" else clean_slots(clip, recipe.name)
+    kept = [t for t in clip.tracks if t.slot < spec.max_bodies]
+    if not kept:
+        raise RejectError("no_body_left", f"no body in the first {spec.max_bodies} slots")
+    clip = replace(clip, tracks=kept)
+    if recipe.centres(spec):
+        clip = centre(clip, spec.skeleton.index(spec.skeleton.centre))
+    if recipe.scale:
+        length = spine_length(clip, spec)
+        clip = _each(clip, lambda joints: joints / length)
+    if recipe.rotate:
+        frame = body_frame(clip, spec)
+        clip = _each(clip, lambda joints: joints @ frame.T)
+    return _each(clip, lambda joints: joints.astype(np.float32))
+
+
+def centre(clip: Clip, joint: int) -> Clip:
+    """Shift all bodies so that `joint` of the main actor's first frame with data is the origin. Raises
+    RejectError where it has none."""
+    track, row = _main_actor(clip)
+    origin = track.joints[row, joint].copy()
+    return _each(clip, lambda joints: joints - origin)
+
+
+def spine_length(clip: Clip, spec: DatasetSpec) -> float:
+    """Mean length of the main actor's spine, in the unit of the clip. Raises RejectError for a spine of no
+    length."""
+    low, high = (spec.skeleton.index(j) for j in spec.skeleton.spine)
+    joints = np.concatenate(
+        [t.joints for t in clip.tracks if t.slot == 0] or [np.zeros((0, high + low + 1, 3))]
+    )
+    spine = np.linalg.norm(joints[:, high] - joints[:, low], axis=-1)
+    length = float(spine[spine > MIN_SPINE].mean()) if (spine > MIN_SPINE).any() else 0.0
+    if length <= MIN_SPINE:
+        raise RejectError("no_body_frame", "the main actor's spine has no length to scale by")
+    return length
+
+
+def body_frame(clip: Clip, spec: DatasetSpec) -> npt.NDArray[np.float64]:
+    """(3, 3) rotation that takes the main actor's spine in its first frame to z, and its shoulders, right to
+    left, into the x-z plane.
+
+    Raises: RejectError where spine and shoulders do not span a plane.
+    """
+    track, row = _main_actor(clip)
+    at = {
+        j: track.joints[row, spec.skeleton.index(j)].astype(np.float64)
+        for j in (*spec.skeleton.spine, *spec.skeleton.shoulders)
+    }
+    low, high = (at[j] for j in spec.skeleton.spine)
+    right, left = (at[j] for j in spec.skeleton.shoulders)
+    z, across = high - low, left - right
+    if np.linalg.norm(z) > MIN_SPINE:
+        z = z / np.linalg.norm(z)
+        x = across - (across @ z) * z
+        if np.linalg.norm(x) > MIN_SPINE:
+            x = x / np.linalg.norm(x)
+            return np.stack([x, np.cross(z, x), z])
+    raise RejectError(
+        "no_body_frame", "spine and shoulders of the main actor's first frame do not span a plane"
+    )
+
+
+def _main_actor(clip: Clip) -> tuple[BodyTrack, int]:
+    """The main actor's first track with data, and the row of its first frame with data."""
+    for track in sorted((t for t in clip.tracks if t.slot == 0), key=lambda t: int(t.frames[0])):
+        for row, joints in enumerate(track.joints):  # ends with the first row, but for all-zero frames
+            if joints.any():
+                return track, row
+    raise RejectError("no_body_left", "the main actor is all zeros")
+
+
+def _each(clip: Clip, change: Callable[[FloatArray], FloatArray]) -> Clip:
+    return replace(clip, tracks=[replace(t, joints=change(t.joints)) for t in clip.tracks])

@@ -1,0 +1,1 @@
+"""Models in use: features, labels for raw files, other runtimes, overlays."""

@@ -1,0 +1,148 @@
+"""What a model sees and makes of a clip, as scenes for `amr_data.viz`: the mask, the reconstruction beside
+its target, weights and error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from amr_data import ShardDataset, UsageError
+from amr_data.viz.scene import Layer, Panel, Scene, robust_top
+from amr_train.config import Experiment
+from amr_train.data.feed import Feed
+from amr_train.experiments.loading import experiment_names, load_experiment
+from amr_train.models.guidance import online_weights, window_energy
+from amr_train.models.masked import MaskedModel
+from amr_train.models.masking import token_order
+from amr_train.models.targets import EPS, patchify, unpatchify
+from amr_train.training.checkpoints import load_latest
+from amr_train.training.folder import RUN, recorded_experiment
+
+CROP = 0.95
+"""Share of a clip that is shown, as in test views."""
+
+
+def model_scenes(
+    run: str | Path, dataset: ShardDataset, indices: Sequence[int], seed: int = 0
+) -> list[Scene]:
+    """Clips as a run's model sees them, resampled to its frames.
+
+    Args:
+        run: a run's folder: mask, reconstruction and target; or an experiment's name: the mask that its
+            settings draw.
+        indices: of clips.
+        seed: of the mask.
+    Returns: scenes whose first panel is the input and carries the layers; the second has only what is
+        visible, the third, with a run, the
+        reconstruction: predicted motion is added up within each patch from the input's position at the
+            patch's begin, and a normalised
+        target takes the true patch's mean and spread, since a model that predicts normalised values says
+        nothing about these.
+    Raises: UsageError where there is no such run or experiment, or its skeleton is another.
+    """
+    folder = Path(run)
+    trained = (folder / RUN).is_file()
+    if not trained and str(run) not in experiment_names():
+        raise UsageError(f"{run} is neither a run's folder nor an experiment (`amr-train list`)")
+    experiment = _experiment_of(folder) if trained else load_experiment(str(run))
+    model = MaskedModel(experiment, len(dataset.spec.skeleton.joints), dataset.windows).eval()
+    if trained:
+        state, problems = load_latest(folder / "checkpoints", torch.device("cpu"))
+        if state is None:
+            raise UsageError(
+                f"{run} has no checkpoint that can be read; "
+                f"{problems[0] if problems else 'start it with `amr-train run`'}"
+            )
+        try:
+            model.load_state_dict(state["model"])
+        except RuntimeError:
+            raise UsageError(f"{run} was trained on another skeleton than that of {dataset.path}") from None
+    return [_scene(model, dataset, index, seed, trained) for index in indices]
+
+
+def _experiment_of(folder: Path) -> Experiment:
+    try:
+        return recorded_experiment(json.loads((folder / RUN).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, ValidationError) as error:
+        raise UsageError(f"{folder / RUN} cannot be read: {type(error).__name__}") from None
+
+
+@torch.no_grad()
+def _scene(model: MaskedModel, dataset: ShardDataset, index: int, seed: int, trained: bool) -> Scene:
+    config, spec = model.config, dataset.spec
+    feed = Feed(dataset.arrays(np.array([index])), torch.device("cpu"), config.model.frames)
+    joints = feed.batch(feed.centre_views(1, CROP), 0).joints  # (M, T, V, 3)
+    noise = torch.rand(len(joints), model.encoder.tokens, generator=torch.Generator().manual_seed(seed))
+    order = token_order(noise, joints, model.encoder.segment, config.mask)
+    shown = _visible(model, order, joints)
+    name = f"{dataset.names[index]} · {spec.class_title(int(feed.labels[0]))}"
+    title = f"{name} · as {config.name} sees it, {joints.shape[1]} frames"
+    panels = [
+        Panel("input", _array(joints)),
+        Panel("what stays visible", _array(torch.where(shown[..., None], joints, torch.nan))),
+    ]
+    layers = [Layer("masked", _array((~shown).float()), 1.0, "", "viridis", printed=True)]
+    if config.guidance.focal:
+        weights = online_weights(joints, config.guidance.windows, config.guidance.k)
+        layers.append(
+            Layer(
+                f"focal weight, k = {config.guidance.k:g}", _array(weights), 1.0, "", "viridis", printed=True
+            )
+        )
+    window = config.model.segment
+    energy = _array(window_energy(joints, window).sqrt().repeat_interleave(window, dim=1) * 1000)
+    layers.append(Layer(f"energy, {window} frames", energy, robust_top(energy), "mm"))
+    if trained:
+        predicted, which = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
+        rebuilt = restored(model, joints, predicted.float(), which)
+        error = _array((rebuilt - joints).norm(dim=-1) * 1000)
+        panels.append(Panel("reconstruction", _array(rebuilt)))
+        layers.insert(1, Layer("error of the reconstruction", error, robust_top(error), "mm", printed=True))
+    return Scene(dataset.names[index], title, spec.skeleton, spec.frame_rate, panels, layers, dataset.up)
+
+
+def _visible(model: MaskedModel, order: Tensor, joints: Tensor) -> Tensor:
+    """(M, T, V) bool: which joints at which frames the encoder is shown."""
+    shown = torch.zeros(order.shape, dtype=torch.bool)
+    shown.scatter_(1, order[:, : model.visible], True)
+    segment = model.encoder.segment
+    return shown.reshape(len(joints), -1, joints.shape[2]).repeat_interleave(segment, dim=1)
+
+
+def restored(model: MaskedModel, joints: Tensor, predicted: Tensor, which: Tensor | None) -> Tensor:
+    """Predictions as positions: (S, P, values) of the patches `which` (S, P), all where it is None, to (S, T,
+    V, 3) metres; patches that are not predicted have the input's."""
+    config, length = model.config.target, model.patch_frames
+    moving = config.kind == "motion"
+    values = torch.cat([joints.diff(dim=1), torch.zeros_like(joints[:, :1])], dim=1) if moving else joints
+    true = patchify(values, length)  # (S, T / length * V, length * 3)
+    if config.normalize == "patch":
+        variance, mean = torch.var_mean(true, dim=2, keepdim=True, correction=0)
+    elif config.normalize == "clip":
+        parts = torch.var_mean(values, dim=1, keepdim=True, correction=0)
+        variance, mean = (patchify(part.expand_as(values), length) for part in parts)
+    else:
+        variance, mean = torch.ones_like(true) - EPS, torch.zeros_like(true)
+    if which is not None:
+        index = which[..., None].expand(-1, -1, true.shape[-1])
+        grid = ((true - mean) * (variance + EPS).rsqrt()).scatter(1, index, predicted)
+    else:
+        grid = predicted
+    rebuilt: Tensor = unpatchify(grid * (variance + EPS).sqrt() + mean, joints.shape[2], 3)
+    if not moving:
+        return rebuilt
+    steps = rebuilt.unflatten(1, (-1, length))  # (S, patches, length, V, 3)
+    begin = joints.unflatten(1, (-1, length))[:, :, :1]
+    moved = torch.cat([torch.zeros_like(begin), steps[:, :, :-1].cumsum(dim=2)], dim=2)
+    return torch.flatten(begin + moved, 1, 2)
+
+
+def _array(values: Tensor) -> npt.NDArray[np.float32]:
+    return np.asarray(values.numpy(), np.float32)

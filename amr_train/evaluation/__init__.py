@@ -1,0 +1,1 @@
+"""How good an encoder is: one `evaluate` for all, a module a protocol."""

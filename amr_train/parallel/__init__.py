@@ -1,0 +1,1 @@
+"""Processes, devices, and launching several of them on one machine."""

@@ -1,0 +1,116 @@
+"""Several processes, one GPU each, as torchrun starts them; a single process is the same with size 1.
+
+A batch belongs to all processes together: each takes its part of the clips, and the loss is a mean over all
+sequences, so the number of processes changes speed and not results.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from amr_data import AmrError, UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among all. `local_rank` is its place on its machine, and its GPU."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over all processes."""
+        return self._reduced(values, dist.ReduceOp.SUM) if self.size > 1 else values
+
+    def least(self, values: Tensor) -> Tensor:
+        """Minimum over all processes."""
+        return self._reduced(values, dist.ReduceOp.MIN) if self.size > 1 else values
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.size == 1:
+            return here
+        said = [here] * self.size
+        dist.all_gather_object(said, here)
+        return any(said)
+
+    def _reduced(self, values: Tensor, operation: Any) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values, operation)
+        return values
+
+    def from_main(self, make: Callable[[], T]) -> T | None:
+        """Run `make` in the main process and give its result to it alone; an error that it raises is raised
+        in all."""
+        result: T | None = None
+        error: AmrError | None = None
+        if self.main:
+            try:
+                result = make()
+            except AmrError as raised:
+                error = raised
+        if self.size > 1:
+            said = [(type(error).__name__, str(error)) if error else None]
+            dist.broadcast_object_list(said, 0)
+            if said[0] and not self.main:
+                error = (UsageError if said[0][0] == "UsageError" else AmrError)(said[0][1])
+                error.said = True
+        if error:
+            raise error
+        return result
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """The model with its gradients averaged over the processes."""
+        if self.size == 1:
+            return model
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=[device.index] if device.type == "cuda" else None
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto' takes a CUDA GPU where there is one. Raises UsageError where 'cuda' is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device=cuda, but torch sees no CUDA GPU here; use device=cpu or device=auto")
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """Join the other processes that torchrun started, if it did; gives this process's place and its
+    device."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or dist.is_initialized():
+        yield Processes(), device
+        return
+    processes = Processes(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    if device.type == "cuda":
+        if processes.local_rank >= torch.cuda.device_count():
+            raise UsageError(
+                f"{processes.local_rank + 1} processes on this machine, but {torch.cuda.device_count()} "
+                f"GPUs; lower --nproc"
+            )
+        device = torch.device("cuda", processes.local_rank)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=1))
+    try:
+        yield processes, device
+    finally:
+        dist.destroy_process_group()

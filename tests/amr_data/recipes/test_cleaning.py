@@ -1,0 +1,150 @@
+"""The clean-up on cases worked out by hand; both recipes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from amr_data.clip import BodyTrack, Clip
+from amr_data.errors import RejectError
+from amr_data.recipes.cleaning import body_motion, spread_is_good
+from amr_data.recipes.normalize import Recipe, apply_recipe
+from amr_data.specs import load_spec
+
+NTU, PKU = load_spec("ntu60"), load_spec("pku-mmd-1")
+
+
+def person(frames, swing=0.1, at=2.0, width=0.4, seed=0) -> np.ndarray:
+    """A body 1.7 m high and `width` wide whose joints swing; `at` metres to the side."""
+    rng = np.random.default_rng(seed)
+    shape = rng.uniform(-0.5, 0.5, (25, 3)) * (width, 1.7, 0.3)
+    shape[0], shape[2] = (-width / 2, -0.85, 0), (width / 2, 0.85, 0)
+    return shape + np.array([at, 0.3, 3]) + swing * np.sin(np.arange(len(frames)))[:, None, None]
+
+
+def clip_of(frames: int, *bodies: tuple[str, list[int], np.ndarray]) -> Clip:
+    return Clip(
+        "x",
+        0,
+        frames,
+        [BodyTrack(np.array(f), j, name, i) for i, (name, f, j) in enumerate(bodies)],
+        source="x",
+    )
+
+
+def slots(clip: Clip) -> dict[int, list[str]]:
+    out: dict[int, list[str]] = {}
+    for t in clip.tracks:
+        out.setdefault(t.slot, []).append(t.body_id)
+    return out
+
+
+def test_spread_and_motion_by_hand():
+    joints = np.zeros((2, 3, 3))
+    joints[0, :, 0], joints[0, :, 1] = [0, 0.4, 0.8], [0, 1, 0.5]  # 0.8 wide, 1 high: just good
+    joints[1, :, 0], joints[1, :, 1] = [0, 0.4, 0.81], [0, 1, 0.5]
+    assert spread_is_good(joints).tolist() == [True, False]
+    flat = np.array([[[0, 0, 0], [2, 0, 0]]], float)  # variance 1 on x
+    assert body_motion(flat) == 1.0
+
+
+@pytest.mark.parametrize("recipe", ["amr", "ctrgcn"])
+def test_one_body_is_only_centred(recipe):
+    frames = list(range(5))
+    joints = person(frames)
+    clip = apply_recipe(clip_of(5, ("7", frames, joints)), NTU, Recipe(recipe))
+    np.testing.assert_allclose(clip.tracks[0].joints, joints - joints[0, 1], atol=1e-6)
+    assert clip.tracks[0].joints.dtype == np.float32
+    assert not clip.tracks[0].joints[0, 1].any()
+
+
+def test_gaps_stay_in_amr_and_close_in_ctrgcn():
+    frames = [2, 3, 4, 8, 9]
+    bodies = ("7", frames, person(frames))
+    assert apply_recipe(clip_of(12, bodies), NTU, Recipe("amr")).tracks[0].frames.tolist() == [0, 1, 2, 6, 7]
+    closed = apply_recipe(clip_of(12, bodies), NTU, Recipe("ctrgcn"))
+    assert (closed.frames, closed.tracks[0].frames.tolist()) == (5, [0, 1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("recipe", ["amr", "ctrgcn"])
+def test_short_visitors_and_ghosts_go_and_the_one_that_moves_most_comes_first(recipe):
+    frames = list(range(30))
+    calm, lively = person(frames, 0.05), person(frames, 0.4, at=-1, seed=1)
+    visitor, chair = person(frames[:11], 0.9, seed=2), person(frames, 0.0, width=2.5, seed=3)
+    raw = clip_of(
+        30,
+        ("calm", frames, calm),
+        ("lively", frames, lively),
+        ("visitor", frames[:11], visitor),
+        ("chair", frames, chair),
+    )
+    clip = apply_recipe(raw, NTU, Recipe(recipe))
+    order = sorted((("lively", body_motion(lively)), ("calm", body_motion(calm))), key=lambda p: -p[1])
+    assert slots(clip) == {0: [order[0][0]], 1: [order[1][0]]}
+    text = " ".join(clip.dropped)
+    assert "visitor: seen in 11 frames" in text
+    assert "chair: ghost" in text
+
+
+@pytest.mark.parametrize("recipe", ["amr", "ctrgcn"])
+def test_a_body_that_continues_another_joins_its_track(recipe):
+    first, second = list(range(15)), list(range(15, 30))
+    clip = apply_recipe(
+        clip_of(30, ("a", first, person(first, 0.3)), ("b", second, person(second, 0.1))), NTU, Recipe(recipe)
+    )
+    assert {k: sorted(v) for k, v in slots(clip).items()} == {0: ["a", "b"]}
+    assert clip.dense().shape == (1, 30, 25, 3)
+    assert clip.dense().any(axis=(2, 3)).all()
+
+
+def test_intervals_that_touch_in_one_frame_do_not_overlap_for_the_reference():
+    first, second = list(range(15)), list(range(14, 30))
+    raw = clip_of(30, ("a", first, person(first, 0.5)), ("b", second, person(second, 0.1, seed=1)))
+    assert sorted(slots(apply_recipe(raw, NTU, Recipe("ctrgcn")))[0]) == [
+        "a",
+        "b",
+    ]  # min(ends) - max(starts) = 0
+    assert sorted(slots(apply_recipe(raw, NTU, Recipe("amr")))) == [0, 1]  # they share frame 14
+
+
+def test_a_third_body_is_dropped_with_a_note():
+    frames = list(range(20))
+    raw = clip_of(
+        20,
+        *(
+            (n, frames, person(frames, s, seed=i))
+            for i, (n, s) in enumerate([("a", 0.5), ("b", 0.4), ("c", 0.3)])
+        ),
+    )
+    clip = apply_recipe(raw, NTU, Recipe("amr"))
+    assert len(clip.tracks) == 2
+    assert "a third body" in " ".join(clip.dropped)
+
+
+def test_frames_that_lose_their_only_body_go_in_ctrgcn_and_stay_as_a_gap_in_amr():
+    long, visitor = [*range(14), *range(20, 34)], list(range(14, 20))
+    raw = clip_of(34, ("v", visitor, person(visitor)), ("a", long, person(long, 0.3, seed=1)))
+    closed, gapped = apply_recipe(raw, NTU, Recipe("ctrgcn")), apply_recipe(raw, NTU, Recipe("amr"))
+    assert (
+        closed.frames == 28
+    )  # the k-th sighting stands at (first frame + k): the last 6 of 34 frames lose their body
+    assert gapped.frames == 34
+    assert gapped.tracks[0].frames.tolist() == long
+
+
+def test_only_short_bodies_leave_nothing_in_ctrgcn_and_the_longest_in_amr():
+    raw = clip_of(9, ("a", list(range(5)), person(range(5))), ("b", list(range(9)), person(range(9))))
+    with pytest.raises(RejectError, match="no_body_left"):
+        apply_recipe(raw, NTU, Recipe("ctrgcn"))
+    assert slots(apply_recipe(raw, NTU, Recipe("amr"))) == {0: ["b"]}
+
+
+def test_pku_is_taken_as_it_is_in_ctrgcn_and_centred_in_amr():
+    joints = person(range(4))
+    raw = Clip("x", 0, 6, [BodyTrack(np.arange(2, 6), joints, "2", 1)], source="x")
+    same = apply_recipe(raw, PKU, Recipe("ctrgcn"))
+    assert (same.frames, same.tracks[0].slot) == (6, 1)
+    np.testing.assert_allclose(same.tracks[0].joints, joints, atol=1e-6)
+    ours = apply_recipe(raw, PKU, Recipe("amr"))
+    assert (ours.frames, ours.tracks[0].slot) == (4, 0)
+    assert not ours.tracks[0].joints[0, 1].any()

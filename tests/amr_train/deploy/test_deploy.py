@@ -1,0 +1,144 @@
+"""Features as files, labels for raw files, models for other runtimes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from pyarrow import parquet
+
+from amr_cli.train import main
+from amr_data import AmrError, UsageError, open_dataset
+from amr_train import evaluate_encoder, load_encoder, run_experiment
+from amr_train.config import EvaluationConfig, FinetuneConfig
+from amr_train.deploy.export import export_model
+from amr_train.evaluation.classifier import embed, load_classifier, predict
+from tests.amr_train.runs import small
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(w) for w in words])
+
+
+@pytest.fixture(scope="module")
+def run(ntu_shards, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("deploy") / "run"
+    run_experiment(small(ntu_shards, "pretrain.epochs=2"), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def classifier(run, ntu_shards) -> Path:
+    finetune = FinetuneConfig(epochs=15, warmup_epochs=1, batch_size=8, lr=3e-3, hidden=32, drop_path=0)
+    out = run.parent / "finetuned"
+    evaluate_encoder(run, ntu_shards, "xsub", ["finetune"], EvaluationConfig(finetune=finetune), folder=out)
+    return out / "finetune" / "classifier.safetensors"
+
+
+@pytest.mark.parametrize("ending", ["h5", "parquet"])
+def test_features_of_every_clip_with_names_and_labels(run, ntu_shards, tmp_path, ending):
+    out = tmp_path / f"features.{ending}"
+    done = call("embed", run, ntu_shards, "-o", out, "--json")
+    assert done.exit_code == 0, done.output
+    dataset = open_dataset(ntu_shards)
+    assert json.loads(done.stdout) == {"file": str(out), "clips": len(dataset), "width": 16}
+    if ending == "h5":
+        with h5py.File(out) as file:
+            features, labels = file["features"][:], file["labels"][:].tolist()
+            names = [n.decode() for n in file["names"][:]]
+            assert file.attrs["dataset"] == "ntu60"
+            assert json.loads(file.attrs["classes"])[0] == dataset.spec.class_names[0]
+    else:
+        table = parquet.read_table(out)
+        names, labels = table["name"].to_pylist(), table["label"].to_pylist()
+        features = np.stack(table["features"].to_pylist())
+        assert json.loads(table.schema.metadata[b"about"])["dataset"] == "ntu60"
+    assert names == dataset.names
+    expected, _ = embed(run, ntu_shards)
+    np.testing.assert_array_equal(features, expected)
+    clip = dataset.clip(names[5])
+    assert labels[5] == clip.label
+    whole = load_encoder(run)(torch.from_numpy(clip.dense())[None]).detach()
+    uncropped, _ = embed(run, ntu_shards, crop=1.0)
+    np.testing.assert_allclose(uncropped[5], whole[0], atol=1e-5)
+    assert call("embed", run, ntu_shards, "-o", tmp_path / "x.csv").exit_code == 2
+
+
+def test_raw_files_are_labelled_like_the_converted_ones(classifier, ntu_raw, ntu_shards, tmp_path):
+    expected = predict(classifier, ntu_shards)
+    dataset = open_dataset(ntu_shards)
+    names = dataset.names[:3]
+    files = [next(ntu_raw.rglob(f"{name}.skeleton")) for name in names]
+    one = json.loads(call("predict", classifier, files[0], "--json").stdout)["clips"]
+    assert [clip["name"] for clip in one] == names[:1]
+    for top in one[0]["classes"]:
+        assert top["probability"] == pytest.approx(float(expected[names[0]][top["label"]]), abs=1e-6)
+        assert top["class"] == dataset.spec.class_names[top["label"]]
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for file in files:
+        shutil.copy(file, folder)
+    (folder / "S001C001P001R001A001.skeleton").write_text("not a skeleton")
+    several = call("predict", classifier, folder)
+    assert several.exit_code == 0, several.output
+    for name in names:
+        assert name in several.stdout
+    assert "S001C001P001R001A001.skeleton: not_skeleton" in several.stderr
+    right = sum(int(expected[n].argmax()) == dataset.clip(n).label for n in dataset.names) / len(dataset)
+    assert right > 0.5  # of four classes; it was trained on most of them
+    shards = call("predict", classifier, ntu_shards, "--top", 1, "--json")
+    assert len(json.loads(shards.stdout)["clips"]) == len(dataset)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "classifier"])
+def test_onnx_gives_what_torch_gives_for_any_number_of_clips(run, classifier, tmp_path, kind):
+    source = run if kind == "encoder" else classifier
+    done = call("export", source, "-o", tmp_path / "model.onnx", "--json")
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert made["input"] == ["batch", 2, 24, 25, 3]
+    assert made["difference"] <= 1e-4
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    model = load_encoder(run) if kind == "encoder" else load_classifier(classifier)
+    for count in (1, 2, 7):
+        clips = torch.randn(count, 2, 24, 25, 3)
+        clips[0, 1] = 0
+        (ours,) = session.run(None, {"joints": clips.numpy()})
+        np.testing.assert_allclose(ours, model(clips).detach(), atol=1e-4)
+
+
+def test_torch_export_is_checked_too(run, tmp_path):
+    made = export_model(run / "encoder.safetensors", tmp_path / "encoder.pt2", bodies=1)
+    assert made["input"] == ["batch", 1, 24, 25, 3]
+    program = torch.export.load(tmp_path / "encoder.pt2").module()
+    clips = torch.randn(5, 1, 24, 25, 3)
+    torch.testing.assert_close(program(clips), load_encoder(run)(clips), atol=1e-4, rtol=0)
+
+
+def test_a_model_that_differs_is_not_written(run, tmp_path, monkeypatch):
+    from amr_train.deploy import export as deploy
+
+    monkeypatch.setattr(deploy, "_exported", lambda path, clips: torch.full((len(clips), 16), 9.0))
+    with pytest.raises(AmrError, match="differs from the original"):
+        export_model(run, tmp_path / "encoder.pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_classifier_is_refused(run, classifier, tmp_path, ntu_shards):
+    with pytest.raises(UsageError, match="no classifier at"):
+        load_classifier(tmp_path / "x.safetensors")
+    with pytest.raises(UsageError, match="is no classifier"):
+        load_classifier(run / "encoder.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(classifier.read_bytes()[:400])
+    with pytest.raises(AmrError, match="not a classifier that can be read"):
+        load_classifier(tmp_path / "cut.safetensors")
+    with pytest.raises(UsageError, match=r"\.onnx or \.pt2"):
+        export_model(run, tmp_path / "model.bin")
+    assert call("predict", classifier, tmp_path / "nothing").exit_code == 2

@@ -1,0 +1,133 @@
+"""Two gloo processes on the CPU do what one process does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from amr_train import load_encoder
+from amr_train.parallel.processes import Processes
+from tests.amr_train.runs import SMALL
+
+SETTINGS = [*SMALL, "pretrain.epochs=6", "pretrain.check_steps=2", "pretrain.min_lr=0.001"]
+FINETUNED = [
+    "evaluation.protocols=[finetune]",
+    "evaluation.finetune.epochs=3",
+    "evaluation.finetune.warmup_epochs=1",
+]
+WITHOUT_CHANCE = [
+    "evaluation.finetune.drop_path=0",
+    "evaluation.finetune.head_dropout=0",
+    "evaluation.finetune.batch_size=8",
+]
+SETTINGS += [*FINETUNED, *WITHOUT_CHANCE]
+
+
+def train(
+    shards: Path, out: Path, *options: str, launcher: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "amr_cli.train",
+        "run",
+        "demo",
+        "--data",
+        str(shards),
+        "--out",
+        str(out),
+        "--json",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *SETTINGS, *options], capture_output=True, text=True, env=environment, timeout=200
+    )
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [entry["loss"] for entry in lines if entry["stage"] == "pretrain"]
+
+
+@pytest.fixture(scope="module")
+def alone(ntu_shards, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("alone") / "run"
+    done = train(ntu_shards, out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_two_processes_have_the_losses_of_one(ntu_shards, tmp_path, alone):
+    done = train(ntu_shards, tmp_path / "two", "--nproc", "2")
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "two") == pytest.approx(losses(alone), abs=1e-5)
+    assert len(losses(alone)) == 6
+    assert losses(alone)[-1] < losses(alone)[0]
+    clips = torch.randn(4, 2, 24, 25, 3, generator=torch.Generator().manual_seed(0))
+    features = [load_encoder(run)(clips) for run in (alone, tmp_path / "two")]
+    torch.testing.assert_close(features[0], features[1], atol=1e-3, rtol=1e-3)
+    results = [json.loads((run / "results.json").read_text()) for run in (alone, tmp_path / "two")]
+    assert results[0]["untrained"] == results[1]["untrained"]
+    sums = [sum(map(sum, r["protocols"]["finetune"]["confusion"])) for r in results]
+    assert sums == [results[0]["clips"]["test"]] * 2  # each test clip counts once
+    assert json.loads(done.stdout) == results[1]  # printed once, by the process that writes
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["hardware"]["processes"] == 2
+    assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
+
+
+def test_torchrun_takes_up_what_one_process_began(ntu_shards, tmp_path, alone):
+    """The number of processes may change between sittings, as under elastic restarts."""
+    from amr_train import load_experiment, run_experiment
+    from tests.amr_train.runs import Listener, Stop
+
+    settings = [*SETTINGS, f"data.path={ntu_shards}", "pretrain.checkpoint_minutes=1e-9"]
+    with pytest.raises(Stop):
+        run_experiment(
+            load_experiment("demo", settings), tmp_path / "run", Listener(stop_after=8)
+        )  # in the middle of epoch 3
+    launcher = (
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--no-python",
+        sys.executable,
+    )
+    done = train(ntu_shards, tmp_path / "run", launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "run") == pytest.approx(losses(alone), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["data.protocol=xset"], 2, "there is no protocol 'xset'"),
+        (["pretrain.batch_size=1"], 2, "a batch of 1 clips cannot be shared by 2 processes"),
+        (["pretrain.lr=1e30", "target.normalize=none", "pretrain.warmup_epochs=0"], 1, "not finite at step"),
+    ],
+)
+def test_an_error_in_the_processes_ends_them(ntu_shards, tmp_path, options, code, says):
+    done = train(ntu_shards, tmp_path / "run", "--nproc", "2", *options)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert code == 1 or done.stderr.count(says) == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) < 10
+
+
+def test_a_single_process_needs_no_group():
+    values = torch.arange(3.0)
+    alone = Processes()
+    assert alone.main
+    assert torch.equal(alone.total(values), values)
+    assert torch.equal(alone.least(values), values)
+    assert alone.any(True) and not alone.any(False)  # noqa: PT018
+    assert alone.from_main(lambda: 5) == 5
