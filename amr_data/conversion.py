@@ -59,6 +59,7 @@ class ConvertReport:
             "path": str(self.path),
             "dataset": self.manifest["spec"]["name"],
             "recipe": self.manifest["recipe"],
+            "synthetic": self.manifest["source"]["synthetic"],
             **self.manifest["totals"],
             "classes": len(self.manifest["class_counts"]),
             "shards": len(self.manifest["shards"]),

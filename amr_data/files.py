@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SYNTHETIC_MARK = "synthetic.json"
+"""Lies in every folder of invented raw files and says so; what is made from a source that holds it, at
+whatever depth, is synthetic too."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:

@@ -66,6 +66,7 @@ def build_manifest(
             "files": plan.sources,
             "bytes": plan.bytes,
             "fingerprint": plan.fingerprint,
+            "synthetic": plan.synthetic,
         },
         "totals": {"sources": plan.sources, **totals, "rejects": len(rejects)},
         "statistics": {

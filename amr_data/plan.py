@@ -39,7 +39,8 @@ class Settings:
 class Plan:
     """`shards` : the units of each shard, in order.  `sources` : files seen (for PKU-MMD with their label
     files).  `fingerprint` changes with the names and sizes of the sources, the spec, the settings and the
-    format; `stamps` with their times or checksums."""
+    format; `stamps` with their times or checksums.  `synthetic` : a source says that its motion is invented;
+    it is no part of the fingerprint, since it changes no clip."""
 
     source: RawSource
     spec: DatasetSpec
@@ -49,6 +50,7 @@ class Plan:
     sources: int
     fingerprint: str
     stamps: str
+    synthetic: bool
 
     @property
     def bytes(self) -> int:
@@ -62,7 +64,12 @@ class Plan:
             "spec": self.spec.model_dump(),
             "recipe": asdict(self.settings.recipe),
             "compression": self.settings.compression,
+            "synthetic": self.synthetic,
         }
+
+    def recall(self, record: dict[str, Any]) -> None:
+        """Stay synthetic where an earlier plan of the same sources was, though the mark is gone since."""
+        self.synthetic = self.synthetic or record.get("synthetic") is True
 
 
 def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
@@ -96,6 +103,7 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
         found.sources,
         _digest(content),
         _digest(stamps),
+        source.synthetic or found.synthetic,
     )
 
 
@@ -138,6 +146,8 @@ def take_folder(out: Path, plan: Plan, overwrite: bool) -> None:
                     )
                 for stale in [*out.glob("shard-*.h5"), out / MANIFEST, path]:
                     stale.unlink(missing_ok=True)
+            elif old is not None:
+                plan.recall(old)
         for stale in out.glob(".*.tmp"):
             stale.unlink(missing_ok=True)
         if not path.exists():

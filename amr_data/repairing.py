@@ -40,9 +40,11 @@ def repair(
                 f"{', '.join(plan.source.names)}: not the files that {path} was made from (names, sizes or "
                 f"settings differ)"
             )
+        plan.recall(plan_record)
         before = {}
         manifest, _, _ = check_manifest(path)
         if manifest:
+            plan.recall(manifest["source"])
             before = {s["file"]: s["checksum"] for s in manifest["shards"]}
         for finding in findings:
             if finding.file.startswith("shard-"):

@@ -18,10 +18,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw"
         synthesize(raw, "ntu60", classes=30, subjects=8, replications=2, broken=0)
-        originals = sorted(raw.iterdir())
+        originals = sorted(raw.glob("*.skeleton"))
         sample = [p.read_bytes() for p in originals[:: max(1, len(originals) // 100)]]
         multiply(raw, originals, 4)
-        files = list(raw.iterdir())
+        files = list(raw.glob("*.skeleton"))
         megabytes = sum(p.stat().st_size for p in files) / 1e6
         sample_megabytes = sum(map(len, sample)) / 1e6
 

@@ -20,9 +20,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stock = Path(folder) / "stock"
         synthesize(stock, "ntu60", classes=30, subjects=4, replications=1, broken=0)
-        originals = sorted(stock.iterdir())
+        originals = sorted(stock.glob("*.skeleton"))
         multiply(stock, originals, -(-max(COUNTS) // len(originals)))
-        everything = sorted(stock.iterdir())
+        everything = sorted(stock.glob("*.skeleton"))
         print(
             "   files       MB   seconds   files/s   peak memory of the process tree (shared pages counted "
             "once)"

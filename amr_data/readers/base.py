@@ -39,6 +39,8 @@ class Discovery:
     protocols: dict[str, Protocol] = field(default_factory=dict)
     replace_protocols: bool = False
     """The source's protocols are the only ones that its clips can be split by."""
+    synthetic: bool = False
+    """The source itself says, besides any mark beside it, that its motion is invented."""
 
 
 class Reader(TypingProtocol):

@@ -46,7 +46,8 @@ class _ImportReader(UnitReader):
 
 class PysklReader(_ImportReader):
     """`split` : part name to frame_dirs, as in xsub_train and xsub_val.  `annotations` : dicts with
-    frame_dir, label, total_frames and keypoint (M, T, V, 3)."""
+    frame_dir, label, total_frames and keypoint (M, T, V, 3).  `synthetic` : True in an export of invented
+    motion; other readers look past it."""
 
     def load(self, path: Path) -> dict[str, Any]:
         try:
@@ -65,7 +66,11 @@ class PysklReader(_ImportReader):
 
     def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
         content = self.content(source)
-        found = Discovery(sources=len(content["annotations"]), replace_protocols=True)
+        found = Discovery(
+            sources=len(content["annotations"]),
+            replace_protocols=True,
+            synthetic=content.get("synthetic") is True,
+        )
         seen: set[str] = set()
         shown = source.names[0]
         for index, annotation in enumerate(content["annotations"]):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amr_data.errors import AmrError, RejectError, UsageError
+from amr_data.files import SYNTHETIC_MARK
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
 """No skeleton file of any dataset comes near this; the largest PKU-MMD video is under 15 MB."""
@@ -66,12 +67,26 @@ class RawSource:
                 )
         self._folders = [str(p) if p.is_dir() else "" for p in self.paths]
         self._open: dict[int, zipfile.ZipFile] = {}
+        self._listed: list[Member] | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        return {"paths": self.paths, "names": self.names, "_folders": self._folders, "_open": {}}
+        return {**vars(self), "_open": {}, "_listed": None}
 
     def members(self) -> list[Member]:
-        """Every file, sorted by path, then by the order of the sources."""
+        """Every file besides marks of synthetic folders, sorted by path, then by the order of the sources."""
+        return [m for m in self._everything() if m.filename != SYNTHETIC_MARK]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether one of the sources holds the mark of invented motion, at whatever depth."""
+        return any(m.filename == SYNTHETIC_MARK for m in self._everything())
+
+    def _everything(self) -> list[Member]:
+        if self._listed is None:
+            self._listed = self._list()
+        return self._listed
+
+    def _list(self) -> list[Member]:
         found: list[Member] = []
         for index, path in enumerate(self.paths):
             if path.is_dir():

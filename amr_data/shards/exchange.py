@@ -72,8 +72,11 @@ def _write_pyskl(dataset: ShardDataset, path: Path, progress: Progress | None) -
         sides = dataset.membership(name)
         for part, side in (("train", TRAIN), ("val", TEST)):
             split[f"{name}_{part}"] = [n for n, s in zip(dataset.names, sides, strict=True) if s == side]
+    content: dict[str, Any] = {"split": split, "annotations": annotations}
+    if dataset.synthetic:
+        content["synthetic"] = True
     with open(path, "wb") as file:
-        pickle.dump({"split": split, "annotations": annotations}, file, protocol=4)
+        pickle.dump(content, file, protocol=4)
     return len(annotations)
 
 

@@ -20,6 +20,7 @@ from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, clip_dtype
 from amr_data.specs import TEST, TRAIN, DatasetSpec, spec_from_json, unknown
 
 PARTS = {"train": TRAIN, "test": TEST}
+SYNTHETIC = "synthetic: invented motion"
 
 
 @dataclass
@@ -80,6 +81,16 @@ class ShardDataset:
         """SHA-256 over the checksums of all shards: equal for equal content, wherever and from wherever it
         was made."""
         return hashlib.sha256("".join(s["checksum"] for s in self.manifest["shards"]).encode()).hexdigest()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the motion is invented (`amr-data synth`); manifests from before the mark do not say."""
+        return bool(self.manifest["source"].get("synthetic", False))
+
+    @property
+    def title(self) -> str:
+        """The dataset's name for people, with a word where its motion is invented."""
+        return f"{self.spec.title} · {SYNTHETIC}" if self.synthetic else self.spec.title
 
     @property
     def up(self) -> int:

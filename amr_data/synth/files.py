@@ -1,10 +1,11 @@
 """Procedural raw files in the true raw layouts, for the demo, the tests and benchmarks. Invented motion,
-never to be shown as real data."""
+never to be shown as real data: a mark in each folder says so, and what is made from it says so too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import joblib
@@ -12,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data.errors import UsageError
+from amr_data.files import SYNTHETIC_MARK, write_json
 from amr_data.specs import DatasetSpec, load_spec
 from amr_data.synth.motion import F64, Subject, ghost, perform, sense, to_camera
 
 _ORIENTATION = np.array([[3.0, 1, 4, 1], [5, 9, 2, 6], [5, 3, 5, 8]])
 _JOINT_LINE = " ".join(["%.7g"] * 11) + " %d\r\n"
+PKU_FOLDERS = ("skeleton", "label")
 BROKEN = ("truncated", "empty", "binary", "joint_count", "nan", "header")
 
 
@@ -40,7 +43,8 @@ def synthesize(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SynthReport:
-    """Write synthetic raw files of a dataset of the NTU or PKU-MMD family.
+    """Write synthetic raw files of a dataset of the NTU or PKU-MMD family, and `synthetic.json` in each
+    folder, by which conversion knows them for what they are.
 
     Args:
         out: folder to fill; must be empty or absent.
@@ -71,7 +75,10 @@ def synthesize(
         (person, replication) for person in people[:subjects] for replication in range(1, replications + 1)
     ]
     report = SynthReport(out)
-    out.mkdir(parents=True, exist_ok=True)
+    # before the first clip, so that a folder left unfinished is marked; each may be converted or packed alone
+    for folder in (out, *(out / name for name in (PKU_FOLDERS if spec.raw == "pku-mmd" else ()))):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / SYNTHETIC_MARK, _mark(spec, seed))
     parallel = joblib.Parallel(n_jobs=workers or -1, return_as="generator")
     results = parallel(joblib.delayed(make)(out, spec, actions, person, rep, seed) for person, rep in jobs)
     for done, (files, clips) in enumerate(results, 1):
@@ -83,6 +90,16 @@ def synthesize(
     report.broken = [_break_file(out, spec, BROKEN[i % len(BROKEN)], i, actions) for i in range(broken)]
     report.files += broken
     return report
+
+
+def _mark(spec: DatasetSpec, seed: int) -> dict[str, object]:
+    return {
+        "synthetic": True,
+        "what": f"invented motion in the raw layout of {spec.title}, never to be shown as real data",
+        "generator": f"amr-skeleton {version('amr-skeleton')}",
+        "dataset": spec.name,
+        "seed": seed,
+    }
 
 
 def ntu_text(bodies: list[list[tuple[str, F64, npt.NDArray[np.int64]]]]) -> str:
@@ -199,11 +216,11 @@ def _pku_files(
         )
         seen = to_camera(video.reshape(len(video), -1, 3), spec.camera_codes[camera], 0.1, (0, -0.1, 3.0))
         seen = np.nan_to_num(seen + rng.normal(0, 0.002, seen.shape)).reshape(len(video), -1)
-        for folder, text in (
-            ("skeleton", "".join(" ".join("%.6f" % v for v in row) + "\n" for row in seen.tolist())),  # noqa: UP031
-            ("label", "\n".join(label_rows) + "\n"),
-        ):
-            (out / folder).mkdir(exist_ok=True)
+        texts = (
+            "".join(" ".join("%.6f" % v for v in row) + "\n" for row in seen.tolist()),  # noqa: UP031
+            "\n".join(label_rows) + "\n",
+        )
+        for folder, text in zip(PKU_FOLDERS, texts, strict=True):
             (out / folder / f"{name}.txt").write_text(text, encoding="ascii")
     return 6, 3 * len(order)
 
