@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from amr_cli.show import print_bars, print_dataset, print_faults
+from amr_cli.show import INVENTED, print_bars, print_dataset, print_faults
 from amr_cli.ui import console, errors, facts, guarded, progress_bar
 from amr_data import ShardDataset, UsageError, open_dataset
 
@@ -194,6 +194,7 @@ def _show_clips(
     else:
         scenes = [clip_scene(dataset, i, k) for i in chosen]
         scenes = with_raw(scenes, dataset, raw) if raw else scenes
+    scenes = [replace(s, synthetic=dataset.synthetic) for s in scenes]  # those of a run do not know
     scenes = [
         replace(s, title=f"{s.title} · {notes[i]}") if i in notes else s
         for s, i in zip(scenes, chosen, strict=True)
@@ -245,15 +246,17 @@ def _show_clips(
 
 
 def _print_clip(shown: dict[str, Any]) -> None:
-    rows = {k.replace("_", " "): v for k, v in shown.items() if k not in ("name", "dropped", "joint_energy")}
-    facts(shown["name"], rows)
+    left_out = ("name", "synthetic", "dropped", "joint_energy")
+    rows = {k.replace("_", " "): v for k, v in shown.items() if k not in left_out}
+    facts(shown["name"], {**({"synthetic": INVENTED} if shown["synthetic"] else {}), **rows})
     if shown["dropped"]:
         facts("left out by the clean-up", {str(i): line for i, line in enumerate(shown["dropped"], 1)})
     print_bars("motion energy by joint (root, mm)", shown["joint_energy"])
 
 
 def _print_clips(shown: list[dict[str, Any]]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    title = f"synthetic: {INVENTED}" if any(row["synthetic"] for row in shown) else None
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     table.add_column("clip")
     table.add_column("class")
     table.add_column("frames", justify="right")

@@ -19,6 +19,8 @@ from amr_data.conversion import ConvertReport
 from amr_data.errors import REASONS
 from amr_data.shards.reader import read_rejects
 
+INVENTED = "invented motion, never to be shown as real data"
+
 
 def print_report(report: ConvertReport, as_json: bool) -> None:
     """The closing summary of a conversion or, as JSON, all of it."""
@@ -32,6 +34,7 @@ def print_report(report: ConvertReport, as_json: bool) -> None:
     facts(
         f"{summary['dataset']} → {report.path}",
         {
+            **({"synthetic": INVENTED} if summary["synthetic"] else {}),
             "recipe": ", ".join([recipe["name"], *(k for k in ("rotate", "scale") if recipe[k])]),
             "source files": summary["sources"],
             "clips": summary["clips"],

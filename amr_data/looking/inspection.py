@@ -14,7 +14,7 @@ from amr_data.specs import TEST, TRAIN, UNASSIGNED
 
 
 def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
-    """Facts, splits per protocol, class and body counts, length histogram, rejects by reason."""
+    """Facts, sizes of the splits, class and body counts, length histogram, rejects by reason."""
     manifest, spec = dataset.manifest, dataset.spec
     lengths = dataset.clips["frames"]
     statistics = manifest["statistics"]
@@ -29,7 +29,8 @@ def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
     width = statistics["length_bin"]
     quantiles = np.quantile(lengths, (0, 0.5, 1)).astype(int).tolist() if len(lengths) else [0, 0, 0]
     return {
-        "title": f"{spec.title} ({dataset.path})",
+        "title": f"{dataset.title} ({dataset.path})",
+        "synthetic": dataset.synthetic,
         "facts": {
             "clips": len(dataset),
             "source_files": manifest["totals"]["sources"],
@@ -145,6 +146,7 @@ def clip_facts(dataset: ShardDataset, index: int) -> dict[str, Any]:
     inferred = float(row["inferred_share"])
     return {
         "class": spec.class_title(clip.label),
+        "synthetic": dataset.synthetic,
         "source": clip.source,
         "frames": clip.frames,
         "source_frames": f"{clip.start} to {clip.start + clip.frames - 1}"

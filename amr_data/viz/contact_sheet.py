@@ -40,7 +40,7 @@ def contact_sheet(scene: Scene, poses: int = 8, layers: Sequence[Layer] | None =
     figure = Sheet(figsize=(13, 0.6 + sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-    figure.suptitle(scene.title, x=0.01, ha="left", fontsize=12)
+    figure.suptitle(scene.heading, x=0.01, ha="left", fontsize=12)
     for row, panel in enumerate(scene.panels):
         axes = figure.add_subplot(grid[row])
         _draw_poses(axes, panel, scene, poses)

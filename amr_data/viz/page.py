@@ -44,7 +44,8 @@ def viewer_page(scenes: Sequence[Scene], title: str | None = None) -> Page:
     if len({s.skeleton.name for s in scenes}) != 1:
         raise UsageError("one page shows clips of one skeleton")
     data = {**shared(scenes[0].skeleton), "clips": [packed(s) for s in scenes]}
-    return Page(_render(title or (scenes[0].title if len(scenes) == 1 else f"{len(scenes)} clips"), data))
+    some = f"{len(scenes)} clips" + (" · synthetic" if any(s.synthetic for s in scenes) else "")
+    return Page(_render(title or (scenes[0].heading if len(scenes) == 1 else some), data))
 
 
 def browser_page(skeleton: Skeleton, title: str) -> str:
@@ -99,7 +100,7 @@ def packed(scene: Scene) -> dict[str, Any]:
         )
     about_scene = {
         "name": scene.name,
-        "title": scene.title,
+        "title": scene.heading,
         "rate": scene.frame_rate,
         "frames": scene.frames,
         "up": scene.up,

@@ -56,7 +56,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Scene:
-    """One clip to be looked at; `up` is the axis that points upwards, 1 (y) or 2 (z, after `--rotate`)."""
+    """One clip to be looked at; `up` is the axis that points upwards, 1 (y) or 2 (z, after `--rotate`);
+    `synthetic` where its motion is invented, which every picture of it says."""
 
     name: str
     title: str
@@ -65,6 +66,12 @@ class Scene:
     panels: list[Panel]
     layers: list[Layer] = field(default_factory=list)
     up: int = 1
+    synthetic: bool = False
+
+    @property
+    def heading(self) -> str:
+        """What stands above a picture of it."""
+        return f"{self.title} · synthetic" if self.synthetic else self.title
 
     @property
     def frames(self) -> int:
@@ -86,7 +93,8 @@ class Scene:
 def clip_scene(dataset: ShardDataset, index: int, k: float = 0.01) -> Scene:
     """A clip as it stands in the shards, with its motion energy and the focal weights of strength `k`, at
     every scale and fused."""
-    return scene_of(dataset.clip(index), dataset.spec, dataset.windows, dataset.up, k)
+    scene = scene_of(dataset.clip(index), dataset.spec, dataset.windows, dataset.up, k)
+    return replace(scene, synthetic=dataset.synthetic)
 
 
 def scene_of(
@@ -171,7 +179,12 @@ def side_by_side(scenes: Sequence[Scene]) -> Scene:
     first = scenes[0]
     panels = [Panel(s.title, s.panels[0].joints) for s in scenes]
     return replace(
-        first, name=", ".join(s.name for s in scenes), title=f"{len(scenes)} clips", panels=panels, layers=[]
+        first,
+        name=", ".join(s.name for s in scenes),
+        title=f"{len(scenes)} clips",
+        panels=panels,
+        layers=[],
+        synthetic=any(s.synthetic for s in scenes),
     )
 
 

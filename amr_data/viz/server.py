@@ -35,7 +35,7 @@ class Server(Protocol):
 def make_app(dataset: ShardDataset) -> Flask:
     """The page at `/`, clips by search at `/api/clips?q=&from=&count=`, one of them at `/api/clips/INDEX`."""
     app = Flask(__name__, static_folder=None)
-    page = browser_page(dataset.spec.skeleton, dataset.spec.title)
+    page = browser_page(dataset.spec.skeleton, dataset.title)
     spec = dataset.spec
     classes = [spec.class_title(label) for label in range(len(spec.classes))]
     labels, frames = dataset.clips["label"].tolist(), dataset.clips["frames"].tolist()

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from amr_data import convert, open_dataset, repair, verify
+from amr_data.looking.inspection import dataset_summary
 from amr_data.readers.safe_pickle import load_plain
 from amr_data.shards.exchange import export_dataset
 from amr_data.shards.reader import read_rejects
 from amr_data.synth import synthesize
+from amr_data.viz import clip_scene, contact_sheet, side_by_side, viewer_page, with_raw, write_animation
+from amr_data.viz.overview import overview_page
+from amr_data.viz.page import packed
+from amr_data.viz.server import make_app
 
 MARK = "synthetic.json"
 
@@ -141,3 +148,35 @@ def test_a_pickle_of_it_keeps_the_mark(invented, real, tmp_path):
         export_dataset(dataset, pickle, "pyskl")
         assert load_plain(pickle).get("synthetic", False) is expected
         assert said(convert(pickle, tmp_path / f"back-{source.name}", "ntu60").path) is expected
+
+
+def test_every_picture_of_it_says_so(ntu_shards, ntu_raw, tmp_path):
+    dataset = open_dataset(ntu_shards)
+    assert dataset.title == "NTU RGB+D 60 · synthetic: invented motion"
+    summary = dataset_summary(dataset)
+    assert summary["synthetic"] is True
+    page = overview_page(summary, None)
+    assert '<p id="synthetic" role="note">Synthetic: ' in page
+    assert '<p id="synthetic"' not in overview_page({**summary, "synthetic": False}, None)
+    served = make_app(dataset).test_client().get("/").get_data(as_text=True)
+    assert "<title>NTU RGB+D 60 · synthetic: invented motion</title>" in served
+    scenes = [clip_scene(dataset, i) for i in (0, 1)]
+    for scene in (scenes[0], side_by_side(scenes), *with_raw(scenes[:1], dataset, [ntu_raw])):
+        assert contact_sheet(scene)._suptitle.get_text().endswith(" · synthetic")
+        assert packed(scene)["title"].endswith(" · synthetic")
+    assert "<title>2 clips · synthetic</title>" in viewer_page(scenes)
+    pictures = []
+    for synthetic in (True, False):
+        write_animation(replace(scenes[0], synthetic=synthetic), tmp_path / "clip.gif", height=200)
+        with Image.open(tmp_path / "clip.gif") as picture:
+            pictures.append(np.asarray(picture.convert("L")).astype(int))
+    differ = np.flatnonzero(np.abs(pictures[0] - pictures[1]).max(axis=1) > 64)
+    assert len(differ)
+    assert differ.min() > 0.9 * len(pictures[0]), "the word stands in the line below the bodies"
+
+
+def test_pictures_of_real_clips_do_not(real, tmp_path):
+    dataset = open_dataset(convert(real, tmp_path / "out", "ntu60", workers=1).path)
+    assert dataset.title == "NTU RGB+D 60"
+    assert "synthetic" not in packed(clip_scene(dataset, 0))["title"]
+    assert "Synthetic" not in overview_page(dataset_summary(dataset), None)
