@@ -85,7 +85,7 @@ def build_manifest(
 
 
 def protocol_counts(plan: Plan, records: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Clips in train, in test and in neither, for each protocol."""
+    """Clips in train, in test and in neither, for each split."""
     counts = {}
     for name, rule in plan.spec.protocols.items():
         values: Counter[str] = Counter()

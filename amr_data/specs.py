@@ -86,8 +86,8 @@ class Skeleton(_Model):
 
 
 class Protocol(_Model):
-    """A train/test rule: the values of one clip field (or the video names) that train and that test; any
-    other value is unassigned."""
+    """A train/test rule, for people a split: the values of one clip field (or the video names) that train and
+    that test; any other value is unassigned."""
 
     by: Literal["subject", "camera", "setup", "video"]
     train: list[int] | list[str]
@@ -143,7 +143,7 @@ class DatasetSpec(_Model):
                 raise ValueError(f"mutual names class {action}, which is not in classes")
         for name, protocol in self.protocols.items():
             if protocol.by != "video" and protocol.by not in groups:
-                raise ValueError(f"protocol {name} splits by {protocol.by}, which naming does not capture")
+                raise ValueError(f"split {name} goes by {protocol.by}, which naming does not capture")
         return self
 
     @cached_property
@@ -174,8 +174,9 @@ class DatasetSpec(_Model):
         }
 
     def protocol(self, name: str) -> Protocol:
+        """A train/test rule by its name. Raises UsageError."""
         if name not in self.protocols:
-            raise UsageError(unknown("protocol", name, self.protocols, f" of {self.name}"))
+            raise UsageError(unknown("split", name, self.protocols, f" of {self.name}"))
         return self.protocols[name]
 
 

@@ -197,13 +197,21 @@ def verify_command(dataset_dir: Path, sources: tuple[Path, ...], workers: int | 
         sys.exit(EXIT_FAILED)
 
 
+def _renamed_to_split(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(
+            "--protocol is now --split: --protocol is how an encoder is judged, see amr-train eval", context
+        )
+
+
 @main.command("export")
 @click.argument("dataset_dir", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--format", "form", required=True, help="pyskl (annotation pickle), npz (CTR-GCN, MAMP) or csv."
 )
-@click.option("--protocol", help="npz: whose train and test parts.")
+@click.option("--split", help="npz: whose train and test parts.")
+@click.option("--protocol", hidden=True, expose_value=False, callback=_renamed_to_split)
 @click.option("--frames", type=int, help="npz: frames of every clip; 300 by default.")
 @click.option(
     "--copy-single-body",
@@ -216,7 +224,7 @@ def export_command(dataset_dir: Path, out: Path, form: str, **options: Any) -> N
 
     \b
     amr-data export ntu60/ ntu60_3danno.pkl --format pyskl
-    amr-data export ntu60/ NTU60_CS.npz --format npz --protocol xsub
+    amr-data export ntu60/ NTU60_CS.npz --format npz --split xsub
     """
     with progress_bar("exporting", counted=True) as bar:
         clips = export_dataset(

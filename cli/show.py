@@ -73,8 +73,8 @@ def print_dataset(summary: Mapping[str, Any], dataset: ShardDataset) -> None:
     """Facts, splits, lengths, bodies, classes and rejects."""
     facts(summary["title"], {k.replace("_", " "): v for k, v in summary["facts"].items()})
     table = Table(title="splits", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("protocol", "train", "test", "unassigned"):
-        table.add_column(column, justify="left" if column == "protocol" else "right")
+    for column in ("split", "train", "test", "unassigned"):
+        table.add_column(column, justify="left" if column == "split" else "right")
     for name, counts in summary["protocols"].items():
         table.add_row(name, *(f"{counts[k]:,}" for k in ("train", "test", "unassigned")))
     console.print(table)

@@ -27,33 +27,37 @@ def export_dataset(
     out: str | Path,
     form: str,
     *,
-    protocol: str | None = None,
+    split: str | None = None,
     frames: int | None = None,
     copy_single_body: bool = False,
     progress: Progress | None = None,
+    protocol: None = None,
 ) -> int:
     """Write a dataset for another project.
 
     Args:
         out: the file to write, whole or not at all.
         form: 'pyskl', 'npz' or 'csv'.
-        protocol: whose train and test parts an .npz holds; the dataset's only protocol by default.
+        split: whose train and test parts an .npz holds; the dataset's only split by default.
         frames: frames of every clip in an .npz, 300 by default as in the published files; a longer clip is
             refused.
         copy_single_body: fill the second body of one-person clips with the first, as the published NTU-120
             .npz files do.
+        protocol: what `split` was once called; refused.
     Returns: how many clips were written.
     Raises: UsageError.
     """
+    if protocol is not None:
+        raise UsageError(f"protocol is now split: export_dataset(..., split={protocol!r})")
     forms: dict[str, Callable[[Path], int]] = {
         "pyskl": lambda path: _write_pyskl(dataset, path, progress),
-        "npz": lambda path: _write_npz(dataset, path, protocol, frames or 300, copy_single_body, progress),
+        "npz": lambda path: _write_npz(dataset, path, split, frames or 300, copy_single_body, progress),
         "csv": lambda path: _write_csv(dataset, path, progress),
     }
     if form not in forms:
         raise UsageError(unknown("format", form, forms))
-    if form != "npz" and (protocol or frames or copy_single_body):
-        raise UsageError("protocol, frames and copy_single_body belong to the format npz")
+    if form != "npz" and (split or frames or copy_single_body):
+        raise UsageError("split, frames and copy_single_body belong to the format npz")
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(out) as temporary:
@@ -67,12 +71,12 @@ def _write_pyskl(dataset: ShardDataset, path: Path, progress: Progress | None) -
         annotations.append(
             {"frame_dir": clip.name, "label": clip.label, "keypoint": keypoint, "total_frames": clip.frames}
         )
-    split = {}
+    parts = {}
     for name in dataset.spec.protocols:
         sides = dataset.membership(name)
         for part, side in (("train", TRAIN), ("val", TEST)):
-            split[f"{name}_{part}"] = [n for n, s in zip(dataset.names, sides, strict=True) if s == side]
-    content: dict[str, Any] = {"split": split, "annotations": annotations}
+            parts[f"{name}_{part}"] = [n for n, s in zip(dataset.names, sides, strict=True) if s == side]
+    content: dict[str, Any] = {"split": parts, "annotations": annotations}
     if dataset.synthetic:
         content["synthetic"] = True
     with open(path, "wb") as file:
@@ -83,17 +87,16 @@ def _write_pyskl(dataset: ShardDataset, path: Path, progress: Progress | None) -
 def _write_npz(
     dataset: ShardDataset,
     path: Path,
-    protocol: str | None,
+    split: str | None,
     frames: int,
     copy_single_body: bool,
     progress: Progress | None,
 ) -> int:
-    if protocol is None:
+    if split is None:
         if len(dataset.spec.protocols) > 1:
-            raise UsageError(
-                f"{dataset.spec.name} has the protocols {', '.join(dataset.spec.protocols)}: choose one"
-            )
-        (protocol,) = dataset.spec.protocols
+            known = ", ".join(dataset.spec.protocols)
+            raise UsageError(f"{dataset.spec.name} has the splits {known}: choose one with --split")
+        (split,) = dataset.spec.protocols
     longest = int(dataset.clips["frames"].max(initial=0))
     if longest > frames:
         raise UsageError(f"the longest clip has {longest} frames, more than {frames}: raise frames")
@@ -102,7 +105,7 @@ def _write_npz(
         len(dataset.spec.skeleton.joints),
         len(dataset.spec.classes),
     )
-    sides = [dataset.split(protocol, part) for part in ("train", "test")]
+    sides = [dataset.split(split, part) for part in ("train", "test")]
     total, done = sum(map(len, sides)), 0
     arrays: dict[str, Any] = {}
     for part, indices in zip(("train", "test"), sides, strict=True):

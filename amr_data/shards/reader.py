@@ -25,7 +25,7 @@ SYNTHETIC = "synthetic: invented motion"
 
 @dataclass
 class SplitArrays:
-    """One part of a protocol, laid end to end; a sequence is one body of one clip over its own frames.
+    """One part of a split, laid end to end; a sequence is one body of one clip over its own frames.
 
     joints : (F, V, 3) float32 metres.  energy : (F, V, S) float32 square metres.
     first_row, rows : (Q,) int64, where each of the Q sequences lies in the frames.
@@ -109,17 +109,17 @@ class ShardDataset:
             known = self.names if len(self.names) < 8 else [*self.names[:4], "..."]
             raise UsageError(unknown("clip", name, known, f" in {self.path}")) from None
 
-    def membership(self, protocol: str) -> npt.NDArray[np.int8]:
-        """(N,) int8: TRAIN (0), TEST (1) or UNASSIGNED (-1) for every clip."""
-        rule = self.spec.protocol(protocol)
+    def membership(self, name: str) -> npt.NDArray[np.int8]:
+        """(N,) int8: TRAIN (0), TEST (1) or UNASSIGNED (-1) for every clip, by the split of that name."""
+        rule = self.spec.protocol(name)
         values = self.clips["video"].astype(str) if rule.by == "video" else self.clips[rule.by]
         return rule.assign(values)
 
-    def split(self, protocol: str, part: str) -> npt.NDArray[np.int64]:
-        """Indices of the clips in 'train' or 'test' of a protocol."""
+    def split(self, name: str, part: str) -> npt.NDArray[np.int64]:
+        """Indices of the clips in 'train' or 'test' of a split such as 'xsub'."""
         if part not in PARTS:
             raise UsageError(unknown("part", part, PARTS))
-        return np.flatnonzero(self.membership(protocol) == PARTS[part])
+        return np.flatnonzero(self.membership(name) == PARTS[part])
 
     def clip(self, index: int | str) -> Clip:
         """One clip by index or name, its joints float32 metres, its energies with it."""

@@ -243,7 +243,7 @@ def test_verify_repair_and_export(ntu_raw, ntu_shards, tmp_path):
     mended = call(data_main, "verify", out, "--repair", ntu_raw, "--workers", 1)
     assert mended.exit_code == 0, mended.output
     assert "rebuilt 1 of" in mended.stdout
-    done = call(data_main, "export", out, tmp_path / "x.npz", "--format", "npz", "--protocol", "xview")
+    done = call(data_main, "export", out, tmp_path / "x.npz", "--format", "npz", "--split", "xview")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "x.npz").exists()
     assert call(data_main, "export", out, tmp_path / "y", "--format", "npz").exit_code == 2

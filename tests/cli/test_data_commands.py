@@ -43,3 +43,29 @@ def test_real_data_are_not(ntu_file, tmp_path):
     for words in ((), ("--clip", 0)):
         assert json.loads(call("inspect", tmp_path / "out", *words, "--json").stdout)["synthetic"] is False
         assert "invented" not in converted.stdout + call("inspect", tmp_path / "out", *words).stdout
+
+
+def test_a_dataset_s_rule_is_a_split_and_the_old_word_says_so(ntu_shards, tmp_path):
+    words = ["export", ntu_shards, tmp_path / "x.npz", "--format", "npz"]
+    old = call(*words, "--protocol", "xview")
+    assert old.exit_code == 2
+    assert (
+        "--protocol is now --split: --protocol is how an encoder is judged, see amr-train eval" in old.stderr
+    )
+    assert not list(tmp_path.iterdir())
+    assert call(*words, "--split", "xview").exit_code == 0
+    nowhere = call(*words, "--split", "xveiw")
+    assert (nowhere.exit_code, "no split 'xveiw' of ntu60: did you mean 'xview'" in nowhere.stderr) == (
+        2,
+        True,
+    )
+    assert "choose one with --split" in call(*words).stderr
+    assert "--protocol" not in call("export", "--help").stdout
+
+
+def test_people_read_of_splits(ntu_shards, tmp_path):
+    """The JSON keeps the manifest's key."""
+    seen = call("inspect", ntu_shards, "--no-faults", "--html", tmp_path / "all.html").stdout
+    assert "protocol" not in seen
+    assert "protocol" not in (tmp_path / "all.html").read_text()
+    assert "protocols" in json.loads(call("inspect", ntu_shards, "--no-faults", "--json").stdout)

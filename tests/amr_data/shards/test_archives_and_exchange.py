@@ -204,7 +204,7 @@ def test_damaged_pickles_never_do_harm(noise, place, byte):
 
 def test_npz_round_trip_is_exact(ntu_shards, tmp_path):
     dataset = open_dataset(ntu_shards)
-    export_dataset(dataset, tmp_path / "NTU60_CS.npz", "npz", protocol="xsub")
+    export_dataset(dataset, tmp_path / "NTU60_CS.npz", "npz", split="xsub")
     with np.load(tmp_path / "NTU60_CS.npz") as file:
         arrays = {k: file[k] for k in file.files}
     train = dataset.split("xsub", "train")
@@ -226,7 +226,7 @@ def test_npz_round_trip_is_exact(ntu_shards, tmp_path):
 
 def test_single_bodies_are_copied_on_request(ntu_shards, tmp_path):
     dataset = open_dataset(ntu_shards)
-    export_dataset(dataset, tmp_path / "x.npz", "npz", protocol="xsub", frames=260, copy_single_body=True)
+    export_dataset(dataset, tmp_path / "x.npz", "npz", split="xsub", frames=260, copy_single_body=True)
     with np.load(tmp_path / "x.npz") as file:
         x = file["x_train"].reshape(-1, 260, 2, 25, 3)
     single = dataset.clips["bodies"][dataset.split("xsub", "train")] == 1
@@ -253,8 +253,9 @@ def test_csv_holds_every_value(ntu_shards, tmp_path):
     [
         ("pickle", {}, "known: pyskl, npz, csv"),
         ("npz", {}, "choose one"),
-        ("npz", {"protocol": "xsub", "frames": 10}, "raise frames"),
-        ("npz", {"protocol": "xset"}, "no protocol"),
+        ("npz", {"split": "xsub", "frames": 10}, "raise frames"),
+        ("npz", {"split": "xset"}, "there is no split 'xset'"),
+        ("npz", {"protocol": "xsub"}, r"protocol is now split: export_dataset\(..., split='xsub'\)"),
         ("csv", {"frames": 10}, "format npz"),
     ],
 )
