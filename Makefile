@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
+ALL := .[dev,archives,cluster,export,report,video]
+SITE := mkdocs-material
+# Constraints reach the packages that builds need only through the environment: old pips read the first, new ones the second.
+PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
-.PHONY: demo test lint browser figures site bench fuzz clean install dev
+.PHONY: demo test lint browser figures site bench fuzz pins clean install dev
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -13,11 +17,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(PINNED) $(BIN)/python -m pip install --quiet -e .
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,archives,cluster,export,report,video]'
+	$(PINNED) $(BIN)/python -m pip install --quiet -e '$(ALL)'
 	touch $@
 
 # Synthetic raw NTU files -> shards -> picture -> pre-training -> probes, in a few minutes on two cores.
@@ -57,16 +61,25 @@ figures: $(VENV)/.dev
 
 # The guide as a site, in .site/.
 site: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet -c constraints.txt mkdocs-material
+	$(PINNED) $(BIN)/python -m pip install --quiet $(SITE)
 	$(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
+# Takes the newest versions of everything but torch and writes them down in constraints.txt; made with the oldest Python
+# that the newest numpy supports, so that the list serves the later ones too: make pins PYTHON=python3.11
+pins:
+	fresh=$$(mktemp -d) && trap "rm -rf $$fresh" EXIT && grep '^torch==' constraints.txt > $$fresh/torch.txt && \
+	$(PYTHON) -m venv $$fresh/venv && \
+	$$fresh/venv/bin/python -m pip install --quiet --upgrade -c $$fresh/torch.txt -e '$(ALL)' $(SITE) && \
+	$$fresh/venv/bin/python -m pip check && $$fresh/venv/bin/python .ci/pins.py
+
 clean:
 	rm -rf $(VENV) $(DEMO) .figures .site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
-# Ten minutes of coverage-guided fuzzing of every reader; atheris has no wheels for every Python, so it is not part of the tests.
+# Ten minutes of coverage-guided fuzzing of every reader; no version of atheris has wheels for all our Pythons, so it is
+# neither part of the tests nor pinned.
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet atheris
 	$(BIN)/python -m benchmarks.fuzz 600
