@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -251,4 +252,4 @@ def test_the_overview_opens(browser, ntu_shards, tmp_path):
 
 def test_continuous_integration_has_a_browser():
     """Where CI runs, the tests above must not be skipped."""
-    assert CHROMIUM or os.environ.get("CI") != "true"
+    assert (CHROMIUM and find_spec("playwright")) or os.environ.get("CI") != "true"
