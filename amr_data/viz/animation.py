@@ -108,7 +108,8 @@ def _pictures(
                 draw.text((at + size * 0.02, size * 0.015), frame.title, fill="#333333", font=font)
             at += frame.width
         label = f"frame {t}" + (f" · {layer.title}" if layer else "")
-        label += " · synthetic" if scene.synthetic else ""
+        if scene.synthetic:
+            label = f"synthetic · {label}"  # first: a narrow picture cuts the line's end off
         draw.text((size * 0.02, size * 0.95), label, fill="#777777", font=font)
         yield picture.resize((width // SMOOTH, height), Image.Resampling.BOX)
         progress(count, len(shown))
