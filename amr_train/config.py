@@ -6,29 +6,27 @@ loss.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-PROTOCOLS = ("linear", "knn", "retrieval", "finetune", "supervised", "semi")
-
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
-    """Which converted dataset, and which of its protocols. `dataset` is the name the experiment is meant for;
-    None takes any.
+    """Which converted dataset, and which of its train/test splits. `dataset` is the name the experiment is
+    meant for; None takes any. `split`: None takes the dataset's only one.
 
-    `empty_bodies`: skip bodies that a clip does not have, or keep them as zeros, as published pipelines do.
-        `resident`: the split's frames
-    on the device, on the host (views are made there and streamed), or on the device where they fit.
+    `empty_bodies`: leave out the bodies and frames that a clip does not have, or feed them as zeros and count
+    them, as published pipelines do. `resident`: the split's frames on the device, on the host (views are made
+    there and streamed), or on the device where they fit.
     """
 
     path: str | None = None
     dataset: str | None = None
-    protocol: str = "xsub"
+    split: str | None = None
     empty_bodies: Literal["skip", "keep"] = "skip"
     resident: Literal["auto", "device", "host"] = "auto"
 
@@ -40,10 +38,9 @@ class ModelConfig(Section):
     `decoder`, what it attends over and predicts:
         decoupled       N / r queries of r * l frames each ask the visible tokens (AMR)
         self-attention  the same, with self-attention among the queries added back
-        grid            visible and mask tokens, N in all, attend to each other; masked tokens are predicted
-        (MAE, MAMP) subset          as grid, with N / r of the masked tokens drawn at random and the others
-        left out pooled          the grid averaged over r segments of a joint, N / r tokens of r * l frames
-        each
+        grid            visible and mask tokens, N in all, attend to each other; masked ones are predicted
+        subset          as grid, with N / r of the masked tokens drawn at random and the others left out
+        pooled          the grid averaged over r segments of a joint, N / r tokens of r * l frames each
     """
 
     frames: int = Field(120, ge=4)
@@ -81,11 +78,18 @@ class ModelConfig(Section):
 
 class MaskConfig(Section):
     """Which encoder tokens are hidden: a share `ratio`, at random, or moving ones more often (MAMP's law with
-    temperature `tau`)."""
+    temperature `tau`, which only that law has)."""
 
     ratio: float = Field(0.9, gt=0, lt=1)
     by: Literal["random", "motion"] = "random"
-    tau: float = Field(0.8, gt=0)
+    tau: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> MaskConfig:
+        if (self.tau is not None) != (self.by == "motion"):
+            needs = "needs a temperature tau" if self.by == "motion" else "has no temperature tau"
+            raise ValueError(f"by={self.by} {needs}")
+        return self
 
 
 class TargetConfig(Section):
@@ -97,22 +101,27 @@ class TargetConfig(Section):
 
 
 class GuidanceConfig(Section):
-    """Focal reconstruction. `source`: energies of the augmented input (online, as the paper does), or read
-    from the shard."""
+    """Focal reconstruction. `source`: energies read from the shard, or measured on the augmented input
+    (online, as the paper does)."""
 
     focal: bool = True
     k: float = Field(0.01, gt=0)
     windows: list[int] = Field([4, 8, 12], min_length=1)
-    source: Literal["online", "shard"] = "online"
+    source: Literal["shard", "online"] = "shard"
 
 
 class AugmentConfig(Section):
-    """Pre-training views: share of the clip that a crop keeps at least, frames it keeps at least, rotation
-    about each axis in radians."""
+    """Training views: share of the clip that a crop keeps at least, frames it keeps at least, rotation about
+    each axis in radians.
+
+    `rounding` of crop lengths, in training and in the centre crops of tests: `up` to whole frames, or `mamp`,
+    as the published code has it (down in training; in the centre, the same number cut off at both ends).
+    """
 
     min_crop: float = Field(0.5, gt=0, le=1)
     min_frames: int = Field(64, ge=1)
     rotation: float = Field(0.3, ge=0)
+    rounding: Literal["up", "mamp"] = "up"
 
 
 class PretrainConfig(Section):
@@ -137,10 +146,26 @@ class PretrainConfig(Section):
     check_steps: int = Field(50, ge=1)
 
 
-class LinearConfig(Section):
-    """The linear probe. `batch_norm` puts a BatchNorm without affine parameters before the layer, as MAMP's
-    probe does."""
+class MonitorConfig(Section):
+    """What is watched while an encoder trains; it changes nothing of the training.
 
+    `every_epochs`: a kNN probe on held-out training clips, `clips` of them at most, and the features' spread;
+    0: never. `milestone_epochs`: the encoder is kept every so many epochs; 0: never.
+    """
+
+    every_epochs: int = Field(20, ge=0)
+    clips: int = Field(2000, ge=10)
+    milestone_epochs: int = Field(0, ge=0)
+
+
+class LinearConfig(Section):
+    """The linear probe: one layer trained with SGD and a cosine to 0.
+
+    `views`: the centre crop of each training clip, or a new random view of it in every epoch, as MAMP's code
+    has it. `batch_norm` puts a BatchNorm without affine parameters before the layer, as MAMP's probe does.
+    """
+
+    views: Literal["centre", "augmented"] = "centre"
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(256, ge=1)
     lr: float = Field(0.01, gt=0)
@@ -149,9 +174,18 @@ class LinearConfig(Section):
     batch_norm: bool = True
 
 
+class LogisticConfig(Section):
+    """The converged probe: logistic regression by L-BFGS. `strengths` of its L2 penalty, by mean loss; the
+    best one is chosen by cross-validation in `folds` parts of the training clips."""
+
+    strengths: list[Annotated[float, Field(gt=0)]] = Field([1e-3, 1e-2, 1e-1, 1.0], min_length=1)
+    folds: int = Field(5, ge=2)
+    iterations: int = Field(100, ge=1)
+
+
 class FinetuneConfig(Section):
-    """Fine-tuning with labels, also from scratch, with few of them, and on another dataset. `batch_size`
-    counts clips over all processes."""
+    """Fine-tuning with labels, also with few of them, and on another dataset. `batch_size` counts clips over
+    all processes."""
 
     epochs: int = Field(100, ge=1)
     warmup_epochs: int = Field(5, ge=0)
@@ -168,42 +202,64 @@ class FinetuneConfig(Section):
     checkpoint_epochs: int = Field(5, ge=1)
 
 
-class SemiConfig(Section):
-    """Few labels: shares of each class's training clips in percent, each drawn with every seed."""
+class SupervisedConfig(Section):
+    """From scratch: as fine-tuning, with these instead."""
 
-    percent: list[float] = Field([1, 5, 10], min_length=1)
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+
+
+class SemiConfig(Section):
+    """Few labels: shares of each class's training clips in percent, each drawn with every seed of `draws`.
+    The training's own seed is the evaluation's."""
+
+    percent: list[Annotated[float, Field(gt=0, le=100)]] = Field([1, 10], min_length=1)
+    draws: list[int] = Field([0, 1, 2, 3, 4], min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> SemiConfig:
+        shown = [f"{share:g}" for share in self.percent]
+        for name, values in (("percent", shown), ("draws", self.draws)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} holds a value twice: {', '.join(map(str, values))}")
+        return self
 
 
 class EvaluationConfig(Section):
-    """Evaluation on a centre crop of each clip. `protocols`: what a run is evaluated with at its end."""
+    """How an encoder is judged. `protocols`: what a run is evaluated with at its end; `baselines`: what
+    stands beside it in the protocols of frozen features; `crop`: share of each clip in its middle that is
+    seen.
 
-    protocols: list[Literal["linear", "knn", "retrieval", "finetune", "supervised", "semi"]] = [
-        "linear",
-        "knn",
-    ]
+    `knn_neighbours`: that vote. `coordinate_frames`: to which the baseline `coordinates` resamples each body.
+    `options`: settings of protocols of one's own.
+    """
 
+    protocols: list[str] = ["linear", "knn"]
+    baselines: list[Literal["untrained", "coordinates"]] = ["untrained", "coordinates"]
     crop: float = Field(0.95, gt=0, le=1)
     batch_size: int = Field(64, ge=1)
-    linear: LinearConfig = LinearConfig()
     knn_neighbours: int = Field(1, ge=1)
+    coordinate_frames: int = Field(48, ge=1)
+    linear: LinearConfig = LinearConfig()
+    logistic: LogisticConfig = LogisticConfig()
     finetune: FinetuneConfig = FinetuneConfig()
+    supervised: SupervisedConfig = SupervisedConfig()
     semi: SemiConfig = SemiConfig()
+    options: dict[str, Any] = {}
 
 
 class Experiment(Section):
     """Everything that decides a run, besides the machine.
 
-    `scale`: a shipped set of sizes laid over all, such as tiny. `compile`: torch.compile of the training
-        step, with CUDA graphs or without.
-    `deterministic`: only operations that repeat bit by bit.
+    `method`: a shipped one, that of an entry point, or `package.module:Class`; `options`: settings of such a
+    one. `scale`: a shipped set of sizes laid over all, such as tiny. `compile`: torch.compile of the training
+    step, with CUDA graphs or without. `deterministic`: only operations that repeat bit by bit.
     """
 
     name: str
     description: str = ""
     method: str = "amr"
     scale: str = "full"
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: Literal["none", "default", "cuda-graphs"] = "none"
@@ -214,11 +270,15 @@ class Experiment(Section):
     target: TargetConfig = TargetConfig()
     guidance: GuidanceConfig = GuidanceConfig()
     augment: AugmentConfig = AugmentConfig()
+    options: dict[str, Any] = {}
     pretrain: PretrainConfig = PretrainConfig()
+    monitor: MonitorConfig = MonitorConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
     def _check(self) -> Experiment:
+        if not self.name.isprintable():
+            raise ValueError(f"name {self.name!r} holds a character that cannot be shown")
         for length in self.guidance.windows:
             if length < 2 or self.model.frames % length:
                 raise ValueError(

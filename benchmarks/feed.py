@@ -22,13 +22,14 @@ def main() -> None:
     arrays = SplitArrays(
         joints,
         np.zeros((len(joints), JOINTS, 0), np.float32),
+        np.tile(np.arange(FRAMES), CLIPS),
         first,
         np.full(CLIPS, FRAMES),
         np.arange(CLIPS),
         np.zeros(CLIPS, np.int64),
-        [],
+        [str(i) for i in range(CLIPS)],
+        np.full(CLIPS, FRAMES),
     )
-    arrays.names = [str(i) for i in range(CLIPS)]
     feed = Feed(arrays, torch.device("cpu"), OUT)
     augment = AugmentConfig()
     generator = torch.Generator().manual_seed(0)

@@ -7,7 +7,6 @@ left, the weight, and the share of the loss with and without weights.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
@@ -15,22 +14,24 @@ import torch
 
 from amr_data import open_dataset
 from amr_train.data.feed import Feed
+from amr_train.evaluation.task import only_split
+from amr_train.identity import recorded_experiment
 from amr_train.models.guidance import online_weights, window_energy
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.targets import make_target, patchify
 from amr_train.training.checkpoints import list_checkpoints, load_state
-from amr_train.training.folder import RESULTS, RUN, recorded_experiment
+from amr_train.training.folder import RUN, read_record
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
 
 def main(run: Path, data: Path) -> None:
-    experiment, dataset = recorded_experiment(json.loads((run / RUN).read_text())), open_dataset(data)
-    model = MaskedModel(experiment, len(dataset.spec.skeleton.joints), dataset.windows).eval()
+    experiment, dataset = recorded_experiment(read_record(run / RUN), run / RUN), open_dataset(data)
+    model = MaskedReconstruction(experiment, len(dataset.spec.skeleton.joints), dataset.windows).eval()
     model.load_state_dict(load_state(list_checkpoints(run / "checkpoints")[-1], torch.device("cpu"))["model"])
-    protocol = json.loads((run / RESULTS).read_text())["protocol"]
-    feed = Feed(dataset.arrays(dataset.split(protocol, "test")), torch.device("cpu"), experiment.model.frames)
+    split = only_split(dataset, experiment.data.split)
+    feed = Feed(dataset.arrays(dataset.split(split, "test")), torch.device("cpu"), experiment.model.frames)
     joints = feed.batch(
         feed.train_views(len(feed), experiment.augment, torch.Generator().manual_seed(0)), 0
     ).joints

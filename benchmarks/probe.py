@@ -8,8 +8,10 @@ import time
 import torch
 
 from amr_train.config import LinearConfig
-from amr_train.evaluation.features import Features
-from amr_train.evaluation.frozen import knn, linear_probe, retrieval
+from amr_train.evaluation.features import MEAN, Features
+from amr_train.evaluation.protocols.knn import votes
+from amr_train.evaluation.protocols.linear import LinearProbe
+from amr_train.evaluation.protocols.retrieval import ranked
 from amr_train.parallel.processes import choose_device
 
 TRAIN, TEST, CLASSES, WIDTH = 40_091, 16_487, 60, 256
@@ -20,12 +22,19 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     parts = [torch.randn(n, WIDTH, generator=generator).to(device) for n in (TRAIN, TEST)]
     labels = [torch.randint(CLASSES, (n,), generator=generator).to(device) for n in (TRAIN, TEST)]
-    features = Features(parts[0], labels[0], parts[1], labels[1], CLASSES)
+    features = Features({MEAN: parts[0]}, labels[0], {MEAN: parts[1]}, labels[1], CLASSES)
+    config = LinearConfig()
+
+    def linear() -> None:
+        probe = LinearProbe(features, MEAN, config, 0)
+        for _ in range(config.epochs):
+            probe.epoch(parts[0])
+
     print(f"{TRAIN:,} and {TEST:,} random features of width {WIDTH} on {device.type}")
     for name, work in {
-        "linear probe, 100 epochs": lambda: linear_probe(features, LinearConfig(), 0),
-        "kNN": lambda: knn(features, 1),
-        "retrieval": lambda: retrieval(features),
+        "linear probe, 100 epochs": linear,
+        "kNN": lambda: votes(features, MEAN, 1),
+        "retrieval": lambda: ranked(features, MEAN),
     }.items():
         began = time.perf_counter()
         work()

@@ -15,7 +15,7 @@ from amr_train.config import Experiment
 from amr_train.data.feed import Batch
 from amr_train.experiments.loading import load_experiment
 from amr_train.models.flops import count_flops
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.loop import make_optimizer, prepare, train_step
 from benchmarks.timing import best_seconds
@@ -31,7 +31,7 @@ def main() -> None:
     print("forward pass of a clip of two bodies, GFLOPs")
     print(f"{'':20}{'parameters':>12}{'linear layers':>15}{'published':>11}{'with attention':>16}")
     for name in METHODS:
-        model = MaskedModel(load_experiment(f"ntu60-xsub-{name}"), JOINTS, WINDOWS)
+        model = MaskedReconstruction(load_experiment(f"ntu120-xsub-{name}"), JOINTS, WINDOWS)
         linear, attention = count_flops(model)
         size = sum(p.numel() for p in model.parameters())
         print(
@@ -59,7 +59,7 @@ def step_seconds(
     method: str, precision: str, device: torch.device, clips: int, *settings: str, repeats: int = 3
 ) -> float:
     """Seconds of one training step on clips of two moving bodies, the best of several."""
-    experiment = load_experiment(f"ntu60-xsub-{method}", [f"precision={precision}", *settings])
+    experiment = load_experiment(f"ntu120-xsub-{method}", [f"precision={precision}", *settings])
     run = partial(_steps, *_prepared(experiment, device), batch_of(clips, device), experiment)
     run(3 if device.type == "cuda" else 1)  # warm up, compile
     count = 10 if device.type == "cuda" else 1
@@ -68,14 +68,14 @@ def step_seconds(
 
 def _prepared(experiment: Experiment, device: torch.device) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
-    model = MaskedModel(experiment, JOINTS, WINDOWS).to(device)
+    model = MaskedReconstruction(experiment, JOINTS, WINDOWS).to(device)
     return prepare(model, experiment, Processes(), device), make_optimizer(model, experiment.pretrain)
 
 
 def batch_of(clips: int, device: torch.device, frames: int = 120) -> Batch:
     joints = torch.randn(2 * clips, frames, JOINTS, 3, device=device).cumsum(1) * 0.01
     row = torch.arange(clips, device=device).repeat_interleave(2)
-    return Batch(joints, None, row, torch.arange(clips), 0, 2 * clips)
+    return Batch(joints, None, None, row, torch.arange(clips), 0, 2 * clips)
 
 
 def _steps(

@@ -18,7 +18,7 @@ from amr_train.config import Experiment
 from amr_train.data.feed import Feed
 from amr_train.experiments.loading import load_experiment
 from amr_train.models.flops import count_flops
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.loop import make_optimizer, prepare, train_step
 from benchmarks.step import JOINTS, WINDOWS
@@ -39,7 +39,7 @@ def main() -> None:
     batches = (128, 512, 2048) if cuda else (8,)
     modes = ("none", "default", "cuda-graphs") if cuda else ("none", "default")
     precisions = ("float32", "bfloat16") if cuda else ("bfloat16",)
-    linear, attention = count_flops(MaskedModel(load_experiment("ntu60-xsub-amr"), JOINTS, WINDOWS))
+    linear, attention = count_flops(MaskedReconstruction(load_experiment("ntu60-xsub-amr"), JOINTS, WINDOWS))
     bodies = len(arrays.clip) / len(arrays.names)
     flops = 3 * (linear + attention) / 2 * bodies  # forward and backward, of the bodies that are there
     print(
@@ -68,7 +68,7 @@ def clips_per_second(experiment: Experiment, arrays: SplitArrays, device: torch.
     """Whole training, the first steps left out."""
     feed = Feed(arrays, device, experiment.model.frames)
     torch.manual_seed(0)
-    model = MaskedModel(experiment, JOINTS, WINDOWS).to(device)
+    model = MaskedReconstruction(experiment, JOINTS, WINDOWS).to(device)
     trained, optimizer = (
         prepare(model, experiment, Processes(), device),
         make_optimizer(model, experiment.pretrain),
@@ -98,8 +98,11 @@ def clips_per_second(experiment: Experiment, arrays: SplitArrays, device: torch.
 def parts(experiment: Experiment, arrays: SplitArrays, device: torch.device) -> dict[str, float]:
     """Seconds of the parts of a step, each on its own, so that they need not add up."""
     feed = Feed(arrays, device, experiment.model.frames)
-    model = MaskedModel(experiment, JOINTS, WINDOWS).to(device)
-    optimizer = make_optimizer(model, experiment.pretrain)
+    model = MaskedReconstruction(experiment, JOINTS, WINDOWS).to(device)
+    optimizer, whole = (
+        make_optimizer(model, experiment.pretrain),
+        prepare(model, experiment, Processes(), device),
+    )
     views = feed.train_views(
         experiment.pretrain.batch_size, experiment.augment, torch.Generator().manual_seed(0)
     )
@@ -123,7 +126,7 @@ def parts(experiment: Experiment, arrays: SplitArrays, device: torch.device) -> 
         "forward": forward,
         "forward and backward": backward,
         "optimiser": optimizer.step,
-        "whole step": lambda: train_step(model, batch, optimizer, experiment, 0, Processes()),
+        "whole step": lambda: train_step(whole, batch, optimizer, experiment, 0, Processes()),
     }
     return {name: timed(function, device) for name, function in work.items()}
 
@@ -153,8 +156,12 @@ def clips_like_ntu(count: int) -> SplitArrays:
     rng = np.random.default_rng(0)
     bodies = np.where(np.arange(count) % 6 == 0, 2, 1)
     clip = np.repeat(np.arange(count), bodies)
-    rows = rng.integers(40, 131, len(clip))
+    frames = rng.integers(40, 131, count)
+    rows = frames[clip]
     joints = rng.normal(0, 0.3, (int(rows.sum()), JOINTS, 3)).astype(np.float32)
     energy = np.zeros((len(joints), JOINTS, 0), np.float32)
     names = [str(i) for i in range(count)]
-    return SplitArrays(joints, energy, np.cumsum(rows) - rows, rows, clip, np.zeros(count, np.int64), names)
+    first = np.cumsum(rows) - rows
+    frame = np.arange(len(joints)) - np.repeat(first, rows)
+    labels = np.zeros(count, np.int64)
+    return SplitArrays(joints, energy, frame, first, rows, clip, labels, names, frames)

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from amr_cli.look import inspect_command, serve_command
 from amr_cli.show import print_report
-from amr_cli.ui import EXIT_FAILED, console, errors, facts, guarded, progress_bar
+from amr_cli.ui import EXIT_FAILED, GOES_ON, console, errors, facts, guarded, guarded_saying, progress_bar
 from amr_data import __version__, convert, open_dataset, spec_names
 from amr_data.conversion import BACKENDS, Progress
 from amr_data.errors import UsageError
@@ -90,7 +90,7 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
     help="Fail (exit code 1) if any file is rejected that the dataset does not list as unusable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@guarded
+@guarded_saying(f"finished shards are kept; {GOES_ON}")
 def convert_command(
     sources: tuple[Path, ...],
     out: Path,

@@ -12,7 +12,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from amr_cli.ui import console, errors, facts, guarded, progress_bar
+from amr_cli.ui import console, errors, facts, guarded
 
 
 @click.command("embed")
@@ -28,29 +28,38 @@ from amr_cli.ui import console, errors, facts, guarded, progress_bar
     type=click.FloatRange(0, 1, min_open=True),
     help="Share of each clip that is seen.",
 )
+@click.option(
+    "--pooling",
+    default="mean",
+    show_default=True,
+    type=click.Choice(["mean", "joints"]),
+    help="Over time, joints and bodies, or joints kept.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
-def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, as_json: bool) -> None:
+def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling: str, as_json: bool) -> None:
     """Write the features of every clip of a converted DATASET, with names and labels.
 
     \b
     amr-train embed runs/nw-ucla-amr-0 nw-ucla/ -o features.parquet
-    amr-train embed mamp.safetensors ntu60/ -o features.h5
+    amr-train embed mamp.safetensors ntu60/ -o features.h5 --pooling joints
     """
+    from amr_cli.panel import Panel
     from amr_data.shards.features import FORMS, write_features
-    from amr_train.evaluation.classifier import embed
+    from amr_train.deploy.predicting import embed
 
     if out.suffix not in FORMS:
         raise click.BadParameter(f"it must end in {', '.join(FORMS)}", param_hint="--out")
-    with progress_bar("features", quiet=as_json, counted=True) as update:
-        features, data = embed(
-            encoder, dataset, crop=crop, report=lambda done, total: update(done, total, "")
-        )
+    panel = Panel(quiet=as_json)
+    with panel.bar:
+        panel.stage("features")
+        features, data = embed(encoder, dataset, crop=crop, listener=panel, pooling=pooling)
     about = {
         "encoder": str(encoder),
         "dataset": data.spec.name,
         "classes": data.spec.class_names,
         "crop": crop,
+        "pooling": pooling,
     }
     write_features(out, features, data.names, data.clips["label"].astype("int64"), about)
     summary = {"file": str(out), "clips": len(data), "width": int(features.shape[1])}
@@ -82,14 +91,15 @@ def predict_command(
 ) -> None:
     """Say what is done in raw files: SOURCES are raw files, folders or archives, or one converted dataset.
 
-    CLASSIFIER is what `amr-train eval ENCODER --protocol finetune --out DIR` leaves in DIR. Raw files are
+    CLASSIFIER is what `amr-train eval RUN --protocol finetune` leaves in RUN/evaluations. Raw files are
     cleaned and normalised as its training clips were.
 
     \b
-    amr-train predict runs/finetuned/finetune/classifier.safetensors S001C001P001R001A001.skeleton
+    amr-train predict runs/a/evaluations/finetune-1234/classifier.safetensors S001C001P001R001A001.skeleton
     amr-train predict classifier.safetensors new-recordings/ --top 1 --json
     """
-    from amr_train.evaluation.classifier import load_classifier, predict
+    from amr_train.deploy.predicting import predict
+    from amr_train.evaluation.classifier import load_classifier
 
     loaded = load_classifier(classifier)
     rejects: list[dict[str, str]] = []
@@ -147,7 +157,7 @@ def export_command(source: Path, out: Path, bodies: int, as_json: bool) -> None:
 
     \b
     amr-train export runs/nw-ucla-amr-0 -o encoder.onnx
-    amr-train export runs/finetuned/finetune/classifier.safetensors -o classifier.pt2
+    amr-train export runs/a/evaluations/finetune-1234/classifier.safetensors -o classifier.pt2
     """
     from amr_train.deploy.export import export_model
 

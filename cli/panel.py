@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
+from rich.console import RenderableType
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from amr_cli.ui import errors
+from amr_train.listening import Listener
+
+NOTE = {
+    "loss": "loss {:.4f}",
+    "knn": "kNN {:.1f} %",
+    "rank": "rank {:.1f}",
+    "lr": "lr {:.1e}",
+    "clips_per_second": "{:,.0f} clips/s",
+}
+"""Figures of the moment, in the order in which a narrow terminal cuts them off last."""
 
 
-class Panel:
+class Panel(Listener):
     """Live progress of a run on stderr; plain lines where stderr is not a terminal."""
 
     def __init__(self, quiet: bool) -> None:
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        ]
         self.live = errors.is_terminal and not quiet
         self.quiet = quiet
-        self.bar = Progress(
-            *columns, TextColumn("{task.fields[note]}"), console=errors, disable=not self.live
+        self.bar = _Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=errors,
+            disable=not self.live,
         )
         self.task = self.bar.add_task("starting", total=None, note="")
         self.title, self.said = "starting", 0.0
@@ -41,24 +46,39 @@ class Panel:
         self.bar.update(self.task, completed=self.bar.tasks[0].total or 0)
         self.bar.reset(self.task, description=title, total=None, note="")
         if not self.live and not self.quiet:
-            errors.print(title)
+            errors.print(title, markup=False, soft_wrap=True)
 
     def advance(self, done: int, total: int, metrics: dict[str, float]) -> None:
         due = time.monotonic() - self.said > (0.2 if self.live else 15) or done == total
         if not due or (self.quiet and not self.live):
             return
         self.said = time.monotonic()
-        names = {"loss": "loss {:.4f}", "lr": "lr {:.1e}", "clips_per_second": "{:,.0f} clips/s"}
-        parts = [form.format(metrics[k]) for k, form in names.items() if k in metrics]
-        if "epoch" in metrics:
-            parts = [f"epoch {metrics['epoch']:.0f}/{metrics['epochs']:.0f}", *parts, memory_used()]
-        note = "  ".join(parts)
+        note = note_of(metrics)
         self.bar.update(self.task, completed=done, total=total, note=note)
         if not self.live and metrics:
-            errors.print(f"{self.title} {done}/{total}  {note}")
+            errors.print(f"{self.title} {done}/{total}  {note}", markup=False, soft_wrap=True)
 
     def warn(self, line: str) -> None:
         errors.print(f"[bold yellow]warning:[/] {escape(line)}", soft_wrap=True)
+
+
+class _Bar(Progress):
+    """The figures of the moment stand in a line of their own, so that the bar and the time that is left keep
+    their room at 80 columns."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields.get("note"):
+                yield Text(f"  {task.fields['note']}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def note_of(metrics: dict[str, float]) -> str:
+    """The figures of the moment in one line."""
+    parts = [form.format(metrics[key]) for key, form in NOTE.items() if key in metrics]
+    if "epoch" in metrics:
+        parts = [f"epoch {metrics['epoch']:.0f}/{metrics['epochs']:.0f}", *parts, memory_used()]
+    return "  ".join(parts)
 
 
 def memory_used() -> str:

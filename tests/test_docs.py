@@ -16,7 +16,8 @@ from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
 from amr_data import convert
 from amr_train import load_experiment
-from amr_train.experiments.loading import load_section
+from amr_train.experiments.judging import evaluation_settings
+from amr_train.experiments.stages import stages_of
 from amr_train.experiments.suites import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,11 +79,13 @@ def test_commands_exist(document, line):
     if program == "amr-train" and name == "run":
         settings = [word for key in ("overrides", "settings") for word in _given(values, key)]
         if values["experiment"].startswith("suite/"):
-            load_suite(values["experiment"])
+            stages_of(load_suite(values["experiment"]), {}, Path("runs"), settings)
         elif not values["experiment"].endswith(".yaml"):
             load_experiment(values["experiment"], settings)
     if program == "amr-train" and name == "eval":
-        load_section("evaluation", _given(values, "overrides"))
+        evaluation_settings(_given(values, "overrides"))
+    if program == "amr-train" and name == "show" and not values["experiment"].startswith("suite/"):
+        load_experiment(values["experiment"], _given(values, "overrides"))
 
 
 def _given(values: dict, key: str) -> list[str]:
@@ -93,7 +96,7 @@ def _given(values: dict, key: str) -> list[str]:
 
 
 def test_the_example_method_loads(tmp_path):
-    (text,) = blocks(ROOT / "docs" / "adding-a-method.md", "yaml")
+    text = blocks(ROOT / "docs" / "adding-a-method.md", "yaml")[0]
     (tmp_path / "mine.yaml").write_text(text)
     experiment = load_experiment(str(tmp_path / "mine.yaml"))
     assert (experiment.name, experiment.method, experiment.mask.by) == ("mine", "amr", "motion")

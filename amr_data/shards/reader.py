@@ -28,17 +28,21 @@ class SplitArrays:
     """One part of a split, laid end to end; a sequence is one body of one clip over its own frames.
 
     joints : (F, V, 3) float32 metres.  energy : (F, V, S) float32 square metres.
+    frame : (F,) int64, each row's frame in its clip; they rise within a sequence, and a gap in them is a gap.
     first_row, rows : (Q,) int64, where each of the Q sequences lies in the frames.
     clip : (Q,) int64, the sequence's clip, 0 to N - 1.  labels : (N,) int64.  names : N clip names.
+    clip_frames : (N,) int64, frames of each clip.
     """
 
     joints: npt.NDArray[np.float32]
     energy: npt.NDArray[np.float32]
+    frame: npt.NDArray[np.int64]
     first_row: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     clip: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     names: list[str]
+    clip_frames: npt.NDArray[np.int64]
 
 
 class ShardDataset:
@@ -173,9 +177,19 @@ class ShardDataset:
         rows_each = np.add.reduceat(lengths, begin) if len(begin) else np.zeros(0, np.int64)
         first_row = (ends - lengths)[begin]
         sequence_clip = wanted[tracks["clip"][begin]]
-        labels = self.clips["label"][clips].astype(np.int64)
+        frame = np.arange(total, dtype=np.int64) + np.repeat(
+            tracks["first_frame"] - (ends - lengths), lengths
+        )
         return SplitArrays(
-            joints, energy, first_row, rows_each, sequence_clip, labels, [self.names[i] for i in clips]
+            joints,
+            energy,
+            frame,
+            first_row,
+            rows_each,
+            sequence_clip,
+            self.clips["label"][clips].astype(np.int64),
+            [self.names[i] for i in clips],
+            self.clips["frames"][clips].astype(np.int64),
         )
 
 

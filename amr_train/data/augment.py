@@ -1,4 +1,8 @@
-"""Views of many sequences at once: crop, linear resampling and rotation as batched tensor operations."""
+"""Views of many sequences at once: crop, linear resampling and rotation as batched tensor operations.
+
+The bodies of a clip share its time axis. Where a body is not there, its nearest frame stands in, so that no
+motion is invented, and the frame is marked as absent, so that it is neither compared nor pooled.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,37 @@ import torch
 from torch import Tensor
 
 
-def crop_bounds(rows: Tensor, share: Tensor, place: Tensor, min_frames: int) -> tuple[Tensor, Tensor]:
-    """Crops in frames of each sequence's own rows.
+def crop_bounds(
+    frames: Tensor, share: Tensor, place: Tensor, min_frames: int, rounding: str = "up"
+) -> tuple[Tensor, Tensor]:
+    """Random crops in frames of each clip.
 
     Args:
-        rows: (S,) int64, frames of each sequence, 1 or more.
+        frames: (S,) int64, frames of each clip, 1 or more.
         share: (S,) share of the frames to keep, in (0, 1].
         place: (S,) where the crop lies among the possible places, in [0, 1).
-        min_frames: frames to keep at least, where the sequence has them.
+        min_frames: frames to keep at least, where the clip has them.
+        rounding: of the crop's length, 'up' or, as MAMP's code does, 'mamp': down.
     Returns: first frame (S,) and number of frames (S,), int64.
     """
-    length = (rows * share).ceil().long().clamp(min=min_frames).minimum(rows)
-    start = ((rows - length + 1) * place).long().minimum(rows - length)
+    length = frames * share
+    length = (length.ceil() if rounding == "up" else length.floor()).long()
+    length = length.clamp(min=min_frames).minimum(frames)
+    start = ((frames - length + 1) * place).long().minimum(frames - length)
     return start, length
+
+
+def centre_bounds(frames: Tensor, share: float, rounding: str = "up") -> tuple[Tensor, Tensor]:
+    """The crop in the middle of each clip: first frame (S,) and number of frames (S,), int64.
+
+    frames : (S,) int64.  `rounding` : 'up' keeps the share rounded up; 'mamp' cuts off half of the rest,
+        rounded down, at both ends, as MAMP's code does.
+    """
+    if rounding == "mamp":
+        off = ((1 - share) * frames.double() / 2).long()
+        return off, (frames - 2 * off).clamp(min=1)
+    half = torch.full(frames.shape, 0.5)
+    return crop_bounds(frames, torch.full(frames.shape, share), half, 1)
 
 
 def resample_positions(length: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,20 +57,46 @@ def resample_positions(length: Tensor, frames: int) -> tuple[Tensor, Tensor, Ten
     return lower, upper, source - lower
 
 
-def gather_resampled(values: Tensor, first_row: Tensor, length: Tensor, frames: int) -> Tensor:
+def gather_resampled(
+    values: Tensor, first: Tensor, length: Tensor, frames: int, row: Tensor | None = None
+) -> Tensor:
     """Cut crops out of frames that lie end to end and resample each to the same number of frames.
 
     Args:
         values: (F, ...) frames of all sequences.
-        first_row: (S,) row at which each crop begins.
+        first: (S,) place at which each crop begins.
         length: (S,) frames of each crop.
+        row: (P,) int64, the row of `values` at each place; None where places are rows.
     Returns: (S, T, ...).
     """
     lower, upper, weight = resample_positions(length, frames)
     shape = (*lower.shape, *values.shape[1:])
-    low = values.index_select(0, (first_row[:, None] + lower).flatten()).view(shape)
-    high = values.index_select(0, (first_row[:, None] + upper).flatten()).view(shape)
+    lower, upper = (first[:, None] + lower).flatten(), (first[:, None] + upper).flatten()
+    if row is not None:
+        lower, upper = row[lower], row[upper]
+    low, high = values.index_select(0, lower).view(shape), values.index_select(0, upper).view(shape)
     return low.lerp_(high, weight.reshape(*weight.shape, *[1] * (values.ndim - 1)))
+
+
+def gather_present(present: Tensor, first: Tensor, length: Tensor, frames: int) -> Tensor:
+    """Whether a body is there in each resampled frame, which is in the nearer of the two that it is made of.
+
+    present : (P,) bool at each place. Returns (S, T) bool.
+    """
+    lower, upper, weight = resample_positions(length, frames)
+    return present[first[:, None] + torch.where(weight < 0.5, lower, upper)]
+
+
+def nearest_present(present: Tensor) -> Tensor:
+    """For each frame the nearest one in which the body is there, the earlier of two; itself where it
+    never is.
+
+    present : (S, T) bool. Returns (S, T) int64.
+    """
+    frames = present.shape[1]
+    number = torch.arange(frames, device=present.device)
+    distance = (number[:, None] - number).abs() + 2 * frames * ~present[:, None, :]  # (S, T, T)
+    return distance.argmin(dim=2)
 
 
 def rotation_matrices(angles: Tensor) -> Tensor:

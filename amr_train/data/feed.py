@@ -1,10 +1,10 @@
 """The whole split on the device, batches by index arithmetic: no worker processes, no per-clip Python, no
 host synchronisation.
 
-A sequence is one body of one clip over its own frames. What an epoch shows (order, crops, angles) is drawn on
-the CPU beforehand and laid on the device once, so a batch is a few slices and gathers. Where a split does not
-fit, its frames stay in host memory, views are gathered there one batch ahead and sent over from pinned
-memory; the batches are the same.
+A sequence is one body of one clip on the time axis that all bodies of the clip share. What an epoch shows
+(order, crops, angles) is drawn on the CPU beforehand and laid on the device once, so a batch is a few slices
+and gathers. Where a split does not fit, its frames stay in host memory, views are gathered there one batch
+ahead and sent over from pinned memory; the batches are the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from torch import Tensor
 
 from amr_data import SplitArrays
 from amr_train.config import AugmentConfig
-from amr_train.data.augment import crop_bounds, gather_resampled, rotate, rotation_matrices
+from amr_train.data.augment import (
+    centre_bounds,
+    crop_bounds,
+    gather_present,
+    gather_resampled,
+    rotate,
+    rotation_matrices,
+)
+from amr_train.data.timeline import timeline_of, zero_timeline
 
 RESIDENT_SHARE = 0.5
 """Share of the device's free memory that a split may take to live there."""
@@ -28,35 +36,40 @@ RESIDENT_SHARE = 0.5
 
 @dataclass
 class Batch:
-    """joints : (S, T, V, 3) metres.  energy : (S, T, V, S_n) square metres, or None.  clip : (S,) row of the
-    clip in the batch.
-    clips : (B,) indices in the split, on the CPU.
+    """joints : (S, T, V, 3) metres.  energy : (S, T, V, S_n) square metres, or None.
+    present : (S, T) bool, the frames in which the body is there, None where all of the split always are.
+    clip : (S,) row of the clip in the batch.  clips : (B,) indices in the split, on the CPU.
+    others : further views of the same clips.
 
-    Of a batch that several processes share, these are this process's clips; the sequences `first` to `first +
-    S` of `total`.
+    Of a batch that several processes share, these are this process's clips; the sequences `first` to
+    `first + S` of `total`.
     """
 
     joints: Tensor
     energy: Tensor | None
+    present: Tensor | None
     clip: Tensor
     clips: Tensor
     first: int
     total: int
+    others: tuple[Batch, ...] = ()
 
 
 @dataclass(frozen=True)
 class Views:
-    """Views of the sequences of many batches end to end: first frame and frames of the crop (Q,), angles (Q,
+    """Views of the sequences of many batches end to end: first place and frames of the crop (Q,), angles (Q,
     3) radians, row of the clip in its batch (Q,), on the device that gathers.  clips : for each batch the
-    indices (B,).  bounds : for each batch its first and last sequence."""
+    indices (B,).  bounds : for each batch its first and last sequence.  others : further views of the same
+    clips."""
 
-    first_row: Tensor
+    first: Tensor
     length: Tensor
     angles: Tensor
     row: Tensor
     clips: tuple[Tensor, ...]
     bounds: tuple[tuple[int, int], ...]
     shares: tuple[tuple[int, int], ...]
+    others: tuple[Views, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -68,7 +81,8 @@ class Feed:
     device: where batches are wanted.
     frames: T, frames of every view.
     with_energy: resample the shard's energies with the joints.
-    bodies: feed so many bodies of every clip, zeros for those it does not have; None feeds what is there.
+    bodies: feed so many bodies of every clip, zeros for bodies and frames that it does not have; None feeds
+        what is there.
     resident: keep the frames on the device, on the host, or on the device where they fit.
     """
 
@@ -84,24 +98,23 @@ class Feed:
         self.device, self.frames, self.bodies = device, frames, bodies
         joints = torch.from_numpy(arrays.joints)
         energy = torch.from_numpy(arrays.energy) if with_energy else None
-        if bodies is not None:  # a last frame of zeros, which absent bodies are views of
+        if bodies is not None:  # a last frame of zeros, which stands where there is no body
             joints, energy = _with_zero_frame(joints), None if energy is None else _with_zero_frame(energy)
         size = joints.nbytes + (0 if energy is None else energy.nbytes)
-        self.home = (
-            device
-            if resident == "device" or (resident == "auto" and _fits(size, device))
-            else torch.device("cpu")
-        )
+        fits = resident == "device" or (resident == "auto" and _fits(size, device))
+        self.home = device if fits else torch.device("cpu")
         self.joints = joints.to(self.home)
         self.energy = None if energy is None else energy.to(self.home)
         self.labels = torch.from_numpy(arrays.labels).to(device)
         self.names = arrays.names
         # on the CPU, where epochs are planned:
-        clip, first_row, rows = (torch.from_numpy(a) for a in (arrays.clip, arrays.first_row, arrays.rows))
-        if bodies is not None:
-            clip, first_row, rows = _fill_up(clip, first_row, rows, len(self.names), bodies, len(joints) - 1)
-        self._first_row, self._rows = first_row, rows
-        self._counts = torch.bincount(clip, minlength=len(self.names))
+        self.timeline = (
+            timeline_of(arrays) if bodies is None else zero_timeline(arrays, bodies, len(joints) - 1)
+        )
+        self._row = None if self.timeline.row is None else self.timeline.row.to(self.home)
+        self._present = None if self.timeline.present is None else self.timeline.present.to(self.home)
+        self._clip_frames = torch.from_numpy(arrays.clip_frames)
+        self._counts = self.timeline.counts
         self._first_sequence = self._counts.cumsum(0) - self._counts
 
     def __len__(self) -> int:
@@ -112,6 +125,7 @@ class Feed:
         part = copy.copy(self)
         part.labels = self.labels[clips.to(self.device)]
         part.names = [self.names[i] for i in clips.tolist()]
+        part._clip_frames = self._clip_frames[clips]
         part._counts, part._first_sequence = self._counts[clips], self._first_sequence[clips]
         return part
 
@@ -127,27 +141,57 @@ class Feed:
         generator: torch.Generator,
         rank: int = 0,
         processes: int = 1,
+        count: int = 1,
     ) -> Views:
         """One epoch of random views in random order; `generator` (on the CPU) decides all of it. A last batch
         that is not full is left out, unless it is the only one. Each process gets its own part of every
-        batch."""
+        batch.
+
+        count : views of each clip, the second and following as `others`.
+        """
         size = min(batch_size, len(self))
         steps = len(self) // size
         order = torch.randperm(len(self), generator=generator)[: steps * size]
-        return self._views(
-            order, torch.rand(len(order), 5, generator=generator), augment, size, rank, processes
-        )
+        made = [
+            self._views(order, *self._drawn(order, augment, generator), size, rank, processes)
+            for _ in range(count)
+        ]
+        return replace(made[0], others=tuple(made[1:]))
 
-    def centre_views(self, batch_size: int, crop: float, rank: int = 0, processes: int = 1) -> Views:
+    def centre_views(
+        self, batch_size: int, crop: float, rank: int = 0, processes: int = 1, rounding: str = "up"
+    ) -> Views:
         """Every clip once in order, seen through a centre crop."""
-        random = torch.full((len(self), 5), 0.5)
-        random[:, 0] = 0  # the share is min_crop itself
-        augment = AugmentConfig(min_crop=crop, min_frames=1, rotation=0)
-        return self._views(torch.arange(len(self)), random, augment, batch_size * processes, rank, processes)
+        start, length = centre_bounds(self._clip_frames, crop, rounding)
+        order, angles = torch.arange(len(self)), torch.zeros(len(self), 3)
+        return self._views(order, start, length, angles, batch_size * processes, rank, processes)
+
+    def augmented_views(
+        self,
+        batch_size: int,
+        augment: AugmentConfig,
+        generator: torch.Generator,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> Views:
+        """Every clip once in order, seen through a random view, as in training."""
+        order = torch.arange(len(self))
+        drawn = self._drawn(order, augment, generator)
+        return self._views(order, *drawn, batch_size * processes, rank, processes)
+
+    def _drawn(
+        self, order: Tensor, augment: AugmentConfig, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """First frame, frames and angles of a random view of each clip in `order`."""
+        random = torch.rand(len(order), 5, generator=generator)
+        share = augment.min_crop + (1 - augment.min_crop) * random[:, 0]
+        frames = self._clip_frames[order]
+        start, length = crop_bounds(frames, share, random[:, 1], augment.min_frames, augment.rounding)
+        return start, length, (random[:, 2:] * 2 - 1) * augment.rotation
 
     def batch(self, views: Views, step: int) -> Batch:
         """Gather, resample and rotate the views of one batch."""
-        return self._send(*self._gather(views, step))
+        return self._send(self._gather(views, step))
 
     def batches(self, views: Views, start: int = 0) -> Iterator[Batch]:
         """The batches from `start` on; one is gathered ahead where frames are streamed."""
@@ -160,32 +204,40 @@ class Feed:
                 assert waiting is not None
                 gathered = waiting.result()
                 waiting = ahead.submit(self._gather, views, step + 1) if step + 1 < len(views) else None
-                yield self._send(*gathered)
+                yield self._send(gathered)
 
     def _views(
-        self, order: Tensor, random: Tensor, augment: AugmentConfig, size: int, rank: int, processes: int
+        self,
+        order: Tensor,
+        start: Tensor,
+        length: Tensor,
+        angles: Tensor,
+        size: int,
+        rank: int,
+        processes: int,
     ) -> Views:
-        """random : (clips, 5) in [0, 1): crop share, crop place, three angles; the bodies of a clip share
-        them."""
+        """Views of clips in `order`, (K,): first frame and frames of each clip's crop, and its angles; its
+        bodies share them. A body that is not there in the whole crop is left out, unless the clip has no
+        other."""
         counts = self._counts[order]
         row = torch.arange(len(order)).repeat_interleave(counts)
-        ends = counts.cumsum(0)
         sequence = (
-            self._first_sequence[order].repeat_interleave(counts)
-            + torch.arange(len(row))
-            - (ends - counts)[row]
+            torch.arange(len(row)) - (counts.cumsum(0) - counts)[row] + self._first_sequence[order][row]
         )
-        random = random[row]
-        share = augment.min_crop + (1 - augment.min_crop) * random[:, 0]
-        start, length = crop_bounds(self._rows[sequence], share, random[:, 1], augment.min_frames)
-        angles = (random[:, 2:] * 2 - 1) * augment.rotation
-        ends = torch.cat([ends.new_zeros(1), ends])
-        whole = [(first, min(first + size, len(order))) for first in range(0, len(order), size)]
+        first = self.timeline.first[sequence] + start[row]
+        if self.timeline.present is not None:
+            there = self.timeline.among(first, length[row]) > 0
+            lonely = torch.zeros(len(order), dtype=torch.int64).index_add_(0, row, there.long())[row] == 0
+            kept = there | (lonely & (sequence == self._first_sequence[order][row]))
+            row, first = row[kept], first[kept]
+            counts = torch.bincount(row, minlength=len(order))
+        ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        whole = [(a, min(a + size, len(order))) for a in range(0, len(order), size)]
         mine = [(a + (b - a) * rank // processes, a + (b - a) * (rank + 1) // processes) for a, b in whole]
         return Views(
-            self._put(self._first_row[sequence] + start),
-            self._put(length),
-            self._put(angles),
+            self._put(first),
+            self._put(length[row]),
+            self._put(angles[row]),
             self._put(row),
             clips=tuple(order[a:b] for a, b in mine),
             bounds=tuple((int(ends[a]), int(ends[b])) for a, b in mine),
@@ -198,29 +250,35 @@ class Feed:
     def _put(self, table: Tensor) -> Tensor:
         return table.pin_memory().to(self.home, non_blocking=True) if self.home.type == "cuda" else table
 
-    def _gather(self, views: Views, step: int) -> tuple[Batch, Tensor]:
-        first, last = views.bounds[step]
-        here = slice(first, last)
-        first_row, length = views.first_row[here], views.length[here]
-        joints = gather_resampled(self.joints, first_row, length, self.frames)  # (S, T, V, 3)
-        energy = (
-            None if self.energy is None else gather_resampled(self.energy, first_row, length, self.frames)
-        )
-        row = views.row[here]
-        clip = row - row[:1] if len(row) else row
-        return Batch(joints, energy, clip, views.clips[step], *views.shares[step]), views.angles[here]
+    def _gather(self, views: Views, step: int) -> list[tuple[Batch, Tensor]]:
+        """A batch of every view, before it is turned, and the angles."""
+        gathered = []
+        for view in (views, *views.others):
+            low, high = view.bounds[step]
+            first, length, row = view.first[low:high], view.length[low:high], view.row[low:high]
+            joints = gather_resampled(self.joints, first, length, self.frames, self._row)  # (S, T, V, 3)
+            energy = present = None
+            if self.energy is not None:
+                energy = gather_resampled(self.energy, first, length, self.frames, self._row)
+            if self._present is not None:
+                present = gather_present(self._present, first, length, self.frames)
+            clip = row - row[:1] if len(row) else row
+            batch = Batch(joints, energy, present, clip, view.clips[step], *view.shares[step])
+            gathered.append((batch, view.angles[low:high]))
+        return gathered
 
-    def _send(self, batch: Batch, angles: Tensor) -> Batch:
-        if self.streams:
-            tensors = (
-                None if t is None else self._over(t) for t in (batch.joints, batch.energy, batch.clip, angles)
-            )
-            joints, energy, clip, turned = tensors
-            assert joints is not None
-            assert clip is not None
-            assert turned is not None
-            batch, angles = replace(batch, joints=joints, energy=energy, clip=clip), turned
-        return replace(batch, joints=rotate(batch.joints, rotation_matrices(angles)))
+    def _send(self, gathered: list[tuple[Batch, Tensor]]) -> Batch:
+        sent = []
+        for batch, angles in gathered:
+            if self.streams:
+                batch, angles = self._sent(batch), self._over(angles)
+            sent.append(replace(batch, joints=rotate(batch.joints, rotation_matrices(angles))))
+        return replace(sent[0], others=tuple(sent[1:]))
+
+    def _sent(self, batch: Batch) -> Batch:
+        joints, clip = self._over(batch.joints), self._over(batch.clip)
+        energy, present = (None if t is None else self._over(t) for t in (batch.energy, batch.present))
+        return replace(batch, joints=joints, energy=energy, present=present, clip=clip)
 
     def _over(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda":
@@ -230,20 +288,6 @@ class Feed:
 
 def _with_zero_frame(values: Tensor) -> Tensor:
     return torch.cat([values, values.new_zeros(1, *values.shape[1:])])
-
-
-def _fill_up(
-    clip: Tensor, first_row: Tensor, rows: Tensor, clips: int, bodies: int, zero_row: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Give every clip `bodies` sequences: its own, then views of one zero frame."""
-    counts = torch.bincount(clip, minlength=clips)
-    slot = torch.arange(len(clip)) - (counts.cumsum(0) - counts)[clip]
-    full_first, full_rows = (
-        torch.full((clips, bodies), zero_row),
-        torch.ones(clips, bodies, dtype=torch.int64),
-    )
-    full_first[clip, slot], full_rows[clip, slot] = first_row, rows
-    return torch.arange(clips).repeat_interleave(bodies), full_first.flatten(), full_rows.flatten()
 
 
 def _fits(size: int, device: torch.device) -> bool:

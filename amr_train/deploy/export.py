@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from amr_data import AmrError, UsageError
 from amr_data.files import whole_file
 from amr_train.evaluation.classifier import load_classifier
-from amr_train.models.files import ENCODER, load_encoder
+from amr_train.models.files import ENCODER
+from amr_train.training.encoders import load_encoder
 
 TOLERANCE = 1e-4
 BATCHES = (1, 3)

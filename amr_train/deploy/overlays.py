@@ -3,27 +3,25 @@ its target, weights and error."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from amr_data import ShardDataset, UsageError
 from amr_data.viz.scene import Layer, Panel, Scene, robust_top
-from amr_train.config import Experiment
 from amr_train.data.feed import Feed
-from amr_train.experiments.loading import experiment_names, load_experiment
+from amr_train.experiments.loading import experiment_names, load_experiment, method_names
+from amr_train.identity import recorded_experiment
 from amr_train.models.guidance import online_weights, window_energy
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.masking import token_order
-from amr_train.models.targets import EPS, patchify, unpatchify
+from amr_train.models.targets import EPS, UNBIASED, patchify, unpatchify
 from amr_train.training.checkpoints import load_latest
-from amr_train.training.folder import RUN, recorded_experiment
+from amr_train.training.folder import RUN, read_record
 
 CROP = 0.95
 """Share of a clip that is shown, as in test views."""
@@ -51,8 +49,11 @@ def model_scenes(
     trained = (folder / RUN).is_file()
     if not trained and str(run) not in experiment_names():
         raise UsageError(f"{run} is neither a run's folder nor an experiment (`amr-train list`)")
-    experiment = _experiment_of(folder) if trained else load_experiment(str(run))
-    model = MaskedModel(experiment, len(dataset.spec.skeleton.joints), dataset.windows).eval()
+    file = folder / RUN
+    experiment = recorded_experiment(read_record(file), file) if trained else load_experiment(str(run))
+    if experiment.method not in method_names():
+        raise UsageError(f"{run} was trained by {experiment.method}; only masked reconstruction can be shown")
+    model = MaskedReconstruction(experiment, len(dataset.spec.skeleton.joints), dataset.windows).eval()
     if trained:
         state, problems = load_latest(folder / "checkpoints", torch.device("cpu"))
         if state is None:
@@ -67,30 +68,26 @@ def model_scenes(
     return [_scene(model, dataset, index, seed, trained) for index in indices]
 
 
-def _experiment_of(folder: Path) -> Experiment:
-    try:
-        return recorded_experiment(json.loads((folder / RUN).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, ValidationError) as error:
-        raise UsageError(f"{folder / RUN} cannot be read: {type(error).__name__}") from None
-
-
 @torch.no_grad()
-def _scene(model: MaskedModel, dataset: ShardDataset, index: int, seed: int, trained: bool) -> Scene:
+def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed: int, trained: bool) -> Scene:
     config, spec = model.config, dataset.spec
     feed = Feed(dataset.arrays(np.array([index])), torch.device("cpu"), config.model.frames)
-    joints = feed.batch(feed.centre_views(1, CROP), 0).joints  # (M, T, V, 3)
+    batch = feed.batch(feed.centre_views(1, CROP), 0)
+    joints, present = batch.joints, batch.present  # (M, T, V, 3), (M, T) or None
     noise = torch.rand(len(joints), model.encoder.tokens, generator=torch.Generator().manual_seed(seed))
-    order = token_order(noise, joints, model.encoder.segment, config.mask)
+    order = token_order(noise, joints, model.encoder.segment, config.mask, present)
     shown = _visible(model, order, joints)
     name = f"{dataset.names[index]} · {spec.class_title(int(feed.labels[0]))}"
     title = f"{name} · as {config.name} sees it, {joints.shape[1]} frames"
     panels = [
-        Panel("input", _array(joints)),
-        Panel("what stays visible", _array(torch.where(shown[..., None], joints, torch.nan))),
+        Panel("input", _array(_there(joints, present))),
+        Panel(
+            "what stays visible", _array(torch.where(shown[..., None], _there(joints, present), torch.nan))
+        ),
     ]
     layers = [Layer("masked", _array((~shown).float()), 1.0, "", "viridis", printed=True)]
     if config.guidance.focal:
-        weights = online_weights(joints, config.guidance.windows, config.guidance.k)
+        weights = online_weights(joints, config.guidance.windows, config.guidance.k, present)
         layers.append(
             Layer(
                 f"focal weight, k = {config.guidance.k:g}", _array(weights), 1.0, "", "viridis", printed=True
@@ -103,12 +100,26 @@ def _scene(model: MaskedModel, dataset: ShardDataset, index: int, seed: int, tra
         predicted, which = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
         rebuilt = restored(model, joints, predicted.float(), which)
         error = _array((rebuilt - joints).norm(dim=-1) * 1000)
-        panels.append(Panel("reconstruction", _array(rebuilt)))
+        panels.append(Panel("reconstruction", _array(_there(rebuilt, present))))
         layers.insert(1, Layer("error of the reconstruction", error, robust_top(error), "mm", printed=True))
-    return Scene(dataset.names[index], title, spec.skeleton, spec.frame_rate, panels, layers, dataset.up)
+    return Scene(
+        dataset.names[index],
+        title,
+        spec.skeleton,
+        spec.frame_rate,
+        panels,
+        layers,
+        dataset.up,
+        synthetic=dataset.synthetic,
+    )
 
 
-def _visible(model: MaskedModel, order: Tensor, joints: Tensor) -> Tensor:
+def _there(joints: Tensor, present: Tensor | None) -> Tensor:
+    """Not a number where the body is absent: what stands in for it is not drawn."""
+    return joints if present is None else torch.where(present[..., None, None], joints, torch.nan)
+
+
+def _visible(model: MaskedReconstruction, order: Tensor, joints: Tensor) -> Tensor:
     """(M, T, V) bool: which joints at which frames the encoder is shown."""
     shown = torch.zeros(order.shape, dtype=torch.bool)
     shown.scatter_(1, order[:, : model.visible], True)
@@ -116,7 +127,7 @@ def _visible(model: MaskedModel, order: Tensor, joints: Tensor) -> Tensor:
     return shown.reshape(len(joints), -1, joints.shape[2]).repeat_interleave(segment, dim=1)
 
 
-def restored(model: MaskedModel, joints: Tensor, predicted: Tensor, which: Tensor | None) -> Tensor:
+def restored(model: MaskedReconstruction, joints: Tensor, predicted: Tensor, which: Tensor | None) -> Tensor:
     """Predictions as positions: (S, P, values) of the patches `which` (S, P), all where it is None, to (S, T,
     V, 3) metres; patches that are not predicted have the input's."""
     config, length = model.config.target, model.patch_frames
@@ -124,7 +135,7 @@ def restored(model: MaskedModel, joints: Tensor, predicted: Tensor, which: Tenso
     values = torch.cat([joints.diff(dim=1), torch.zeros_like(joints[:, :1])], dim=1) if moving else joints
     true = patchify(values, length)  # (S, T / length * V, length * 3)
     if config.normalize == "patch":
-        variance, mean = torch.var_mean(true, dim=2, keepdim=True, correction=0)
+        variance, mean = torch.var_mean(true, dim=2, keepdim=True, correction=UNBIASED)
     elif config.normalize == "clip":
         parts = torch.var_mean(values, dim=1, keepdim=True, correction=0)
         variance, mean = (patchify(part.expand_as(values), length) for part in parts)

@@ -1,77 +1,111 @@
-"""Features of a frozen encoder, computed once for all protocols that need no more."""
+"""Features of clips: made once for an encoder, a dataset and a crop, and kept in a file beside the
+results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from amr_train.config import EvaluationConfig
-from amr_train.data.feed import Feed
+from amr_data.files import whole_file
+from amr_train.data.feed import Feed, Views
+from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.pooling import clip_features
 from amr_train.parallel.processes import Processes
 
-Report = Callable[[int, int], None]
+MEAN, JOINTS = "mean", "joints"
+"""The field's two ways to pool an encoder's tokens: over time, joints and bodies (D values), or joints kept
+(V x D values)."""
+_KEY = "amr_features"
+POSITIONS, MOTION = "positions", "motion"
 
 
 @dataclass(frozen=True)
 class Features:
-    """train, test : (N, D) float32; their labels (N,) int64, all on one device; `classes` of the dataset."""
+    """The two parts of a split. `train`, `test` : for each way of pooling (N, D) float32; their labels (N,)
+    int64, all on one device; `classes` of the dataset. `metric` : how they are compared, 'cosine' or
+    'euclidean'."""
 
-    train: Tensor
+    train: dict[str, Tensor]
     train_labels: Tensor
-    test: Tensor
+    test: dict[str, Tensor]
     test_labels: Tensor
     classes: int
+    metric: str = "cosine"
 
 
 @torch.no_grad()
-def extract_features(
+def encode(
     encoder: SkeletonEncoder,
     feed: Feed,
-    config: EvaluationConfig,
-    report: Report | None = None,
+    views: Views,
     processes: Processes | None = None,
-) -> Tensor:
-    """Mean over joints, time and bodies of the encoder's tokens, all of them visible. Each process does its
-    part of the clips, each clip is seen once. Returns (N, D) float32 on the feed's device, in every
-    process."""
-    processes = processes or Processes()
+    listener: Listener | None = None,
+) -> dict[str, Tensor]:
+    """Features of a feed's clips, each seen once in `views`; each process does its part of them.
+
+    Returns: `mean` (N, D) and `joints` (N, V * D) float32 on the feed's device, in every process.
+    """
+    processes, listener = processes or Processes(), listener or Listener()
+    was_training = encoder.training
     encoder.eval()
-    views = feed.centre_views(config.batch_size, config.crop, processes.rank, processes.size)
-    features = torch.zeros(len(feed), encoder.width, device=feed.device)
+    kept = torch.zeros(len(feed), encoder.joints, encoder.width, device=feed.device)
     for batch in feed.batches(views):
-        clips = len(batch.clips)
-        pooled = encoder(batch.joints).float().mean(dim=1)  # (S, D)
-        features[batch.clips.to(feed.device)] = mean_over_bodies(pooled, batch.clip, clips)
-        if report and clips:
-            report(int(batch.clips[-1]) + 1, len(feed))
-    return processes.total(features)
+        if not len(batch.clips):
+            continue
+        found = clip_features(encoder, batch.joints, batch.present, batch.clip, len(batch.clips))
+        kept[batch.clips.to(feed.device)] = found
+        listener.advance(int(batch.clips[-1]) + 1, len(feed), {})
+    encoder.train(was_training)
+    kept = processes.total(kept)
+    return {MEAN: kept.mean(dim=1), JOINTS: kept.flatten(1)}
 
 
-def mean_over_bodies(values: Tensor, clip: Tensor, clips: int) -> Tensor:
-    """values : (S, D), clip : (S,) row of each sequence's clip. Returns (B, D)."""
-    total = values.new_zeros(clips, values.shape[1]).index_add_(0, clip, values)
-    return total / torch.bincount(clip, minlength=clips)[:, None]
+def coordinate_features(feed: Feed, batch_size: int, crop: float) -> dict[str, Tensor]:
+    """Positions of every body (N, M * T * V * 3), and their differences from frame to frame; a body that a
+    clip does not have is zeros. `feed` has `bodies` set."""
+    views = feed.centre_views(batch_size, crop)
+    parts = [
+        batch.joints.view(len(batch.clips), -1, *batch.joints.shape[1:]) for batch in feed.batches(views)
+    ]
+    positions = torch.cat(parts)  # (N, M, T, V, 3)
+    return {POSITIONS: positions.flatten(1), MOTION: positions.diff(dim=2).flatten(1)}
 
 
-def features_of(
-    encoder: SkeletonEncoder,
-    train: Feed,
-    test: Feed,
-    classes: int,
-    config: EvaluationConfig,
-    report: Report | None = None,
-    processes: Processes | None = None,
-) -> Features:
-    """Features of both parts of a protocol. `report` counts the clips of both."""
-    both, shift = len(train) + len(test), len(train)
-    first = extract_features(
-        encoder, train, config, report and (lambda done, _: report(done, both)), processes
-    )
-    second = extract_features(
-        encoder, test, config, report and (lambda done, _: report(shift + done, both)), processes
-    )
-    return Features(first, train.labels, second, test.labels, classes)
+def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with the mean and the standard deviation of the training clips taken out, value by value; a value
+    that never changes there becomes 0."""
+    deviation, mean = torch.std_mean(train, dim=0, correction=0)
+    scale = torch.where(deviation > 1e-6, 1 / deviation.clamp(min=1e-6), 0)
+    return (train - mean) * scale, (test - mean) * scale
+
+
+def keep_features(path: Path, features: dict[str, Tensor]) -> None:
+    """Write the joints-kept features, with their checksum; the mean follows from them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = features[JOINTS].cpu().contiguous()
+    with whole_file(path) as temporary:
+        save_file({JOINTS: values}, temporary, {_KEY: _checksum(values)})
+
+
+def kept_features(path: Path, clips: int, joints: int, device: torch.device) -> dict[str, Tensor] | None:
+    """What `keep_features` wrote of so many clips, None where it is not there or is not what was written."""
+    try:
+        with safe_open(path, "pt") as file:
+            known, found = (file.metadata() or {}).get(_KEY), file.get_tensor(JOINTS)
+    except (OSError, SafetensorError):
+        return None
+    if found.ndim != 2 or len(found) != clips or found.shape[1] % joints or _checksum(found) != known:
+        return None
+    values: Tensor = found.to(device)
+    return {MEAN: values.unflatten(1, (joints, -1)).mean(dim=1), JOINTS: values}
+
+
+def _checksum(values: Tensor) -> str:
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()

@@ -1,81 +1,119 @@
-"""Protocols that train the encoder too: fine-tuning, from scratch, with few labels, on another dataset.
-
-AdamW with layer-wise learning rates, drop path, label smoothing, as the published settings have them; the
-accuracy is the last epoch's.
-"""
+"""Training the encoder too, with labels: AdamW with layer-wise learning rates, drop path, label smoothing, as
+the published settings have them; the accuracy is the last epoch's."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from amr_train.config import AugmentConfig, EvaluationConfig, FinetuneConfig
+from amr_data import AmrError
+from amr_train.config import AugmentConfig, FinetuneConfig
 from amr_train.data.feed import Batch, Feed
-from amr_train.evaluation.features import mean_over_bodies
-from amr_train.evaluation.scores import Scores, score
+from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.layers import Block
+from amr_train.models.pooling import clip_features
 from amr_train.parallel.processes import Processes
 from amr_train.training.checkpoints import load_latest, save_checkpoint
 from amr_train.training.schedule import learning_rate, seed_of
+from amr_train.training.stopping import Stopped, stop_signals
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the fine-tuned runs of an evaluation share. `checkpoints`: where epochs are saved and taken up;
+    """What decides a fine-tuning besides encoder and clips. `checkpoints`: where it is saved and taken up;
     None keeps nothing."""
 
-    config: EvaluationConfig
+    config: FinetuneConfig
     augment: AugmentConfig
     precision: str = "float32"
     seed: int = 0
     processes: Processes = Processes()  # noqa: RUF009
     checkpoints: Path | None = None
-    report: Callable[[int, int, dict[str, float]], None] = lambda done, total, metrics: None
+    listener: Listener = field(default_factory=Listener)
+
+
+class SharedBatchNorm(nn.BatchNorm1d):
+    """BatchNorm whose statistics are those of the clips of all processes, so that their number changes no
+    result; a batch of a single clip is seen with the running ones, since it has no spread."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """values : (B, D), likewise returned."""
+        if not self.training:
+            return super().forward(values)
+        count = torch.tensor(float(len(values)), device=values.device)
+        sums = torch.cat([values.sum(dim=0), values.square().sum(dim=0)])
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            from torch.distributed.nn.functional import all_reduce
+
+            sums = all_reduce(sums)  # its gradient is summed over the processes likewise
+            dist.all_reduce(count)
+        if count < 2:
+            mean, variance = self.running_mean, self.running_var
+            assert mean is not None
+            assert variance is not None
+        else:
+            mean, square = (sums / count).chunk(2)
+            variance = (square - mean.square()).clamp(min=0)
+            self._follow(mean.detach(), variance.detach() * count / (count - 1))
+        return (values - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        momentum = 0.1 if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance, momentum)
+        self.num_batches_tracked += 1
 
 
 class Classifier(nn.Module):
-    """Encoder and head: features are averaged over time and bodies, joints are kept, then dropout and an
-    MLP."""
+    """Encoder and head, as MAMP publishes it: dropout on the tokens, the mean over time and bodies with
+    joints kept, a linear layer to `hidden`, BatchNorm, ReLU, a linear layer to the classes."""
 
     def __init__(self, encoder: SkeletonEncoder, classes: int, config: FinetuneConfig) -> None:
         super().__init__()
         self.encoder = encoder
-        self.hidden = config.hidden
-        wide = encoder.joints * encoder.width
+        self.hidden, self.classes = config.hidden, classes
+        self.dropout = nn.Dropout(config.head_dropout)
+        first = nn.Linear(encoder.joints * encoder.width, config.hidden)
         last = nn.Linear(config.hidden, classes)
-        nn.init.trunc_normal_(last.weight, std=0.02)
-        nn.init.zeros_(last.bias)
-        self.head = nn.Sequential(
-            nn.Dropout(config.head_dropout), nn.Linear(wide, config.hidden), nn.GELU(), last
-        )
+        for layer in (first, last):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.head = nn.Sequential(first, SharedBatchNorm(config.hidden), nn.ReLU(), last)
 
-    def forward(self, joints: Tensor, clip: Tensor, clips: int) -> Tensor:
-        """joints : (S, T, V, 3), clip : (S,) row of each sequence's clip. Returns scores (B, classes)."""
-        tokens = self.encoder(joints).unflatten(
-            1, (self.encoder.steps, self.encoder.joints)
-        )  # (S, T / l, V, D)
-        return self.head(mean_over_bodies(tokens.mean(dim=1).flatten(1), clip, clips))  # type: ignore[no-any-return]
-
-
-def finetune(
-    encoder: SkeletonEncoder, train: Feed, test: Feed, classes: int, setting: Setting
-) -> tuple[Scores, Classifier]:
-    """Train a copy of an encoder with a new head on the labels of `train`, and score it on `test`."""
-    model = train_classifier(encoder, train, classes, setting)
-    return score(_scores(model, test, setting), test.labels), model
+    def forward(
+        self,
+        joints: Tensor,
+        present: Tensor | None,
+        clip: Tensor,
+        clips: int,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (B, classes). The arguments are those of `clip_features`."""
+        features = clip_features(self.encoder, joints, present, clip, clips, weight, self.dropout)
+        return self.head(features.flatten(1))  # type: ignore[no-any-return]
 
 
 def train_classifier(encoder: SkeletonEncoder, train: Feed, classes: int, setting: Setting) -> Classifier:
-    """Train a copy of an encoder with a new head. Taken up from the last whole epoch in
-    `setting.checkpoints`."""
-    config, processes, device = setting.config.finetune, setting.processes, train.device
+    """Train a copy of an encoder with a new head, from the last checkpoint in `setting.checkpoints` if there
+    is one.
+
+    Raises: Stopped after SIGINT or SIGTERM, with a checkpoint of the last step; AmrError where the loss is no
+        longer finite.
+    """
+    config, processes, device = setting.config, setting.processes, train.device
     torch.manual_seed(seed_of(setting.seed, "head", 0))
     model = Classifier(copy.deepcopy(encoder), classes, config).to(device).train()
     set_drop_path(model.encoder, config.drop_path)
@@ -83,23 +121,48 @@ def train_classifier(encoder: SkeletonEncoder, train: Feed, classes: int, settin
     scales = [group["scale"] for group in optimizer.param_groups]
     size = min(config.batch_size, len(train))
     per_epoch = len(train) // size
-    done = _take_up(model, optimizer, setting, device)
+    last = config.epochs * per_epoch
+    step = _take_up(model, optimizer, setting, device)
     wrapped = processes.wrap(model, device)
-    for epoch in range(done, config.epochs):
-        generator = torch.Generator().manual_seed(seed_of(setting.seed, "finetune views", epoch))
-        views = train.train_views(size, setting.augment, generator, processes.rank, processes.size)
-        total = torch.zeros((), device=device)
-        for step, batch in enumerate(train.batches(views), start=epoch * per_epoch):
-            for group, scale in zip(optimizer.param_groups, scales, strict=True):
-                group["lr"] = learning_rate(step, per_epoch, config) * scale
-            torch.manual_seed(seed_of(setting.seed, f"drop {processes.rank}", step))
-            total += _step(wrapped, batch, train.labels, optimizer, setting, size)
-        loss = float(processes.total(total)) / per_epoch
-        if setting.checkpoints and processes.main and (epoch + 1) % config.checkpoint_epochs == 0:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(setting.checkpoints, epoch + 1, state, keep=1)
-        setting.report(epoch + 1, config.epochs, {"loss": loss})
+    with stop_signals() as stop:
+        for epoch in range(step // per_epoch, config.epochs):
+            generator = torch.Generator().manual_seed(seed_of(setting.seed, "finetune views", epoch))
+            views = train.train_views(size, setting.augment, generator, processes.rank, processes.size)
+            total, counted = torch.zeros((), device=device), 0
+            for batch in train.batches(views, step % per_epoch):
+                for group, scale in zip(optimizer.param_groups, scales, strict=True):
+                    group["lr"] = learning_rate(step, per_epoch, config) * scale
+                torch.manual_seed(seed_of(setting.seed, f"drop {processes.rank}", step))
+                total += _step(wrapped, batch, train.labels, optimizer, setting, size)
+                step, counted = step + 1, counted + 1
+                ended = step % per_epoch == 0
+                loss = float(processes.total(total)) / counted if ended else 0.0
+                if not math.isfinite(loss):
+                    raise AmrError(
+                        f"the loss of fine-tuning is not finite in epoch {epoch + 1}; lower finetune.lr"
+                    )
+                asked = processes.most(stop.signal) if ended or processes.size == 1 else 0
+                if asked or (ended and (epoch + 1) % config.checkpoint_epochs == 0):
+                    _save(model, optimizer, setting, step)
+                if asked:
+                    where = f"in fine-tuning, at step {step:,} of {last:,}; {_kept(setting)}"
+                    raise Stopped(where, asked, setting.checkpoints is not None)
+            setting.listener.advance(epoch + 1, config.epochs, {"loss": loss})
     return model.eval()
+
+
+@torch.no_grad()
+def classify(model: Classifier, feed: Feed, batch_size: int, crop: float, setting: Setting) -> Tensor:
+    """Logits of every clip's centre crop (N, C); each process does its part, each clip is seen once."""
+    processes = setting.processes
+    views = feed.centre_views(batch_size, crop, processes.rank, processes.size, setting.augment.rounding)
+    out = torch.zeros(len(feed), model.classes, device=feed.device)
+    for batch in feed.batches(views):
+        if len(batch.clips):
+            with torch.autocast(feed.device.type, torch.bfloat16, enabled=setting.precision == "bfloat16"):
+                logits = model(batch.joints, batch.present, batch.clip, len(batch.clips)).float()
+            out[batch.clips.to(feed.device)] = logits
+    return processes.total(out)
 
 
 def layer_groups(model: Classifier, config: FinetuneConfig) -> list[dict[str, object]]:
@@ -148,34 +211,29 @@ def _step(
     device = batch.joints.device
     wanted = labels[batch.clips.to(device)]
     with torch.autocast(device.type, torch.bfloat16, enabled=setting.precision == "bfloat16"):
-        said = model(batch.joints, batch.clip, len(batch.clips))
-    smoothing = setting.config.finetune.label_smoothing
-    loss = cross_entropy(said.float(), wanted, label_smoothing=smoothing, reduction="sum") / size
+        logits = model(batch.joints, batch.present, batch.clip, len(batch.clips))
+    smoothing = setting.config.label_smoothing
+    loss = cross_entropy(logits.float(), wanted, label_smoothing=smoothing, reduction="sum") / size
     optimizer.zero_grad(set_to_none=True)
     (loss * setting.processes.size).backward()
     optimizer.step()
     return loss.detach()
 
 
-@torch.no_grad()
-def _scores(model: Classifier, feed: Feed, setting: Setting) -> Tensor:
-    """Scores of every clip's centre crop (N, C); each process does its part, each clip is seen once."""
-    processes, config = setting.processes, setting.config
-    views = feed.centre_views(config.batch_size, config.crop, processes.rank, processes.size)
-    out: Tensor | None = None
-    for batch in feed.batches(views):
-        with torch.autocast(feed.device.type, torch.bfloat16, enabled=setting.precision == "bfloat16"):
-            said = model(batch.joints, batch.clip, len(batch.clips)).float()
-        out = said.new_zeros(len(feed), said.shape[1]) if out is None else out
-        out[batch.clips.to(feed.device)] = said
-    assert out is not None
-    return processes.total(out)
+def _save(model: Classifier, optimizer: torch.optim.Optimizer, setting: Setting, step: int) -> None:
+    if setting.checkpoints and setting.processes.main:
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        save_checkpoint(setting.checkpoints, step, state, keep=1)
+
+
+def _kept(setting: Setting) -> str:
+    return "its checkpoint is kept" if setting.checkpoints else "nothing is kept, for want of a folder"
 
 
 def _take_up(
     model: Classifier, optimizer: torch.optim.Optimizer, setting: Setting, device: torch.device
 ) -> int:
-    """Epochs done by an earlier sitting."""
+    """Steps done by an earlier sitting."""
     state = load_latest(setting.checkpoints, device)[0] if setting.checkpoints else None
     if state is None:
         return 0

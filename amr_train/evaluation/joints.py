@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from amr_data import ShardDataset, SplitArrays, UsageError
@@ -46,5 +48,4 @@ def encoder_for(encoder: ClipEncoder, dataset: ShardDataset, shared: list[int]) 
 
 def joints_of(arrays: SplitArrays, shared: list[int]) -> SplitArrays:
     """The same clips with these joints alone."""
-    parts = (arrays.joints[:, shared], arrays.energy[:, shared], arrays.first_row, arrays.rows)
-    return SplitArrays(*parts, arrays.clip, arrays.labels, arrays.names)
+    return replace(arrays, joints=arrays.joints[:, shared], energy=arrays.energy[:, shared])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from amr_data import AmrError
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,12 @@ class Scores:
         }
 
 
-def score(scores: Tensor, labels: Tensor) -> Scores:
-    """scores : (N, C), a number for every class; labels : (N,) int64."""
+def score(scores: Tensor, labels: Tensor, what: str = "the probe's scores") -> Scores:
+    """scores : (N, C), a number for every class; labels : (N,) int64. Raises: AmrError where one is no
+    number;
+    `what` : whose, for the message."""
+    if bool(scores.isnan().any()):
+        raise AmrError(f"{what} are not numbers: its training diverged; lower the learning rate")
     classes = scores.shape[1]
     ranked = scores.topk(min(5, classes), dim=1).indices  # (N, 5)
     hits = ranked == labels[:, None]
@@ -43,3 +51,8 @@ def score(scores: Tensor, labels: Tensor) -> Scores:
     return Scores(
         100 * int(hits[:, 0].sum()) / total, 100 * int(hits.sum()) / total, per_class, confusion.tolist()
     )
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean, and the sample's standard deviation (0 for a single value)."""
+    return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else 0.0}

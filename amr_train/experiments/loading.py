@@ -1,7 +1,9 @@
-"""Experiments by name or by file: a data set's settings, a method's, and `key=value` overrides on top.
+"""Experiments by name or by file: a data set's settings, a method's, and `key=value` overrides on top, and
+where each setting came from.
 
-`nw-ucla-mamp` is experiments/data/nw-ucla.yaml with experiments/methods/mamp.yaml over it. In a file of one's
-own, `method: mamp` puts the method's settings under the file's. `scale=tiny` puts
+`nw-ucla-mamp` is experiments/data/nw-ucla.yaml with experiments/methods/mamp.yaml over it, and over both what
+the data set's file says of that method. In a file of one's own, `like: nw-ucla` and
+`method: mamp` put a data set's and a method's settings under the file's. `scale=tiny` puts
 experiments/scales/tiny.yaml over all but the overrides. Unknown keys are refused by name, with the nearest
 valid key.
 """
@@ -9,22 +11,46 @@ valid key.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from amr_data.errors import UsageError
+from amr_data import UsageError
 from amr_train.config import Experiment
+from amr_train.extensions import extension_names
+from amr_train.models.registry import GROUP
 
 Settings = dict[str, Any]
+RENAMED = {
+    "data.protocol": "data.split",
+    "evaluation.semi.seeds": "evaluation.semi.draws",
+    "evaluation.knn.neighbours": "evaluation.knn_neighbours",
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings that lie over those below them. `origin` : where they come from, in words."""
+
+    origin: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An experiment, and for each of its dotted keys where the value came from."""
+
+    experiment: Experiment
+    origins: dict[str, str]
 
 
 def method_names() -> list[str]:
-    """Names of the methods and of the ablations' rows."""
+    """Names of the shipped methods and of the ablations' rows."""
     return shipped_names("experiments/methods")
 
 
@@ -38,43 +64,93 @@ def data_names() -> list[str]:
     return shipped_names("experiments/data")
 
 
-def load_experiment(
-    name_or_path: str, overrides: Sequence[str] = (), suite: Settings | None = None
-) -> Experiment:
+def scale_names() -> list[str]:
+    """Names of the shipped scales; `full` is none of them laid over."""
+    return shipped_names("experiments/scales")
+
+
+def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> Experiment:
     """A shipped experiment by name or a YAML file by path, with overrides such as `pretrain.epochs=10`
-    applied. `suite`: settings that lie between the file and the overrides.
+    applied.
 
     Raises: UsageError for a name, key or value that does not exist or does not fit.
     """
-    changes: Settings = {}
-    for override in overrides:
-        _apply(changes, override)
-    data = (
-        _own_file(name_or_path, changes)
-        if name_or_path.endswith((".yaml", ".yml"))
-        else _shipped(name_or_path, changes)
-    )
-    data = _over(data, suite or {})
-    if changes.get("scale", "full") != "full":
-        data = _over(data, _scale(changes["scale"]))
+    return resolve(name_or_path, overrides).experiment
+
+
+def resolve(
+    name_or_path: str,
+    overrides: Sequence[str] = (),
+    suite: Settings | None = None,
+    grid: Settings | None = None,
+) -> Resolved:
+    """The same as `load_experiment`, and where each setting came from.
+
+    suite : settings that lie over the file and under the scale.  grid : those of a suite's grid point, over
+        the scale and under the overrides.
+    """
+    changes = over(grid or {}, parse_overrides(overrides))
+    own = name_or_path.endswith((".yaml", ".yml"))
+    layers = _own_file(name_or_path, changes) if own else _shipped(name_or_path, changes)
+    if suite:
+        layers.append(Layer("suite", suite))
+    data: Settings = {}
+    for layer in layers:
+        data = over(data, layer.settings)
+    scale = changes.get("scale", data.get("scale", "full"))
+    if scale != "full":
+        layers.append(Layer(f"scale {scale}", _scale(scale)))
+    layers += [Layer("grid", grid or {}), Layer("override", parse_overrides(overrides))]
+    for layer in layers[-3:]:
+        data = over(data, layer.settings)
     try:
-        return Experiment.model_validate(_over(data, changes))
+        experiment = Experiment.model_validate(data)
     except ValidationError as error:
         raise UsageError(f"{name_or_path}: {explain(error)}") from None
+    origins = dict.fromkeys(flat(experiment.model_dump(mode="json")), "default")
+    for layer in layers:
+        for key in flat(layer.settings):
+            for known in origins:
+                if known == key or known.startswith(f"{key}."):
+                    origins[known] = layer.origin
+    return Resolved(experiment, origins)
 
 
-def load_section(section: str, overrides: Sequence[str]) -> Any:
-    """One section of an experiment with its defaults and overrides such as `linear.lr=0.1`.
-
-    Raises: UsageError.
-    """
+def parse_overrides(overrides: Sequence[str], prefix: str = "") -> Settings:
+    """`key=value` words as settings. Raises: UsageError."""
     changes: Settings = {}
     for override in overrides:
-        _apply(changes, f"{section}.{override}")
-    try:
-        return getattr(Experiment.model_validate({"name": section, **changes}), section)
-    except ValidationError as error:
-        raise UsageError(explain(error)) from None
+        _apply(changes, prefix + override)
+    return changes
+
+
+def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
+    """`upper` laid over `lower`, section by section."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = over(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:
+    """Settings by their dotted keys."""
+    found: Settings = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def nested(key: str, value: Any) -> Settings:
+    """One setting by its dotted key, as sections. Raises: UsageError for a key that does not exist."""
+    _check_key(key)
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
 
 
 def valid_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
@@ -89,66 +165,69 @@ def valid_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[st
     return keys
 
 
-def _shipped(name: str, changes: Settings) -> Settings:
+def _shipped(name: str, changes: Settings) -> list[Layer]:
     if name not in experiment_names():
         near = difflib.get_close_matches(name, experiment_names(), n=1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UsageError(
-            f"there is no experiment '{name}': {hint}`amr-train list` shows all; or give the path of a "
-            f".yaml file"
+            f"there is no experiment '{name}': {hint}`amr-train list` shows all; or give the path of a .yaml "
+            "file"
         )
     base, method = name, "amr"
     for candidate in sorted(method_names(), key=len):  # the longest that fits: nw-ucla-amr-no-focal
         if name.endswith(f"-{candidate}"):
             base, method = name.removesuffix(f"-{candidate}"), candidate
     method = changes.get("method", method)
-    data = _over(
-        read_shipped("experiments/demo.yaml") if base == "demo" else _data_set(base), _method(method)
-    )
-    return {**data, "method": method, "name": name if base == name else f"{base}-{method}"}
+    data = read_shipped("experiments/demo.yaml") if base == "demo" else _data_set(base)
+    of_methods = data.pop("methods", {})
+    named = {"method": method, "name": name if base == name else f"{base}-{method}"}
+    return [
+        Layer("demo" if base == "demo" else f"data {base}", data),
+        Layer(f"method {method}", _method(method)),
+        Layer(f"data {base}, for {method}", of_methods.get(method, {})),
+        Layer("experiment's name", named),
+    ]
 
 
-def _own_file(path: str, changes: Settings) -> Settings:
-    file = Path(path)
-    if not file.is_file():
-        raise UsageError(f"no experiment file {path}")
-    data = _yaml(file.read_text(encoding="utf-8"), path)
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
+def _own_file(path: str, changes: Settings) -> list[Layer]:
+    data = read_file(path)
     method = changes.get("method", data.get("method", "amr"))
-    return {"name": file.stem, **_over(_method(method), data), "method": method}
+    like = data.pop("like", None)
+    if like is not None and like not in data_names():
+        near = difflib.get_close_matches(str(like), data_names(), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"data sets: {', '.join(data_names())}"
+        raise UsageError(f"{path}: like: there is no data set '{like}': {hint}")
+    base = {} if like is None else _data_set(like)
+    of_methods = base.pop("methods", {})
+    return [
+        Layer(f"data {like}", base),
+        Layer(f"method {method}", _method(method)),
+        Layer(f"data {like}, for {method}", of_methods.get(method, {})),
+        Layer("file", {"name": Path(path).stem, **data, "method": method}),
+    ]
 
 
 def _method(name: object) -> Settings:
-    if name not in method_names():
-        near = difflib.get_close_matches(str(name), method_names(), n=1)
-        raise UsageError(
-            f"there is no method '{name}'"
-            + (f": did you mean '{near[0]}'?" if near else f"; methods: {', '.join(method_names())}")
-        )
-    return read_shipped(f"experiments/methods/{name}.yaml")
+    """A shipped method's settings; none of a method of somebody's own."""
+    if name in method_names():
+        return read_shipped(f"experiments/methods/{name}.yaml")
+    if name in extension_names(GROUP) or ":" in str(name):
+        return {}
+    near = difflib.get_close_matches(str(name), method_names(), n=1)
+    hint = f": did you mean '{near[0]}'?" if near else f"; methods: {', '.join(method_names())}"
+    raise UsageError(f"there is no method '{name}'{hint}, or package.module:Class for one of your own")
 
 
 def _data_set(name: str) -> Settings:
     data = read_shipped(f"experiments/data/{name}.yaml")
     like = data.pop("like", None)
-    return _over(_data_set(like), data) if like else data
+    return over(_data_set(like), data) if like else data
 
 
 def _scale(name: object) -> Settings:
-    names = shipped_names("experiments/scales")
-    if name not in names:
-        raise UsageError(f"there is no scale '{name}'; scales: full, {', '.join(names)}")
+    if name not in scale_names():
+        raise UsageError(f"there is no scale '{name}'; scales: full, {', '.join(scale_names())}")
     return read_shipped(f"experiments/scales/{name}.yaml")
-
-
-def _over(lower: Settings, upper: Settings) -> Settings:
-    """`upper` laid over `lower`, section by section."""
-    merged = dict(lower)
-    for key, value in upper.items():
-        below = merged.get(key)
-        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
 
 
 def shipped_names(folder: str) -> list[str]:
@@ -163,13 +242,27 @@ def read_shipped(path: str) -> Settings:
     return content
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
+def read_file(path: str | Path) -> Settings:
+    """A YAML file of settings. Raises: UsageError."""
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"no experiment file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {type(error).__name__}") from None
+    data = _yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
+    return data
+
+
+def _apply(data: Settings, override: str) -> None:
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not key:
         raise UsageError(f"override '{override}' does not read key=value, for example pretrain.epochs=10")
-    if key not in valid_keys():
-        raise UsageError(_unknown_key(key))
+    _check_key(key)
     *sections, last = key.split(".")
     for section in sections:
         inner = data.setdefault(section, {})
@@ -177,6 +270,24 @@ def _apply(data: dict[str, Any], override: str) -> None:
             raise UsageError(f"'{section}' holds {inner!r}, not settings of its own")
         data = inner
     data[last] = _yaml(text, override)
+
+
+def _check_key(key: str) -> None:
+    free = any(key.startswith(f"{known}.") for known in _free_keys())
+    if key not in valid_keys() and not free:
+        raise UsageError(_unknown_key(key))
+
+
+def _free_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
+    """Keys that hold whatever a method or a protocol of one's own understands."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _free_keys(kind, f"{prefix}{name}.")
+        elif get_origin(kind) is dict:
+            keys.append(prefix + name)
+    return keys
 
 
 def _yaml(text: str, where: str) -> Any:
@@ -193,14 +304,15 @@ def _yaml(text: str, where: str) -> Any:
 
 
 def _unknown_key(key: str) -> str:
+    if key in RENAMED:
+        return f"there is no setting '{key}': it is now '{RENAMED[key]}'"
     keys = valid_keys()
     last = key.rsplit(".", 1)[-1]
     ends = {k.rsplit(".", 1)[-1]: k for k in keys}
     near = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
     near = near or [ends[e] for e in difflib.get_close_matches(last, list(ends), n=1)]
-    return f"there is no setting '{key}'" + (
-        f": did you mean '{near[0]}'?" if near else f"; settings: {', '.join(keys)}"
-    )
+    hint = f": did you mean '{near[0]}'?" if near else f"; settings: {', '.join(keys)}"
+    return f"there is no setting '{key}'{hint}"
 
 
 def explain(error: ValidationError) -> str:

@@ -1,111 +1,279 @@
-"""What a suite would do, before it does it: stages, sizes, how far each is, and time estimated from a few
-measured steps."""
+"""What a run or a suite would do, before it does it: stages, sizes, how far each is, and time estimated from
+a few measured steps."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
+from torch.nn.functional import cross_entropy
 
-from amr_data import open_dataset
-from amr_data.recipes.motion import WINDOWS
-from amr_train.config import Experiment
+from amr_data import ShardDataset, open_dataset
+from amr_train.config import Experiment, FinetuneConfig
 from amr_train.data.feed import Batch
-from amr_train.experiments.suites import Stage
-from amr_train.models.masked import MaskedModel
+from amr_train.evaluation.evaluating import about_task
+from amr_train.evaluation.finetuning import Classifier, layer_groups
+from amr_train.evaluation.protocols import Protocol, protocol_named
+from amr_train.evaluation.protocols.finetune import Finetune
+from amr_train.evaluation.protocols.semi import Semi
+from amr_train.evaluation.records import read_record_of
+from amr_train.evaluation.subjects import trained
+from amr_train.evaluation.task import Task, only_split, parts_of
+from amr_train.experiments.running import Clips, steps_of
+from amr_train.experiments.stages import Stage
+from amr_train.identity import differences, recorded_experiment, training_settings
+from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.files import ENCODER
+from amr_train.models.pooling import clip_features
+from amr_train.models.registry import make_method
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.checkpoints import list_checkpoints
+from amr_train.training.folder import PRETRAINING, RUN, read_record
 from amr_train.training.loop import make_optimizer, prepare, train_step
 
 CPU_CLIPS = 4
+FINISHED, NO_DATA, OTHER = "finished", "no data", "another run"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """state : 'finished', 'step N', 'not begun' or 'no data'.  clips : of the training part.  steps : of the
-    pre-training, 0 where there is
-    none.  minutes : that the rest of the pre-training will take on this machine; None where it is not
-        known."""
+    """state : of the pre-training: 'finished', 'step N', 'not begun', 'another run' where the folder holds
+    one with other settings, or 'no data'.  clips : of the training part.  steps : of the pre-training.
+    protocols : by which the encoder is judged.  judged : how many of them are there already.
+    pretraining_minutes, evaluation_minutes : that the rest will take on this machine; None where nothing was
+        measured."""
 
     name: str
     seed: int
     state: str
-    clips: int | None
-    steps: int | None
-    minutes: float | None
+    clips: int | None = None
+    steps: int | None = None
+    protocols: tuple[str, ...] = ()
+    judged: int = 0
+    pretraining_minutes: float | None = None
+    evaluation_minutes: float | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether there is something to do that could be measured."""
+        begun = self.state not in (FINISHED, NO_DATA, OTHER)
+        return begun or (self.state == FINISHED and self.judged < len(self.protocols))
 
 
-def plan(stages: Sequence[Stage], measure: bool = True) -> list[Planned]:
-    """Look at every stage's data and folder; with `measure`, time a few steps of every kind of model."""
-    return [_planned(stage, measure) for stage in stages]
+def plan(stages: Sequence[Stage]) -> list[Planned]:
+    """Look at every stage's data and folder, and time a few steps of every kind of model that has something
+    left to do. Raises: UsageError, AmrError."""
+    return [_planned(stage) for stage in stages]
 
 
-def _planned(stage: Stage, measure: bool) -> Planned:
+def in_words(planned: Sequence[Planned]) -> str:
+    """What is left to do, in one line, and whether anything was measured."""
+    training = [p.pretraining_minutes for p in planned if p.pretraining_minutes is not None]
+    judging = [p.evaluation_minutes for p in planned if p.evaluation_minutes is not None]
+    if not any(p.left for p in planned):
+        states = {p.state for p in planned}
+        why = "everything is finished" if states == {FINISHED} else "no dataset was given"
+        if OTHER in states:
+            why = "no stage is left that could run: another run is in the way, or a dataset was not given"
+        elif len(states) > 1:
+            why = "what is not finished has no dataset"
+        return f"nothing was measured: {why}"
+    times = f"{_spelt(sum(training))} of pre-training, {_spelt(sum(judging))} of evaluation"
+    return f"left: {times} here, from a few measured steps"
+
+
+def _spelt(minutes: float) -> str:
+    if minutes < 1:
+        return "less than a minute" if minutes else "nothing"
+    if minutes < 1.5:
+        return "about a minute"
+    return f"about {minutes:,.0f} minutes" if minutes < 120 else f"about {minutes / 60:,.1f} hours"
+
+
+def _planned(stage: Stage) -> Planned:
+    experiment = stage.experiment
+    protocols = tuple(dict.fromkeys((stage.transfer or experiment.evaluation).protocols))
     if stage.data is None:
-        return Planned(stage.name, stage.seed, "no data", None, None, None)
+        return Planned(stage.name, stage.seed, NO_DATA, protocols=protocols)
     dataset = open_dataset(stage.data)
-    split = stage.transfer.split if stage.transfer else stage.experiment.data.protocol
-    clips = dataset.split(split, "train")
-    finished = (stage.folder / "results.json").is_file()
-    if stage.transfer:
-        return Planned(
-            stage.name,
-            stage.seed,
-            "finished" if finished else "not begun",
-            len(clips),
-            0,
-            0.0 if finished else None,
-        )
-    config = stage.experiment.pretrain
-    size = max(1, min(config.batch_size, len(clips)))
-    steps = config.epochs * (len(clips) // size)
+    split = only_split(dataset, stage.transfer.split if stage.transfer else experiment.data.split)
+    train, test = parts_of(dataset, split)
+    device = choose_device(experiment.device)
+    state, done = _state(stage)
+    left = _left(stage, dataset, split, protocols, device) if state == FINISHED else protocols
+    times = _Times(experiment, dataset, device)
+    steps = None if stage.transfer else steps_of(experiment, len(train))
+    training = None
+    if steps is not None and state not in (FINISHED, OTHER):
+        batch = min(experiment.pretrain.batch_size, len(train))
+        training = (steps - done) * batch * times.bodies(train) * times.pretraining() / 60
+    judging = None
+    if left and state != OTHER:
+        seconds = [times.evaluation(protocol_named(name), train, test) for name in left]
+        if any(protocol_named(name).frozen for name in left):
+            seconds.append(times.features(len(left) < len(protocols)))
+        judging = sum(seconds) / 60
+    there = len(protocols) - len(left)
+    return Planned(stage.name, stage.seed, state, len(train), steps, protocols, there, training, judging)
+
+
+def _state(stage: Stage) -> tuple[str, int]:
+    """How far the pre-training is, in words and in steps."""
+    file = stage.folder / RUN
+    if not file.is_file():
+        return "not begun", 0
+    old, new = recorded_experiment(read_record(file), file), stage.experiment
+    if differences(training_settings(new), training_settings(old)) or old.seed != new.seed:
+        return OTHER, 0
+    if (stage.folder / ENCODER).is_file() and (stage.folder / PRETRAINING).is_file():
+        return FINISHED, 0
     kept = list_checkpoints(stage.folder / "checkpoints")
-    done = steps if finished else int(kept[-1].name.split("-")[1]) if kept else 0
-    state = "finished" if finished else f"step {done:,}" if done else "not begun"
-    minutes = None
-    if measure and len(clips):
-        arrays = dataset.arrays(clips[: min(len(clips), 200)])
-        bodies = (
-            dataset.spec.max_bodies
-            if stage.experiment.data.empty_bodies == "keep"
-            else len(arrays.clip) / len(arrays.names)
+    done = int(kept[-1].name.split("-")[1]) if kept else 0
+    return (f"step {done:,}" if done else "not begun"), done
+
+
+def _left(
+    stage: Stage, dataset: ShardDataset, split: str, protocols: Sequence[str], device: torch.device
+) -> tuple[str, ...]:
+    """The protocols whose result of the finished encoder is not there yet."""
+    experiment = stage.experiment
+    subject = trained(stage.folder, dataset, device)
+    what = (subject, dataset, split, experiment.evaluation, device, experiment.seed, experiment.precision)
+    task = Task(*what)
+    return tuple(
+        name
+        for name in protocols
+        if read_record_of(stage.folder, about_task(task, protocol_named(name))) is None
+    )
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Seconds of one experiment's work on a dataset, from measured steps."""
+
+    experiment: Experiment
+    dataset: ShardDataset
+    device: torch.device
+
+    def bodies(self, clips: Clips) -> float:
+        """Sequences of a clip."""
+        if self.experiment.data.empty_bodies == "keep":
+            return float(self.dataset.spec.max_bodies)
+        return float(self.dataset.clips["bodies"][clips].mean())
+
+    def pretraining(self) -> float:
+        """Of a step, by sequence."""
+        joints = len(self.dataset.spec.skeleton.joints)
+        return _pretraining(_speed(self.experiment), joints, self.dataset.windows, str(self.device))
+
+    def forward(self) -> float:
+        """Of the encoder alone, by sequence."""
+        joints = len(self.dataset.spec.skeleton.joints)
+        return _forward(_speed(self.experiment), joints, str(self.device))
+
+    def features(self, known: bool) -> float:
+        """Of the features of all clips: the untrained encoder's, and the encoder's where not known."""
+        times = ("untrained" in self.experiment.evaluation.baselines) + (not known)
+        return times * float(self.dataset.clips["bodies"].sum()) * self.forward()
+
+    def evaluation(self, protocol: Protocol, train: Clips, test: Clips) -> float:
+        """Of a protocol without its frozen features; a protocol of one's own counts nothing."""
+        settings = self.experiment.evaluation
+        if protocol.name == "linear" and settings.linear.views == "augmented":
+            views = settings.linear.epochs * len(train) * self.bodies(train)
+            return views * self.forward() * (1 + ("untrained" in settings.baselines))
+        if not isinstance(protocol, Finetune | Semi):
+            return 0.0
+        training = protocol.training(settings) if isinstance(protocol, Finetune) else settings.finetune
+        shares = [100.0]
+        if isinstance(protocol, Semi):
+            shares = [percent for percent in settings.semi.percent for _ in settings.semi.draws]
+        joints, classes = len(self.dataset.spec.skeleton.joints), len(self.dataset.spec.classes)
+        what = (_speed(self.experiment), joints, classes, training.model_dump_json(), str(self.device))
+        each, tested = _finetuning(*what), len(test) * self.bodies(test) * self.forward()
+        return sum(
+            training.epochs * len(train) * share / 100 * self.bodies(train) * each + tested
+            for share in shares
         )
-        each = _seconds_per_sequence(_without_place(stage.experiment), len(dataset.spec.skeleton.joints))
-        minutes = (steps - done) * size * bodies * each / 60
-    return Planned(stage.name, stage.seed, state, len(clips), steps, minutes)
 
 
-def _without_place(experiment: Experiment) -> str:
+def _speed(experiment: Experiment) -> str:
     """What decides the speed of a step."""
-    return json.dumps(
-        experiment.model_dump(mode="json", exclude={"data", "seed", "name", "description", "evaluation"})
+    left_out = {"data", "seed", "name", "description", "evaluation", "monitor"}
+    return json.dumps(experiment.model_dump(mode="json", exclude=left_out))
+
+
+@lru_cache
+def _pretraining(settings: str, joints: int, windows: tuple[int, ...], where: str) -> float:
+    experiment, device = Experiment(name="plan", **json.loads(settings)), torch.device(where)
+    method = make_method(experiment, joints, windows).to(device)
+    trained = prepare(method, experiment, Processes(), device)
+    optimizer = make_optimizer(method, experiment.pretrain)
+    clips = experiment.pretrain.batch_size if device.type == "cuda" else CPU_CLIPS
+    batch = _batch(clips, experiment.model.frames, joints, device, windows if method.needs_energy else ())
+    batch.others = (batch,) * (method.views - 1)
+    steps = iter(range(3))
+    return _measured(
+        lambda: train_step(trained, batch, optimizer, experiment, next(steps), Processes()), clips, device
     )
 
 
 @lru_cache
-def _seconds_per_sequence(settings: str, joints: int) -> float:
-    """Time of a training step by sequence, the better of two after one to warm up."""
-    experiment = Experiment(name="plan", **json.loads(settings))
-    device = choose_device(experiment.device)
-    model = MaskedModel(experiment, joints, WINDOWS).to(device)
-    trained, optimizer = (
-        prepare(model, experiment, Processes(), device),
-        make_optimizer(model, experiment.pretrain),
-    )
-    clips = experiment.pretrain.batch_size if device.type == "cuda" else CPU_CLIPS
-    views = torch.randn(clips, experiment.model.frames, joints, 3, device=device)
-    energy = views.new_ones(*views.shape[:3], len(WINDOWS)) if model.scales else None
+def _forward(settings: str, joints: int, where: str) -> float:
+    experiment, device = Experiment(name="plan", **json.loads(settings)), torch.device(where)
+    encoder = SkeletonEncoder(experiment.model, joints).to(device).eval()
+    clips = 64 if device.type == "cuda" else CPU_CLIPS
+    batch = _batch(clips, experiment.model.frames, joints, device)
+    with torch.no_grad():
+        return _measured(lambda: clip_features(encoder, batch.joints, None, batch.clip, clips), clips, device)
+
+
+@lru_cache
+def _finetuning(settings: str, joints: int, classes: int, training: str, where: str) -> float:
+    experiment, device = Experiment(name="plan", **json.loads(settings)), torch.device(where)
+    config = FinetuneConfig.model_validate_json(training)
+    model = Classifier(SkeletonEncoder(experiment.model, joints), classes, config).to(device).train()
+    optimizer = torch.optim.AdamW(layer_groups(model, config), lr=config.lr, fused=True)
+    clips = config.batch_size if device.type == "cuda" else CPU_CLIPS
+    batch = _batch(clips, experiment.model.frames, joints, device)
+    labels = torch.zeros(clips, dtype=torch.int64, device=device)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16"):
+            logits = model(batch.joints, None, batch.clip, clips)
+        optimizer.zero_grad(set_to_none=True)
+        cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    return _measured(step, clips, device)
+
+
+def _batch(clips: int, frames: int, joints: int, device: torch.device, windows: Sequence[int] = ()) -> Batch:
+    """Clips of one body each, of chance."""
+    views = torch.randn(clips, frames, joints, 3, device=device)
+    energy = views.new_ones(*views.shape[:3], len(windows)) if windows else None
     index = torch.arange(clips)
-    batch = Batch(views, energy, index.to(device), index, 0, clips)
+    return Batch(views, energy, None, index.to(device), index, 0, clips)
+
+
+def _measured(step: Callable[[], object], sequences: int, device: torch.device) -> float:
+    """Seconds by sequence, the better of two steps after one to warm up."""
     times = []
-    for step in range(3):
+    for _ in range(3):
         began = time.perf_counter()
-        train_step(trained, batch, optimizer, experiment, step, Processes())
+        step()
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
-    return min(times[1:]) / clips
+    return min(times[1:]) / sequences
+
+
+def stage_of(experiment: Experiment, folder: Path) -> Stage:
+    """A single experiment as the one stage of its plan."""
+    data = Path(experiment.data.path) if experiment.data.path else None
+    return Stage(experiment.name, experiment.seed, experiment, folder, data, experiment.name)

@@ -1,43 +1,40 @@
-"""One experiment from shards to results: evaluate the untrained encoder, pre-train, evaluate again."""
+"""One experiment from shards to results: pre-train, then judge the encoder and what stands beside it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from amr_data import ShardDataset, UsageError, open_dataset
+from amr_data import AmrError, ShardDataset, UsageError, open_dataset
+from amr_data.files import write_json
 from amr_train.config import Experiment
 from amr_train.data.feed import Feed
-from amr_train.evaluation.classifier import keeper
-from amr_train.evaluation.finetuning import Setting
-from amr_train.evaluation.protocols_old import Evaluation
-from amr_train.models.files import ENCODER, encoder_config, save_encoder
-from amr_train.models.masked import MaskedModel
+from amr_train.evaluation.evaluating import judged_all
+from amr_train.evaluation.monitor import Monitor
+from amr_train.evaluation.protocols import protocol_named
+from amr_train.evaluation.records import Record
+from amr_train.evaluation.subjects import trained
+from amr_train.evaluation.task import Task, only_split, parts_of
+from amr_train.experiments.results import results_of, write_results
+from amr_train.listening import Listener, Listeners
+from amr_train.models.files import ENCODER, encoder_config, read_encoder, save_encoder
+from amr_train.models.method import Method
+from amr_train.models.registry import make_method
 from amr_train.parallel.processes import Processes, choose_device, joined
-from amr_train.training.folder import RunFolder
-from amr_train.training.loop import Hooks, check_compiler, pretrain
+from amr_train.training.checkpoints import list_checkpoints
+from amr_train.training.folder import PRETRAINING, RunFolder
+from amr_train.training.loop import check_compiler, pretrain
 
-
-class Listener(Protocol):
-    """Who wants to follow a run: `stage` names what runs now, `advance` says how far it is, `warn` tells what
-    a user should know."""
-
-    def stage(self, title: str) -> None: ...
-
-    def advance(self, done: int, total: int, metrics: dict[str, float]) -> None: ...
-
-    def warn(self, line: str) -> None: ...
+MILESTONES = "milestones"
+Clips = npt.NDArray[np.int64]
 
 
 def run_experiment(
@@ -46,168 +43,162 @@ def run_experiment(
     listener: Listener | None = None,
     trackers: Sequence[str] = (),
     detect_anomaly: bool = False,
+    baselines: Path | None = None,
 ) -> dict[str, Any]:
     """Run or take up an experiment, alone or as one of the processes that torchrun started.
 
     Args:
         experiment: with `data.path` set to a converted dataset.
-        out: the run's folder; a finished run is not run again, an unfinished one goes on from its last
-            checkpoint, one that is asked for another evaluation is evaluated again. Several machines share
-            it.
+        out: the run's folder. A finished pre-training is not trained again, an unfinished one goes on from
+            its last checkpoint; of its evaluations, those that are not there yet are made. Several machines
+            share it.
         trackers: 'wandb' or 'mlflow', beside TensorBoard and JSONL.
         detect_anomaly: see `pretrain`.
-    Returns: the content of results.json: `untrained` and `pretrained` accuracies in percent, pre-training
-        seconds, sizes. Only the main process has it; others return {}.
-    Raises: UsageError, AmrError.
+        baselines: the folder that keeps the results of untrained encoders and coordinates; the run's own
+            where it is None.
+    Returns: what results.json says, with the results of the evaluations that the experiment names in
+        `evaluations`. Only the main process has it; others return {}.
+    Raises: UsageError, AmrError; Stopped after SIGINT or SIGTERM in a training.
     """
     with (
         joined(choose_device(experiment.device)) as (processes, device),
-        _determinism(experiment.deterministic),
+        determinism(experiment.deterministic),
     ):
         if processes.size > 1:
-            processes.from_main(
-                partial(_open, experiment, processes, device)
-            )  # what is wrong with it is said once
-        dataset, train_clips, test_clips = _open(experiment, processes, device)
-        make = partial(RunFolder, Path(out), experiment, dataset, device, processes.size, trackers)
-        run = processes.from_main(make)
-        finished = run.results() if run else None
-        if finished and finished.get("evaluation") != _evaluation_of(experiment):
-            finished = None  # the pre-training is kept, what is asked of it has changed
-        if processes.any(finished is not None):
-            return finished or {}
-        stages = _Stages(
-            experiment, dataset, processes, device, Path(out), run, listener if processes.main else None
-        )
+            processes.from_main(partial(opened, experiment, processes, device))  # what is wrong is said once
+        experiment, dataset, train_clips = opened(experiment, processes, device)
+        steps = steps_of(experiment, len(train_clips))
+        make = partial(RunFolder, Path(out), experiment, dataset, device, steps, processes.size, trackers)
+        folder = processes.from_main(make)
+        told = [told for told in (listener if processes.main else None, folder) if told is not None]
+        run = _Run(experiment, dataset, processes, device, Path(out), Listeners(told))
         try:
-            return stages.run_all(train_clips, test_clips, detect_anomaly)
+            run.pretrain(train_clips, detect_anomaly)
+            records = run.evaluate(baselines)
         finally:
-            if run:
-                run.close()
+            if folder:
+                folder.close()
+        if not processes.main:
+            return {}
+        write_results(Path(out))
+        return results_of(Path(out), records)
 
 
-@dataclass
-class _Stages:
-    """What the stages of a run share. `run` and `listener` are the main process's."""
+class _Run:
+    """What the stages of a run share."""
 
-    experiment: Experiment
-    dataset: ShardDataset
-    processes: Processes
-    device: torch.device
-    out: Path
-    run: RunFolder | None
-    listener: Listener | None
+    def __init__(
+        self,
+        experiment: Experiment,
+        dataset: ShardDataset,
+        processes: Processes,
+        device: torch.device,
+        out: Path,
+        listener: Listener,
+    ) -> None:
+        self.experiment, self.dataset, self.processes = experiment, dataset, processes
+        self.device, self.out, self.listener = device, out, listener
 
-    def run_all(self, train_clips: Any, test_clips: Any, detect_anomaly: bool) -> dict[str, Any]:
-        experiment, dataset = self.experiment, self.dataset
+    def pretrain(self, train_clips: Clips, detect_anomaly: bool) -> None:
+        """Make the encoder file, if it is not there; checkpoints may have gone."""
+        experiment, out = self.experiment, self.out
+        if self.processes.shared(self._finished):
+            return
         torch.manual_seed(experiment.seed)
-        model = MaskedModel(experiment, len(dataset.spec.skeleton.joints), dataset.windows).to(self.device)
-        bodies = dataset.spec.max_bodies if experiment.data.empty_bodies == "keep" else None
-        feed = partial(
-            Feed,
-            device=self.device,
-            frames=experiment.model.frames,
-            bodies=bodies,
+        skeleton = self.dataset.spec.skeleton
+        method = make_method(experiment, len(skeleton.joints), self.dataset.windows).to(self.device)
+        feed = Feed(
+            self.dataset.arrays(train_clips),
+            self.device,
+            experiment.model.frames,
+            with_energy=method.needs_energy,
+            bodies=self.dataset.spec.max_bodies if experiment.data.empty_bodies == "keep" else None,
             resident=experiment.data.resident,
         )
-        train = feed(dataset.arrays(train_clips), with_energy=bool(model.scales))
-        test = feed(dataset.arrays(test_clips))
-        untrained = self.evaluate("probing the untrained encoder", model, train, test, ["linear", "knn"])
-        training = self.pretrain(model, train, detect_anomaly)
-        if self.run:
-            save_encoder(model.encoder, encoder_config(experiment, dataset), self.out / ENCODER)
-        chosen = list(dict.fromkeys(["linear", "knn", *experiment.evaluation.protocols]))
-        pretrained = self.evaluate("probing the pre-trained encoder", model, train, test, chosen)
-        if not self.run:
-            return {}
-        results = {
-            "experiment": experiment.name,
-            "method": experiment.method,
-            "dataset": dataset.spec.name,
-            "protocol": experiment.data.protocol,
-            "clips": {"train": len(train), "test": len(test)},
-            "parameters": {
-                "encoder": sum(p.numel() for p in model.encoder.parameters()),
-                "decoder": sum(p.numel() for p in model.decoder.parameters()),
-            },
-            "probe": pretrained["linear"]["probe"],
-            "untrained": summary(untrained),
-            "pretrained": summary(pretrained),
-            "protocols": pretrained,
-            "evaluation": _evaluation_of(experiment),
-            "pretraining": training,
-        }
-        self.run.finish(results)
-        return results
+        self.listener.stage("pre-training")
+        watch = self._watch(method, feed)
+        told = (self.processes, self.listener, watch, detect_anomaly)
+        found = pretrain(method, feed, experiment, out / "checkpoints", *told)
 
-    def evaluate(
-        self, title: str, model: MaskedModel, train: Feed, test: Feed, protocols: Sequence[str]
-    ) -> dict[str, Any]:
-        experiment, classes = self.experiment, len(self.dataset.spec.classes)
-        setting = Setting(
-            experiment.evaluation, experiment.augment, experiment.precision, experiment.seed, self.processes
+        def write() -> None:
+            decoder = sum(p.numel() for n, p in method.named_parameters() if not n.startswith("encoder."))
+            save_encoder(method.encoder, encoder_config(experiment, self.dataset), out / ENCODER)
+            write_json(out / PRETRAINING, {**found, "decoder_parameters": decoder})
+
+        self.processes.from_main(write)  # the others wait for the file that they read next
+
+    def _finished(self) -> bool:
+        """Whether the encoder is there. Raises: AmrError where a part of a finished run is lost and no
+        checkpoint could bring it back: it would be trained again from the beginning."""
+        encoder, ended = self.out / ENCODER, self.out / PRETRAINING
+        lost = ""
+        if encoder.is_file():
+            try:
+                read_encoder(encoder, "cpu")
+            except AmrError as error:
+                lost = str(error)
+        if encoder.is_file() and not lost and not ended.is_file():
+            lost = f"{self.out} has an encoder, but {PRETRAINING} is lost"
+        if lost and not list_checkpoints(self.out / "checkpoints"):
+            raise AmrError(f"{lost}, and there is no checkpoint; remove {encoder.name} to train it again")
+        if lost:
+            self.listener.warn(f"{lost}; it is made again from the last checkpoint")
+        return encoder.is_file() and ended.is_file() and not lost
+
+    def evaluate(self, baselines: Path | None) -> list[Record]:
+        """Judge the encoder by the protocols that the experiment names."""
+        experiment = self.experiment
+        split = experiment.data.split
+        assert split is not None
+        task = Task(
+            trained(self.out, self.dataset, self.device),
+            self.dataset,
+            split,
+            experiment.evaluation,
+            self.device,
+            experiment.seed,
+            experiment.precision,
+            self.processes,
+            self.listener,
+            self.out,
         )
-        asked = json.dumps(_evaluation_of(experiment) | {"protocols": None}, sort_keys=True)
-        folder = self.out / f"evaluation-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
-        keep = keeper(encoder_config(experiment, self.dataset), self.dataset)
-        evaluation = Evaluation(model.encoder, train, test, classes, setting, folder, keep=keep)
-        if self.listener:
-            listener = self.listener
-            evaluation.setting = replace(setting, report=listener.advance)
-            evaluation.stage = lambda name: listener.stage(title if name == "features" else name)
-        found = evaluation.run(protocols)
-        if self.run:
-            self.run.log(title.replace(" ", "_"), 0, summary(found))
-        return found
+        return judged_all(task, experiment.evaluation.protocols, baselines)
 
-    def pretrain(self, model: MaskedModel, train: Feed, detect_anomaly: bool) -> dict[str, Any]:
-        hooks = Hooks()
-        if self.listener:
-            self.listener.stage("pre-training")
-            hooks.report, hooks.warn = self.listener.advance, self.listener.warn
-        if self.run:
-            hooks.log, hooks.rewind = partial(self.run.log, "pretrain"), partial(self.run.rewind, "pretrain")
-        return pretrain(
-            model, train, self.experiment, self.out / "checkpoints", self.processes, hooks, detect_anomaly
-        )
+    def _watch(self, method: Method, feed: Feed) -> Any:
+        """What happens after an epoch: milestones, and a look at the features."""
+        experiment, config = self.experiment, self.experiment.monitor
+        about = encoder_config(experiment, self.dataset)
+        monitor = None
+        if config.every_epochs and len(feed) >= 2:
+            classes = len(self.dataset.spec.classes)
+            what = (feed, config.clips, classes, experiment.seed, experiment.evaluation)
+            monitor = Monitor(*what, self.processes)
 
+        def after_epoch(epoch: int) -> dict[str, float]:
+            last = epoch == experiment.pretrain.epochs
+            if config.milestone_epochs and epoch % config.milestone_epochs == 0 and self.processes.main:
+                at = about.model_copy(update={"epoch": epoch})
+                save_encoder(method.encoder, at, self.out / MILESTONES / f"epoch-{epoch:04d}.safetensors")
+            if monitor is None or (epoch % config.every_epochs and not last):
+                return {}
+            found = monitor.look(method.encoder)
+            self.listener.log("monitor", epoch, found)
+            return found
 
-def _evaluation_of(experiment: Experiment) -> dict[str, Any]:
-    return experiment.evaluation.model_dump(mode="json")
+        return after_epoch
 
 
-def summary(found: dict[str, Any]) -> dict[str, float]:
-    """The figures to compare by: top-1 of the probes, in percent."""
-    linear, knn = found["linear"], found["knn"]
-    return {"linear": linear["top1"], "linear_best_epoch": linear["best_epoch"], "knn": knn["top1"]}
-
-
-def parts_of(dataset: ShardDataset, protocol: str) -> list[npt.NDArray[np.int64]]:
-    """Indices of a protocol's train and test clips. Raises: UsageError where either has none."""
-    parts = [dataset.split(protocol, part) for part in ("train", "test")]
-    for part, clips in zip(("train", "test"), parts, strict=True):
-        if not len(clips):
-            raise UsageError(f"{dataset.path} has no {part} clip for protocol {protocol}")
-    return parts
-
-
-@contextmanager
-def _determinism(wanted: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def _open(
+def opened(
     experiment: Experiment, processes: Processes, device: torch.device
-) -> tuple[ShardDataset, Any, Any]:
-    """The dataset and its train and test clips, once everything fits together."""
+) -> tuple[Experiment, ShardDataset, Clips]:
+    """The experiment with its split resolved, the dataset and its training clips, once everything fits
+    together.
+
+    Raises: UsageError.
+    """
     check_compiler(experiment, device)
+    for name in experiment.evaluation.protocols:
+        protocol_named(name)
     if not experiment.data.path:
         raise UsageError("no dataset: give --data DIR, a folder made by `amr-data convert`")
     dataset = open_dataset(experiment.data.path)
@@ -222,13 +213,31 @@ def _open(
         missing = [n for n in guidance.windows if n not in dataset.windows]
         if missing:
             raise UsageError(
-                f"guidance.source=shard needs windows among {list(dataset.windows)}, not {missing[0]}; or "
-                f"use source=online"
+                f"guidance.source=shard needs windows among {list(dataset.windows)}, not {missing[0]}; "
+                "or use source=online"
             )
-    train, test = parts_of(dataset, experiment.data.protocol)
+    split = only_split(dataset, experiment.data.split)
+    experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"split": split})})
+    train, _ = parts_of(dataset, split)
     if min(experiment.pretrain.batch_size, len(train)) < processes.size:
-        raise UsageError(
-            f"a batch of {experiment.pretrain.batch_size} clips cannot be shared by {processes.size} "
-            f"processes"
-        )
-    return dataset, train, test
+        size = experiment.pretrain.batch_size
+        raise UsageError(f"a batch of {size} clips cannot be shared by {processes.size} processes")
+    return experiment, dataset, train
+
+
+def steps_of(experiment: Experiment, clips: int) -> int:
+    """Optimiser steps of the whole pre-training on so many training clips."""
+    size = max(1, min(experiment.pretrain.batch_size, clips))
+    return experiment.pretrain.epochs * (clips // size)
+
+
+@contextmanager
+def determinism(wanted: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

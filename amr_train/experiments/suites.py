@@ -1,29 +1,71 @@
-"""Suites: experiments by data set, method and seed, and transfers between them, run in order; what is
+"""Suites: experiments by data set, method, seed and grid, and transfers between them, run in order; what is
 finished is not run again.
 
-A suite is a YAML file (`experiments/suites/`): `experiments` name a data set's split, methods and protocols;
-`transfers` evaluate an encoder of the suite on another dataset; `settings` lie over the shipped experiments.
-Every stage has a folder of its own, so a suite that was stopped goes on where it stopped, and evaluations
-share their pre-training.
+A suite is a YAML file with the key `experiments`, shipped (`experiments/suites/`) or one's own. Its rows name
+a data set's split with methods, or an experiment; `settings` lie over them, and `grid` makes one run of every
+combination of values. `transfers` evaluate a run's encoder on another dataset, and keep the results in that
+run's folder.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from amr_data import UsageError, open_dataset
-from amr_train.config import Experiment
-from amr_train.evaluation.evaluate_old import evaluate_encoder
-from amr_train.experiments.loading import explain, load_experiment, read_shipped, shipped_names
-from amr_train.experiments.running import Listener, run_experiment
+from amr_data import UsageError
+from amr_train.experiments.loading import (
+    Settings,
+    explain,
+    flat,
+    nested,
+    over,
+    read_file,
+    read_shipped,
+    shipped_names,
+)
 
 PREFIX = "suite/"
+ELSEWHERE = {
+    "seed": "a suite has `seeds`",
+    "data.path": "a suite's datasets are given with --data",
+}
+"""Settings that a suite says in another way."""
+
+
+def _checked(settings: Any) -> Any:
+    """Settings as sections, whether they are written so or with dotted keys."""
+    found: Settings = {}
+    for key, value in flat(settings).items() if isinstance(settings, Mapping) else ():
+        found = over(found, _one(key, value))
+    return found if isinstance(settings, Mapping) else settings
+
+
+def _checked_grid(grid: Any) -> Any:
+    for key in grid if isinstance(grid, Mapping) else ():
+        if key == "name":
+            raise ValueError("grid: the name of a grid point says its values, and is none of them")
+        _one(key, None)
+    return grid
+
+
+def _one(key: str, value: Any) -> Settings:
+    if key in ELSEWHERE:
+        raise ValueError(f"{key}: {ELSEWHERE[key]}")
+    if key == "method" and value is not None:
+        raise ValueError("method: a row has `methods`, and a grid may have it")
+    try:
+        return nested(key, value)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+Values = Annotated[list[Any], Field(min_length=1)]
+Laid = Annotated[Settings, BeforeValidator(_checked)]
+Grid = Annotated[dict[str, Values], BeforeValidator(_checked_grid)]
 
 
 class _Part(BaseModel):
@@ -31,15 +73,25 @@ class _Part(BaseModel):
 
 
 class Row(_Part):
-    """Methods on one split of a dataset."""
+    """Methods on one split of a dataset, or one experiment, by its name or its file. `protocols`: how their
+    encoders are judged, as the experiments say where it is None."""
 
-    data: str
-    methods: list[str] = Field(min_length=1)
-    protocols: list[str] = ["linear", "knn"]
+    data: str | None = None
+    methods: list[str] = []
+    experiment: str | None = None
+    protocols: list[str] | None = None
+    settings: Laid = {}
+    grid: Grid = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Row:
+        if (self.data is None) == (self.experiment is None) or bool(self.methods) != bool(self.data):
+            raise ValueError("a row has either `data` and `methods`, or `experiment`")
+        return self
 
 
 class Transfer(_Part):
-    """An encoder of the suite on another dataset."""
+    """Encoders of the suite, all those of an experiment or that of one grid point, on another dataset."""
 
     encoder: str
     dataset: str
@@ -53,26 +105,10 @@ class Suite(_Part):
     name: str
     description: str = ""
     seeds: list[int] = Field([0], min_length=1)
-    settings: dict[str, Any] = {}
+    settings: Laid = {}
+    grid: Grid = {}
     experiments: list[Row] = Field(min_length=1)
     transfers: list[Transfer] = []
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One run, or the evaluation of a run's encoder elsewhere. `data` is None where the suite was not given
-    the dataset."""
-
-    name: str
-    seed: int
-    experiment: Experiment
-    folder: Path
-    data: Path | None
-    transfer: Transfer | None = None
-
-    @property
-    def dataset(self) -> str:
-        return self.transfer.dataset if self.transfer else str(self.experiment.data.dataset)
 
 
 def suite_names() -> list[str]:
@@ -80,77 +116,49 @@ def suite_names() -> list[str]:
     return [PREFIX + name for name in shipped_names("experiments/suites")]
 
 
-def load_suite(name: str) -> Suite:
-    """A shipped suite by its name, `suite/NAME`. Raises: UsageError."""
-    if name not in suite_names():
-        near = difflib.get_close_matches(name, suite_names(), n=1)
-        raise UsageError(
-            f"there is no suite '{name}'"
-            + (f": did you mean '{near[0]}'?" if near else f"; suites: {', '.join(suite_names())}")
-        )
+def is_suite(name_or_path: str) -> bool:
+    """Whether it names a suite: by its prefix, or a file with the key `experiments`. Raises: UsageError where
+    there is no such file."""
+    if name_or_path.startswith(PREFIX):
+        return True
+    return name_or_path.endswith((".yaml", ".yml")) and "experiments" in read_file(name_or_path)
+
+
+def load_suite(name_or_path: str) -> Suite:
+    """A shipped suite by its name, `suite/NAME`, or a YAML file. Raises: UsageError."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        content = {"name": Path(name_or_path).stem, **read_file(name_or_path)}
+    elif name_or_path in suite_names():
+        content = read_shipped(f"experiments/{name_or_path.replace(PREFIX, 'suites/')}.yaml")
+        content = {**content, "name": name_or_path}
+    else:
+        near = difflib.get_close_matches(name_or_path, suite_names(), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"suites: {', '.join(suite_names())}"
+        raise UsageError(f"there is no suite '{name_or_path}': {hint}")
     try:
-        return Suite(name=name, **read_shipped(f"experiments/{name.replace(PREFIX, 'suites/')}.yaml"))
+        suite = Suite.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{name}: {explain(error)}") from None
+        raise UsageError(f"{name_or_path}: {_explained(error)}") from None
+    rows = [_placed(row, Path(name_or_path).parent) for row in suite.experiments]
+    return suite.model_copy(update={"experiments": rows})
 
 
-def datasets_by_name(paths: Sequence[Path]) -> dict[str, Path]:
-    """Converted datasets by the name that each carries. Raises: UsageError for two of one name."""
-    found: dict[str, Path] = {}
-    for path in paths:
-        name = open_dataset(path).spec.name
-        if name in found:
-            raise UsageError(f"{found[name]} and {path} both hold {name}; give one of them")
-        found[name] = path
-    return found
+def _placed(row: Row, folder: Path) -> Row:
+    """A row whose experiment's file is looked for beside the suite's."""
+    own = row.experiment is not None and row.experiment.endswith((".yaml", ".yml"))
+    return row.model_copy(update={"experiment": str(folder / str(row.experiment))}) if own else row
 
 
-def stages_of(
-    suite: Suite, data: Mapping[str, Path], out: Path, overrides: Sequence[str] = ()
-) -> list[Stage]:
-    """The stages in order: every seed's runs, then its transfers. Raises: UsageError."""
-    stages: list[Stage] = []
-    for seed in suite.seeds:
-        runs = {}
-        for row in suite.experiments:
-            for method in row.methods:
-                settings = {**suite.settings, "seed": seed}
-                settings["evaluation"] = {**settings.get("evaluation", {}), "protocols": row.protocols}
-                experiment = load_experiment(f"{row.data}-{method}", overrides, settings)
-                path = data.get(str(experiment.data.dataset))
-                if path:
-                    where = experiment.data.model_copy(update={"path": str(path)})
-                    experiment = experiment.model_copy(update={"data": where})
-                runs[experiment.name] = Stage(
-                    experiment.name, seed, experiment, out / f"{experiment.name}-{seed}", path
-                )
-        stages += runs.values()
-        for transfer in suite.transfers:
-            source = runs[transfer.encoder]
-            name = f"{transfer.encoder} to {transfer.dataset}-{transfer.split}"
-            folder = out / f"{transfer.encoder}-to-{transfer.dataset}-{transfer.split}-{seed}"
-            path = data.get(transfer.dataset) if source.data else None
-            stages.append(Stage(name, seed, source.experiment, folder, path, transfer))
-    return stages
-
-
-def run_stage(stage: Stage, listener: Listener | None = None, trackers: Sequence[str] = ()) -> dict[str, Any]:
-    """Run a stage or take it up. Returns the content of its results.json. Raises: UsageError, AmrError."""
-    if stage.data is None:
-        raise UsageError(f"{stage.name} needs {stage.dataset}: give --data DIR with it")
-    if stage.transfer is None:
-        return run_experiment(stage.experiment, stage.folder, listener, trackers)
-    encoder = stage.folder.parent / f"{stage.transfer.encoder}-{stage.seed}"
-    settings = stage.experiment.evaluation
-    return evaluate_encoder(
-        encoder,
-        stage.data,
-        stage.transfer.split,
-        stage.transfer.protocols,
-        settings,
-        stage.seed,
-        stage.experiment.device,
-        stage.experiment.precision,
-        stage.folder,
-        listener,
-    )
+def _explained(error: ValidationError) -> str:
+    """The first thing that was found in a suite's file, in one line."""
+    first = error.errors()[0]
+    if first["type"] != "extra_forbidden":
+        return explain(error)
+    *place, key = first["loc"]
+    parts: dict[str, type[_Part]] = {"experiments": Row, "transfers": Transfer}
+    part = parts.get(str(place[0]), Suite) if place else Suite
+    names = list(part.model_fields)
+    near = difflib.get_close_matches(str(key), names, n=1)
+    where = f" in {place[0]}, row {int(place[1]) + 1}" if place else ""
+    hint = f"did you mean '{near[0]}'?" if near else f"keys: {', '.join(names)}"
+    return f"there is no key '{key}'{where}: {hint}"

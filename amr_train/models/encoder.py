@@ -36,16 +36,34 @@ class SkeletonEncoder(nn.Module):
     def tokens(self) -> int:
         return self.steps * self.joints
 
-    def forward(self, joints: Tensor, visible: Tensor | None = None) -> Tensor:
-        """joints : (S, T, V, 3).  visible : (S, N_v) int64 token numbers, or None for all.  Returns (S, N_v
-        or N, D)."""
+    def forward(self, joints: Tensor, visible: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+        """joints : (S, T, V, 3).  visible : (S, N_v) int64 token numbers, or None for all.  present : (S, T)
+        bool, the frames in which the body is there; without `visible`, tokens of other frames are not
+        attended to. Returns (S, N_v or N, D)."""
+        seen = None
+        if present is not None and visible is None:
+            seen = attended(steps_present(present, self.segment), self.joints)
         patches = patchify(joints, self.segment)  # (S, N, l * 3)
         if visible is not None:
             patches = take_tokens(patches, visible)  # (S, N_v, l * 3)
         x = self.embed(patches) + self.position(visible)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, seen=seen)
         return self.norm(x)  # type: ignore[no-any-return]
+
+
+def steps_present(present: Tensor, segment: int) -> Tensor:
+    """present : (S, T) bool of frames. Returns (S, T / l) bool: segments in which the body is there at
+    all."""
+    steps: Tensor = present.unflatten(1, (-1, segment))
+    return steps.any(dim=2)
+
+
+def attended(steps: Tensor, joints: int) -> Tensor:
+    """The attention mask (S, 1, 1, T / l * V) of segments (S, T / l); all of a body that is never there,
+    since attention to nothing is not a number."""
+    seen = steps | ~steps.any(dim=1, keepdim=True)
+    return seen.repeat_interleave(joints, dim=1)[:, None, None]
 
 
 def take_tokens(tokens: Tensor, index: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ clips."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from torch import Tensor, nn
 from amr_data import AmrError, ShardDataset, UsageError
 from amr_data.files import whole_file
 from amr_train.config import AugmentConfig, Experiment, ModelConfig
-from amr_train.data.augment import gather_resampled
+from amr_train.data.augment import gather_present, gather_resampled, nearest_present
+from amr_train.identity import training_digest
 from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.pooling import clip_features
 
 ENCODER = "encoder.safetensors"
 _KEY = "amr_encoder"
@@ -25,8 +28,10 @@ _KEY = "amr_encoder"
 
 class EncoderConfig(BaseModel):
     """What an encoder file says beside its weights. `recipe`: how the clips it was trained on were
-    normalised; empty where it is not known.
-    `joint_names`: in order, by the names that skeletons share. `augment`: its training views."""
+    normalised; empty where it is not known. `joint_names`: in order, by the names that skeletons share.
+    `augment`: its training views. `experiment`, `training`, `seed`: what trained it, and the digest of its
+        settings.
+    `fingerprint`, `split`: the content and the split it was trained on. `epoch` of `epochs`: how far."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -39,10 +44,18 @@ class EncoderConfig(BaseModel):
     empty_bodies: str = "skip"
     method: str = ""
     dataset: str = ""
+    synthetic: bool = False
+    experiment: str = ""
+    training: str = ""
+    seed: int = 0
+    fingerprint: str = ""
+    split: str = ""
+    epoch: float = 0
+    epochs: int = 0
 
 
 def encoder_config(experiment: Experiment, dataset: ShardDataset) -> EncoderConfig:
-    """The settings of the encoder that an experiment trains on a dataset."""
+    """The settings of the encoder that an experiment trains on a dataset, trained to the end."""
     return EncoderConfig(
         model=experiment.model,
         joints=len(dataset.spec.skeleton.joints),
@@ -53,11 +66,20 @@ def encoder_config(experiment: Experiment, dataset: ShardDataset) -> EncoderConf
         empty_bodies=experiment.data.empty_bodies,
         method=experiment.method,
         dataset=dataset.spec.name,
+        synthetic=dataset.synthetic,
+        experiment=experiment.name,
+        training=training_digest(experiment),
+        seed=experiment.seed,
+        fingerprint=dataset.fingerprint,
+        split=experiment.data.split or "",
+        epoch=experiment.pretrain.epochs,
+        epochs=experiment.pretrain.epochs,
     )
 
 
 def save_encoder(encoder: SkeletonEncoder, config: EncoderConfig, path: Path) -> None:
     """Write the weights, with the settings in the file's metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_described(encoder, _KEY, config, path)
 
 
@@ -77,12 +99,45 @@ def read_described(file: Path, key: str, device: str | torch.device) -> tuple[st
         return (content.metadata() or {}).get(key), {name: content.get_tensor(name) for name in names}
 
 
+def read_encoder(file: Path, device: str | torch.device) -> ClipEncoder:
+    """An encoder file, in evaluation mode. Raises: AmrError where it is damaged or none."""
+    try:
+        described, tensors = read_described(file, _KEY, device)
+        if described is None:
+            raise AmrError(
+                f"{file} holds weights but says nothing about their model; it was not written by amr-train"
+            )
+        config = EncoderConfig.model_validate(json.loads(described))
+        return clip_encoder(config, tensors, device)
+    except (SafetensorError, OSError, ValidationError, ValueError, RuntimeError) as error:
+        raise AmrError(f"{file} is not an encoder that can be read: {str(error).splitlines()[0]}") from None
+
+
+def clip_encoder(
+    config: EncoderConfig, weights: dict[str, Tensor], device: str | torch.device
+) -> ClipEncoder:
+    """The encoder that these settings describe, with these weights. Raises: RuntimeError where they do not
+    fit."""
+    encoder = SkeletonEncoder(config.model, config.joints).to(device)
+    encoder.load_state_dict(weights)
+    return ClipEncoder(encoder, config).eval()
+
+
+def weights_digest(module: nn.Module, *about: object) -> str:
+    """Twelve hexadecimal digits of the SHA-256 over weights and what else decides what they give."""
+    digest = hashlib.sha256(repr(about).encode())
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 class ClipEncoder(nn.Module):
     """A trained encoder for whole clips: (B, M, T, V, C) in metres, normalised as its training clips were, to
     features (B, D).
 
-    Any number of frames; they are resampled to those of the encoder. A body of zeros counts as absent, unless
-    it was trained with such bodies kept; a clip without a body gives zeros.
+    Any number of frames; they are resampled to those of the encoder. Frames of zeros count as absent, and a
+    body of nothing else with them, unless the encoder was trained with such bodies kept; a clip without a
+    body gives zeros.
     """
 
     def __init__(self, encoder: SkeletonEncoder, config: EncoderConfig) -> None:
@@ -92,54 +147,46 @@ class ClipEncoder(nn.Module):
     def forward(self, joints: Tensor) -> Tensor:
         """joints : (B, M, T, V, 3). Returns the mean over joints, time and bodies, (B, D). Raises: UsageError
         for another shape."""
-        tokens = self.tokens(joints)  # (B, M, T / l, V, D)
-        return mean_over_present(tokens.mean(dim=(2, 3)), joints, self.config)
+        return self.joint_features(joints).mean(dim=1)
+
+    def joint_features(self, joints: Tensor) -> Tensor:
+        """joints : (B, M, T, V, 3). Returns the mean over time and bodies, (B, V, D)."""
+        flat, present, clip, weight = as_sequences(joints, self.config, self.encoder.frames)
+        return clip_features(self.encoder, flat, present, clip, joints.shape[0], weight)
 
     def tokens(self, joints: Tensor) -> Tensor:
         """joints : (B, M, T, V, 3). Returns the features of every body, time step and joint, (B, M, T / l, V,
-        D)."""
-        tokens: Tensor = self.encoder(resampled(joints, self.config, self.encoder.frames))
+        D), also where a body is absent."""
+        flat, present, _, _ = as_sequences(joints, self.config, self.encoder.frames)
+        tokens: Tensor = self.encoder(flat, present=present)
         return tokens.view(*joints.shape[:2], self.encoder.steps, self.config.joints, -1)
 
 
-def mean_over_present(values: Tensor, joints: Tensor, config: EncoderConfig) -> Tensor:
-    """Mean of values (B, M, D) over the bodies of clips (B, M, T, V, 3) that are there, (B, D); zeros for a
-    clip without one."""
-    present = (joints.flatten(2) != 0).any(dim=2) | (config.empty_bodies == "keep")  # (B, M)
-    return (values * present[..., None]).sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
+def as_sequences(
+    joints: Tensor, config: EncoderConfig, frames: int
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+    """Every body of clips (B, M, T, V, 3) as a sequence of its own, as the feed makes them.
 
-
-def resampled(joints: Tensor, config: EncoderConfig, frames: int) -> Tensor:
-    """Every body of clips (B, M, T, V, 3) as a sequence of its own, over all frames: (B * M, frames, V, 3).
-    Raises: UsageError."""
+    Returns: joints (B * M, frames, V, 3); the frames in which the body is there (B * M, frames); the row of
+        each sequence's clip (B * M,); 1 for bodies that are there (B * M,). Where absent bodies are kept as
+        zeros, None in place of the second and fourth. Raises: UsageError for another shape.
+    """
     if joints.ndim != 5 or joints.shape[3:] != (config.joints, 3) or not joints.shape[2]:
         raise UsageError(f"this encoder takes (B, M, T, {config.joints}, 3), not {tuple(joints.shape)}")
-    flat = joints.flatten(0, 1)
-    if joints.shape[2] == frames:
-        return flat
-    first = torch.arange(len(flat), device=flat.device) * joints.shape[2]
-    return gather_resampled(flat.flatten(0, 1), first, torch.full_like(first, joints.shape[2]), frames)
-
-
-def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> ClipEncoder:
-    """An encoder that `amr-train run` or `amr-train import-mamp` wrote, in evaluation mode.
-
-    Args:
-        path: the run's folder or its encoder.safetensors.
-    Raises: UsageError where there is none, AmrError where it is damaged.
-    """
-    file = Path(path) / ENCODER if Path(path).is_dir() else Path(path)
-    if not file.is_file():
-        raise UsageError(f"no encoder at {file}; give a finished run's folder or its {ENCODER}")
-    try:
-        described, tensors = read_described(file, _KEY, device)
-        if described is None:
-            raise AmrError(
-                f"{file} holds weights but says nothing about their model; it was not written by amr-train"
-            )
-        config = EncoderConfig.model_validate(json.loads(described))
-        encoder = SkeletonEncoder(config.model, config.joints).to(device)
-        encoder.load_state_dict(tensors)
-    except (SafetensorError, OSError, ValidationError, ValueError, RuntimeError) as error:
-        raise AmrError(f"{file} is not an encoder that can be read: {str(error).splitlines()[0]}") from None
-    return ClipEncoder(encoder, config).eval()
+    flat, length = joints.flatten(0, 1), joints.shape[2]
+    clip = torch.arange(flat.shape[0], device=flat.device) // joints.shape[1]
+    first = torch.arange(flat.shape[0], device=flat.device) * length
+    whole = torch.full_like(first, length)
+    if config.empty_bodies == "keep":
+        if length != frames:
+            flat = gather_resampled(flat.flatten(0, 1), first, whole, frames)
+        return flat, None, clip, None
+    present = (flat.flatten(2) != 0).any(dim=2)  # (B * M, T)
+    weight = present.any(dim=1)
+    row = nearest_present(present)
+    if length == frames:
+        index = row[..., None, None].expand(flat.shape)
+        return flat.gather(1, index), present, clip, weight
+    row = (row + first[:, None]).flatten()
+    flat = gather_resampled(flat.flatten(0, 1), first, whole, frames, row)
+    return flat, gather_present(present.flatten(), first, whole, frames), clip, weight

@@ -6,10 +6,10 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 
 
-def count_flops(model: MaskedModel, bodies: int = 2) -> tuple[int, int]:
+def count_flops(model: MaskedReconstruction, bodies: int = 2) -> tuple[int, int]:
     """FLOPs of a forward pass of a clip on the CPU: in matrix products of the layers, and in those inside
     attention."""
 

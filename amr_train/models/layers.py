@@ -9,7 +9,7 @@ from torch.nn.functional import embedding, scaled_dot_product_attention
 
 class Attention(nn.Module):
     """Multi-head attention of queries (S, N, D) over a context (S, K, D); without a context the queries
-    attend to themselves."""
+    attend to themselves. `seen` : (S, 1, 1, K) bool, what may be attended to; None for all."""
 
     def __init__(self, width: int, heads: int, cross: bool = False) -> None:
         super().__init__()
@@ -22,14 +22,14 @@ class Attention(nn.Module):
             self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
         if self.cross:
             assert context is not None
             query = self._split(self.query(x), 1)[0]
             key, value = self._split(self.key_value(context), 2)
         else:
             query, key, value = self._split(self.qkv(x), 3)
-        mixed = scaled_dot_product_attention(query, key, value)  # (S, H, N, D / H)
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (S, H, N, D / H)
         return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
@@ -55,10 +55,10 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.drop_path = 0.0
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
         if self.attn_among is not None and self.norm_among is not None:
             x = x + self.attn_among(self.norm_among(x))
-        x = x + self._kept(self.attn(self.norm1(x), context))
+        x = x + self._kept(self.attn(self.norm1(x), context, seen))
         return x + self._kept(self.mlp(self.norm2(x)))
 
     def _kept(self, branch: Tensor) -> Tensor:

@@ -3,63 +3,101 @@ the ablations are its settings."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
 from amr_train.config import Experiment
+from amr_train.data.feed import Batch
 from amr_train.models.decoders import make_decoder
-from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.guidance import online_weights, shard_weights
 from amr_train.models.masking import token_order, visible_count
+from amr_train.models.method import Method
 from amr_train.models.targets import make_target, patchify
 
+GRAPH_SEQUENCES = 32
+"""CUDA graphs need few shapes: batches are filled up to a multiple of so many sequences, which do not
+count."""
 
-class MaskedModel(nn.Module):
-    """Encoder and decoder with the loss of an experiment. `windows` are the lengths of the dataset's
-    precomputed energies."""
+
+class MaskedReconstruction(Method):
+    """Encoder and decoder with the loss that an experiment's mask, target and guidance describe."""
 
     def __init__(self, experiment: Experiment, joints: int, windows: tuple[int, ...]) -> None:
-        super().__init__()
-        self.config = experiment
-        self.encoder = SkeletonEncoder(experiment.model, joints)
+        super().__init__(experiment, joints, windows)
         self.decoder = make_decoder(experiment.model, joints)
         self.patch_frames = experiment.model.patch_frames
         self.visible = visible_count(self.encoder.tokens, experiment.mask)
         self.scales: list[int] = []
         if experiment.guidance.focal and experiment.guidance.source == "shard":
             self.scales = [windows.index(n) for n in experiment.guidance.windows]
+            self.needs_energy = True
 
-    def forward(self, joints: Tensor, noise: Tensor, energy: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted error of each sequence (S,); logged: the same without focal weights, which is
+        comparable between settings."""
+        device, sequences = batch.joints.device, len(batch.joints)
+        noise = torch.rand(batch.total, self.encoder.tokens, generator=generator, device=device)
+        noise = noise[batch.first : batch.first + sequences]
+        joints, energy, present = batch.joints, batch.energy, batch.present
+        if self.config.compile == "cuda-graphs":
+            torch.compiler.cudagraph_mark_step_begin()
+            missing = -sequences % GRAPH_SEQUENCES
+            joints, noise = pad(joints, (0, 0) * 3 + (0, missing)), pad(noise, (0, 0, 0, missing))
+            energy = None if energy is None else pad(energy, (0, 0) * 3 + (0, missing))
+            present = None if present is None else pad(present, (0, 0, 0, missing), value=True)
+        loss, plain = self(joints, noise, energy, present)
+        return loss[:sequences], {"loss_without_weights": plain[:sequences]}
+
+    def forward(
+        self, joints: Tensor, noise: Tensor, energy: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mask, encode what is visible, predict the targets, weigh the error.
 
         Args:
             joints: (S, T, V, 3) metres.
             noise: (S, N) uniform in [0, 1), which decides the mask.
             energy: (S, T, V, S_n), where guidance comes from the shard.
-        Returns: the training loss of each sequence (S,), and the same without focal weights, comparable
-            between settings.
+            present: (S, T) bool, the frames in which the body is there, None for all. Others are not shown,
+                as long as there are enough tokens, and never compared.
+        Returns: the training loss of each sequence (S,), and the same without focal weights.
         """
-        order = token_order(noise, joints, self.encoder.segment, self.config.mask)
+        order = token_order(noise, joints, self.encoder.segment, self.config.mask, present)
         predicted, which = self.decoder(self.encoder(joints, order[:, : self.visible]), order)
         target = make_target(joints, self.config.target, self.patch_frames)
-        weights = self.weights(joints, energy)
+        weights, counted = self.weights(joints, energy, present), self._counted(joints, present)
         if which is not None:
             index = which[..., None].expand(-1, -1, target.shape[-1])
             target = target.gather(1, index)
             weights = None if weights is None else weights.gather(1, index)
+            counted = None if counted is None else counted.gather(1, index)
         error = (predicted.float() - target).square()  # (S, P, values)
-        over = error.shape[1] * error.shape[2] if which is not None else self.encoder.tokens
+        over: Tensor | int = error.shape[1] * error.shape[2] if which is not None else self.encoder.tokens
+        if counted is not None:
+            error = error * counted
+            over = over * counted.mean(dim=(1, 2)).clamp(min=1 / counted[0].numel())
         plain = error.sum(dim=(1, 2)) / over
         loss = plain if weights is None else (error * weights).sum(dim=(1, 2)) / over
         return loss, plain.detach()
 
-    def weights(self, joints: Tensor, energy: Tensor | None) -> Tensor | None:
+    def weights(self, joints: Tensor, energy: Tensor | None, present: Tensor | None = None) -> Tensor | None:
         """W, cut into patches like the target, or None without focal reconstruction."""
         guidance = self.config.guidance
         if not guidance.focal:
             return None
         if guidance.source == "shard":
             assert energy is not None
-            weights = shard_weights(energy, self.scales, guidance.windows, guidance.k)
+            weights = shard_weights(energy, self.scales, guidance.windows, guidance.k, present)
         else:
-            weights = online_weights(joints, guidance.windows, guidance.k)
-        return patchify(weights[..., None].expand(-1, -1, -1, 3), self.patch_frames)
+            weights = online_weights(joints, guidance.windows, guidance.k, present)
+        return self._patches(weights)
+
+    def _counted(self, joints: Tensor, present: Tensor | None) -> Tensor | None:
+        """1 for each target value of a frame in which the body is there, 0 for others (S, P, values)."""
+        if present is None:
+            return None
+        return self._patches(present[..., None].expand(joints.shape[:3]).to(joints.dtype))
+
+    def _patches(self, values: Tensor) -> Tensor:
+        """(S, T, V) of joints to (S, P, values) of target patches."""
+        return patchify(values[..., None].expand(-1, -1, -1, 3), self.patch_frames)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from amr_train.config import MaskConfig
+from amr_train.models.encoder import steps_present
 from amr_train.models.targets import patchify
 
 EPS = 1e-12
@@ -19,26 +20,38 @@ def visible_count(tokens: int, config: MaskConfig) -> int:
     return max(1, round(tokens * (1 - config.ratio)))
 
 
-def token_order(noise: Tensor, joints: Tensor, segment: int, config: MaskConfig) -> Tensor:
+def token_order(
+    noise: Tensor, joints: Tensor, segment: int, config: MaskConfig, present: Tensor | None = None
+) -> Tensor:
     """The order in which tokens are kept.
 
     `random`: every order equally likely. `motion` (MAMP, arXiv 2308.07092): Gumbel noise is added to the
-        logarithm of
-    softmax(m / (tau * max m)) and the tokens with the lowest sums come first, so the masked ones are drawn
-    without replacement in proportion to the softmax; m is `patch_motion`.
+    logarithm of softmax(m / (tau * max m)) and the tokens with the lowest sums come first, so the masked ones
+    are drawn without replacement in proportion to the softmax; m is `patch_motion`.
 
     Args:
         noise: (S, N) uniform in [0, 1).
         joints: (S, T, V, 3), the augmented input.
         segment: frames of a token.
+        present: (S, T) bool, the frames in which the body is there; tokens of other frames come last.
     Returns: (S, N) int64 token numbers.
     """
+    absent = None if present is None else ~token_present(present, segment, joints.shape[2])
     if config.by == "random":
-        return noise.argsort(dim=1)
+        return (noise if absent is None else noise + absent).argsort(dim=1)
+    assert config.tau is not None
     motion = patch_motion(joints, segment)
+    if absent is not None:
+        motion = motion.masked_fill(absent, 0)  # what stands in for an absent body does not count as motion
     scaled = motion / (motion.amax(dim=1, keepdim=True) * config.tau).clamp(min=EPS)
     gumbel = -(-noise.clamp(min=EPS).log()).clamp(min=EPS).log()
-    return (scaled.log_softmax(dim=1) + gumbel).argsort(dim=1)
+    score = scaled.log_softmax(dim=1) + gumbel
+    return (score if absent is None else score.masked_fill(absent, torch.inf)).argsort(dim=1)
+
+
+def token_present(present: Tensor, segment: int, joints: int) -> Tensor:
+    """present : (S, T) bool of frames. Returns (S, N) bool of tokens."""
+    return steps_present(present, segment).repeat_interleave(joints, dim=1)
 
 
 def patch_motion(joints: Tensor, segment: int) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Tensor
 from amr_train.config import TargetConfig
 
 EPS = 1e-6
+UNBIASED = 1
+"""The variance over a patch's n values divides by n - 1, as in the published code of masked autoencoders."""
 
 
 def patchify(values: Tensor, length: int) -> Tensor:
@@ -32,8 +34,8 @@ def make_target(joints: Tensor, config: TargetConfig, length: int) -> Tensor:
 
     Args:
         joints: (S, T, V, 3), the augmented input.
-        config: kind and normalisation; 'patch' gives each patch mean 0 and variance 1 over its values, 'clip'
-            each joint's axis mean 0 and variance 1 over the clip's frames.
+        config: kind and normalisation; 'patch' gives each patch mean 0 and unbiased variance 1 over its
+            values, 'clip' each joint's axis mean 0 and variance 1 over the clip's frames.
         length: frames of a target patch, r * l.
     Returns: (S, T / length * V, length * 3).
     """
@@ -43,9 +45,9 @@ def make_target(joints: Tensor, config: TargetConfig, length: int) -> Tensor:
     if config.normalize == "clip":
         values = _standardize(values, 1)
     patches = patchify(values, length)
-    return _standardize(patches, 2) if config.normalize == "patch" else patches
+    return _standardize(patches, 2, UNBIASED) if config.normalize == "patch" else patches
 
 
-def _standardize(values: Tensor, dim: int) -> Tensor:
-    variance, mean = torch.var_mean(values, dim=dim, keepdim=True, correction=0)
+def _standardize(values: Tensor, dim: int, correction: int = 0) -> Tensor:
+    variance, mean = torch.var_mean(values, dim=dim, keepdim=True, correction=correction)
     return (values - mean) * (variance + EPS).rsqrt()

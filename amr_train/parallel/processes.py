@@ -24,11 +24,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among all. `local_rank` is its place on its machine, and its GPU."""
+    """This process's place among all. `local_rank` is its place on its machine, and its GPU; `device` is
+    where it works, None where that is still open."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    device: torch.device | None = None
 
     @property
     def main(self) -> bool:
@@ -43,13 +45,17 @@ class Processes:
         """Minimum over all processes."""
         return self._reduced(values, dist.ReduceOp.MIN) if self.size > 1 else values
 
-    def any(self, here: bool) -> bool:
-        """Whether it is so in any process."""
+    def most(self, here: int) -> int:
+        """The largest of all processes' numbers."""
         if self.size == 1:
             return here
-        said = [here] * self.size
-        dist.all_gather_object(said, here)
-        return any(said)
+        every = [here] * self.size
+        dist.all_gather_object(every, here)
+        return max(every)
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process."""
+        return bool(self.most(int(here)))
 
     def _reduced(self, values: Tensor, operation: Any) -> Tensor:
         values = values.clone()
@@ -76,6 +82,14 @@ class Processes:
             raise error
         return result
 
+    def shared(self, make: Callable[[], T]) -> T:
+        """Run `make` in the main process and give its result, of plain values, to all; an error that it
+        raises is raised in all."""
+        found = [self.from_main(make)]
+        if self.size > 1:
+            dist.broadcast_object_list(found, 0)
+        return found[0]  # type: ignore[return-value]
+
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """The model with its gradients averaged over the processes."""
         if self.size == 1:
@@ -100,17 +114,17 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     if size == 1 or dist.is_initialized():
         yield Processes(), device
         return
-    processes = Processes(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    local_rank = int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
-        if processes.local_rank >= torch.cuda.device_count():
+        if local_rank >= torch.cuda.device_count():
             raise UsageError(
-                f"{processes.local_rank + 1} processes on this machine, but {torch.cuda.device_count()} "
+                f"{local_rank + 1} processes on this machine, but {torch.cuda.device_count()} "
                 f"GPUs; lower --nproc"
             )
-        device = torch.device("cuda", processes.local_rank)
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=1))
     try:
-        yield processes, device
+        yield Processes(int(os.environ["RANK"]), size, local_rank, device), device
     finally:
         dist.destroy_process_group()

@@ -7,13 +7,23 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from amr_data import UsageError
 from amr_data.files import whole_file
-from amr_train.report.collect import Run, find_runs, table
+from amr_train.report.collect import Run, find_runs
 from amr_train.report.page import page
+from amr_train.report.pivot import Section, all_marks, cell, sections_of
+from amr_train.report.tables import rows_of
 
 FORMATS = ("html", "md", "json", "csv")
+COLUMNS = (
+    *("experiment", "method", "kind", "dataset", "split", "protocol", "figure"),
+    *("mean", "std", "values", "seeds", "published", "differs", "seconds"),
+    *("epoch", "spoken", "synthetic", "scale", "group"),
+)
+
+__all__ = ["FORMATS", "find_runs", "rows_of", "write_report"]
 
 
 def write_report(
@@ -39,11 +49,12 @@ def write_report(
         note(line)
 
     runs = find_runs([Path(p) for p in paths], keep)
+    rows = rows_of(runs)
     text = {
-        "html": lambda: page(runs, keep, notes),
-        "md": lambda: _markdown(runs),
-        "json": lambda: _json(runs),
-        "csv": lambda: _csv(runs),
+        "html": lambda: page(runs, rows, keep, notes),
+        "md": lambda: _markdown(rows),
+        "json": lambda: _json(runs, rows),
+        "csv": lambda: _csv(rows),
     }[form]()
     if out is not None:
         out = Path(out)
@@ -53,33 +64,51 @@ def write_report(
     return text
 
 
-def _markdown(runs: list[Run]) -> str:
-    lines = [
-        "| experiment | protocol | seeds | ours | published | difference | seconds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in table(runs):
-        ours = f"{row['mean']:.1f}" + (f" ± {row['std']:.1f}" if len(row["values"]) > 1 else "")
-        known = row["published"]
-        other = ["", ""] if known is None else [f"{known:.1f}", f"{row['mean'] - known:+.1f}"]
-        seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
-        lines.append(
-            "| "
-            + " | ".join([row["experiment"], row["protocol"], str(len(row["values"])), ours, *other, seconds])
-            + " |"
-        )
-    return "\n".join(lines) + "\n"
+def _markdown(rows: Sequence[dict[str, Any]]) -> str:
+    marks = [mark.upper() for mark in all_marks(rows)]
+    title = f"# AMR report [{', '.join(marks)}]" if marks else "# AMR report"
+    return "\n\n".join([title, *(_markdown_section(section) for section in sections_of(rows))]) + "\n"
 
 
-def _json(runs: list[Run]) -> str:
+def _markdown_section(section: Section) -> str:
+    lines = [f"## {_plain(section.heading)}", ""]
+    lines.append(_line(["experiment", "seeds", *section.columns, "seconds of pre-training"]))
+    lines.append("|---" * (len(section.columns) + 3) + "|")
+    for line in section.lines:
+        cells = []
+        for column in section.columns:
+            row = line.cells.get(column)
+            text = "" if row is None else cell(row, line.seeds)
+            if row is not None and row["published"] is not None:
+                text += f" (published {row['published']:.1f}, {row['mean'] - row['published']:+.1f})"
+            cells.append(f"**{text}**" if line.label in section.best.get(column, ()) else text)
+        seconds = "" if line.seconds is None else f"{line.seconds:.0f}"
+        lines.append(_line([_plain(line.name), str(line.seeds), *cells, seconds]))
+    below = [*section.notes, *section.differs]
+    return "\n".join([*lines, "", *(f"- {_plain(text)}" for text in below)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, in one line of a table."""
+    for sign in "\\`*_[]<>|":
+        text = text.replace(sign, f"\\{sign}" if sign not in "<>" else {"<": "&lt;", ">": "&gt;"}[sign])
+    return " ".join(text.split())
+
+
+def _json(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> str:
     provenance = [{"path": str(run.path), **run.record} for run in runs]
-    return json.dumps({"table": table(runs), "runs": provenance}, indent=1) + "\n"
+    return json.dumps({"table": rows, "runs": provenance}, indent=1) + "\n"
 
 
-def _csv(runs: list[Run]) -> str:
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
     out = io.StringIO()
-    columns = ["experiment", "protocol", "mean", "std", "published", "seconds", "values"]
-    writer = csv.DictWriter(out, columns, extrasaction="ignore")
+    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows({**row, "values": " ".join(f"{v:.4f}" for v in row["values"])} for row in table(runs))
+    for row in rows:
+        values, seeds = " ".join(f"{v:.4f}" for v in row["values"]), " ".join(map(str, row["seeds"]))
+        writer.writerow({**row, "values": values, "seeds": seeds})
     return out.getvalue()

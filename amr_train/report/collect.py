@@ -1,98 +1,138 @@
-"""Runs and evaluations as their folders tell of them."""
+"""Runs and evaluations as their folders tell of them; nothing that a folder names is imported."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from amr_data import UsageError
-from amr_train.report.tables import Entry, rows_of
-from amr_train.training.folder import METRICS, RESULTS, RUN
+from amr_train.config import Experiment
+from amr_train.evaluation.records import BASELINES, EVALUATIONS, Record, records_in
+from amr_train.experiments.results import read_pretraining
+from amr_train.identity import recorded_experiment
+from amr_train.training.folder import METRICS, RUN, read_record
+
+Note = Callable[[str], None]
+Curve = list[tuple[int, float]]
+KINDS = ("coordinates", "untrained", "encoder")
+"""What a record may judge, in the order of the tables."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """record : run.json, or evaluation.json of an encoder's evaluation elsewhere.  results : results.json.
-    curve : (epoch, loss) pairs."""
+    """`record` : run.json; empty, and `experiment` None, for a folder that holds evaluations alone.
+    `pretraining` : how its training ended, None where it has not.  `curve`, `monitor` : (epoch, loss) and
+    (epoch, kNN on held-out training clips) pairs."""
 
     path: Path
     record: dict[str, Any]
-    results: dict[str, Any]
-    curve: list[tuple[int, float]]
-
-    @property
-    def transfer(self) -> bool:
-        """Whether it is the evaluation of an encoder on its own, not a run."""
-        return "pretraining" not in self.results
-
-    @property
-    def name(self) -> str:
-        if self.transfer:
-            return re.sub(r"-\d+$", "", Path(self.results["encoder"]["path"]).name)
-        return str(self.results["experiment"])
+    experiment: Experiment | None
+    pretraining: dict[str, Any] | None
+    curve: Curve
+    monitor: Curve
+    records: list[Record]
 
     @property
     def seed(self) -> int:
-        return int(self.record["seed"] if self.transfer else self.record["experiment"]["seed"])
+        return 0 if self.experiment is None else self.experiment.seed
+
+    @property
+    def subject(self) -> dict[str, Any] | None:
+        """The run's encoder, trained to the end, as records have it; None without a run.json."""
+        if self.experiment is None:
+            return None
+        return {"kind": "encoder", "digest": "", **self.record["encoder"]}
 
 
-def find_runs(paths: Sequence[Path], note: Callable[[str], None]) -> list[Run]:
-    """Finished runs in folders and in the folders right beneath them, in the order of their names. Raises:
-    UsageError where there is none."""
-    found = []
+def find_runs(paths: Sequence[Path], note: Note) -> list[Run]:
+    """Runs, and folders of evaluations alone, in folders and in the folders right beneath them, in the order
+    of their names; beside a single run, the baselines of its suite.
+
+    note : is told what is left out, and why.  Raises: UsageError where no result is found.
+    """
+    found: dict[Path, Run | None] = {}
+    beside: dict[Path, None] = {}
     for path in paths:
         if not path.is_dir():
             raise UsageError(f"no run at {path}")
-        folders = [path] if _is_run(path) else sorted(p for p in path.iterdir() if _is_run(p))
-        for folder in folders:
-            run = _read(folder)
-            if run is None:
-                note(f"{folder} is not finished or cannot be read, and is left out")
-            else:
-                found.append(run)
-    if not found:
+        single = _is_run(path)
+        for folder in [path] if single else sorted(p for p in path.iterdir() if _is_run(p)):
+            if folder.resolve() not in found:
+                found[folder.resolve()] = _read(folder, note)
+        if single and _is_run(path.resolve().parent / BASELINES):
+            beside[path.resolve().parent / BASELINES] = None
+    runs = [run for run in found.values() if run is not None]
+    if not runs:
         raise UsageError(f"no finished run in {', '.join(map(str, paths))}")
-    return found
-
-
-def table(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Rows as of a suite: ours over seeds beside the published value."""
-    return rows_of(
-        Entry(
-            run.name,
-            run.seed,
-            run.results,
-            "" if run.transfer else str(run.record["experiment"].get("scale", "full")),
-            f"transfer {run.results['dataset']}-{run.results['split']} " if run.transfer else "",
-        )
-        for run in runs
-    )
+    for folder in beside:
+        baselines = None if folder in found else _read(folder, note)
+        if baselines is not None:
+            runs.insert(0, replace(baselines, records=_of_these(baselines.records, runs)))
+    return runs
 
 
 def _is_run(path: Path) -> bool:
-    return (path / RUN).is_file() or (path / "evaluation.json").is_file()
+    return (path / RUN).is_file() or (path / EVALUATIONS).is_dir()
 
 
-def _read(path: Path) -> Run | None:
-    try:
-        record = json.loads(
-            (path / (RUN if (path / RUN).is_file() else "evaluation.json")).read_text(encoding="utf-8")
-        )
-        results = json.loads((path / RESULTS).read_text(encoding="utf-8"))
-        results["protocols"]
-        lines = (
-            (path / METRICS).read_text(encoding="utf-8").splitlines() if (path / METRICS).is_file() else []
-        )
-        entries = [json.loads(line) for line in lines if line.endswith("}")]
-        return Run(
-            path,
-            record,
-            results,
-            [(int(e["step"]), float(e["loss"])) for e in entries if e["stage"] == "pretrain"],
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+def _read(folder: Path, note: Note) -> Run | None:
+    """A folder's run; None, said to `note`, where there is nothing to show of it."""
+    record: dict[str, Any] = {}
+    experiment = None
+    if (folder / RUN).is_file():
+        try:
+            record = read_record(folder / RUN)
+            experiment = recorded_experiment(record, folder / RUN)
+            sound = isinstance(record["encoder"], dict) and isinstance(record["data"]["fingerprint"], str)
+        except (UsageError, KeyError, TypeError) as error:
+            note(f"{folder} is left out: {error if isinstance(error, UsageError) else 'run.json is damaged'}")
+            return None
+        if not sound:
+            note(f"{folder} is left out: run.json is damaged")
+            return None
+    records = list(records_in(folder))
+    damaged = len(list((folder / EVALUATIONS).glob("*.json"))) - len(records)
+    if damaged:
+        note(f"{damaged} files in {folder / EVALUATIONS} hold no result that this release reads")
+    pretraining = read_pretraining(folder) if experiment is not None else None
+    if pretraining is not None and not isinstance(pretraining.get("seconds"), int | float):
+        pretraining = None
+    if not records:
+        what = "is not finished" if experiment is not None and pretraining is None else "holds no result yet"
+        note(f"{folder} {what}, and is left out")
         return None
+    curve, monitor = (_curve(folder, *names) for names in (("pretrain", "loss"), ("monitor", "knn")))
+    return Run(folder, record, experiment, pretraining, curve, monitor, records)
+
+
+def _of_these(records: Sequence[Record], runs: Sequence[Run]) -> list[Record]:
+    """Baselines that belong to what these runs were judged on, untrained encoders by their sizes."""
+    judged = [record for run in runs for record in run.records]
+    data = {(record["data"]["fingerprint"], record["split"]) for record in judged}
+    models = [record["subject"].get("model") for record in judged]
+    return [
+        record
+        for record in records
+        if (record["data"]["fingerprint"], record["split"]) in data
+        and (record["subject"]["kind"] != "untrained" or record["subject"].get("model") in models)
+    ]
+
+
+def _curve(folder: Path, stage: str, key: str) -> Curve:
+    """(epoch, value) pairs of metrics.jsonl; lines that a kill cut short are passed over."""
+    try:
+        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+    found: dict[int, float] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            if entry["stage"] == stage:
+                found[int(entry["step"])] = float(entry[key])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return sorted(found.items())

@@ -1,94 +1,198 @@
-"""Results of many runs as rows: ours over seeds, beside the published value."""
+"""Results of many runs as rows: ours over seeds, beside the published value where it may stand there.
+
+A row is one subject, dataset, split, figure and way to judge; two settings never share one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amr_train.evaluation.protocols_old import spread
-from amr_train.experiments.loading import read_shipped
-from amr_train.experiments.suites import Stage
+from amr_train.config import Experiment
+from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.evaluation.records import Record
+from amr_train.evaluation.scores import spread
+from amr_train.identity import differences, digest_of
+from amr_train.report.collect import KINDS, Run
+from amr_train.report.grouping import (
+    Groups,
+    Subject,
+    changed,
+    distinct,
+    epoch_in_words,
+    recipe_in_words,
+    shipped,
+    with_changes,
+)
+from amr_train.report.published import beside, decisive, shipped_decisive
 
-
-def published() -> dict[str, dict[str, float]]:
-    """Published top-1 in percent by experiment and protocol."""
-    return read_shipped("experiments/published.yaml")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One run's or evaluation's results. `scale` is that of its experiment; `prefix` goes before its
-    protocols' names."""
+class _Value:
+    """One figure of one record. `judged` : a digest of how; `subject` : completed."""
 
-    name: str
-    seed: int
-    results: dict[str, Any]
-    scale: str
-    prefix: str = ""
+    record: Record
+    subject: dict[str, Any]
+    group: str
+    figure: str
+    judged: str
 
+    @property
+    def seed(self) -> int:
+        """The training's, of an untrained encoder its own; of the coordinates, the evaluation's."""
+        return int(self.subject["seed"] if "seed" in self.subject else self.record["seed"])
 
-def suite_rows(found: Iterable[tuple[Stage, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The rows of a suite's stages, see `rows_of`."""
-    entries = []
-    for stage, results in found:
-        transfer = stage.transfer
-        prefix = f"transfer {transfer.dataset}-{transfer.split} " if transfer else ""
-        entries.append(
-            Entry(
-                transfer.encoder if transfer else stage.name,
-                stage.seed,
-                results,
-                stage.experiment.scale,
-                prefix,
-            )
-        )
-    return rows_of(entries)
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.record["data"]["fingerprint"], self.record["split"]
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        return (self.group, *self.place, self.figure, self.judged)
 
 
-def rows_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """A row for each experiment and protocol, and before them one for the untrained encoder on each split:
-    values by seed, mean, spread, seconds of pre-training of the fastest seed, and the published value, where
-    the sizes are the published ones."""
-    values: dict[tuple[str, str], list[float]] = {}
-    seconds: dict[tuple[str, str], list[float]] = {}
-    untrained: dict[tuple[str, str], dict[int, float]] = {}
-    known = published()
-    for entry in entries:
-        results = entry.results
-        for protocol, value in headline(results["protocols"]).items():
-            key = (entry.name, entry.prefix + protocol)
-            values.setdefault(key, []).append(value)
-            if "pretraining" in results:
-                seconds.setdefault(key, []).append(results["pretraining"]["seconds"])
-                if protocol in ("linear", "knn"):
-                    split = f"{results['dataset']}-{results['protocol']}, untrained"
-                    untrained.setdefault((split, protocol), {})[entry.seed] = results["untrained"][protocol]
-        if entry.scale not in ("full", ""):
-            known.pop(entry.name, None)
-    before = {key: list(by_seed.values()) for key, by_seed in untrained.items()}
-    return [
-        {
-            "experiment": name,
-            "protocol": protocol,
-            "values": of_seeds,
-            **spread(of_seeds),
-            "published": known.get(name, {}).get(protocol),
-            "seconds": min(seconds[name, protocol]) if (name, protocol) in seconds else None,
-        }
-        for (name, protocol), of_seeds in (before | values).items()
-    ]
+def rows_of(runs: Sequence[Run]) -> list[Row]:
+    """A row for every subject, dataset, split, figure and settings of the evaluation; by dataset and split,
+    first the baselines, then the experiments as their folders are named.
+
+    `experiment` the name, with what differs from the first of that name; `name` alone; `kind`, `method`,
+    `group` (equal for seeds of the same training), `epoch` ('' where it was trained to the end), `dataset`,
+    `fingerprint`, `split`, `clips`, `protocol`, `figure`, `column` (the figure without a
+    transfer's prefix), `transfer`; `values` by `seeds` (of the training;
+    several of one seed are averaged), `mean`, `std` of the sample; `published` where it may stand beside,
+    `in_print` and `differs` where it may not; `seconds` of the fastest seed's pre-training; `spoken`, the
+    settings that matter; `synthetic`, `scale`.
+    """
+    groups = Groups(runs)
+    gathered: dict[tuple[str, str, str, str, str], list[_Value]] = {}
+    for run in runs:
+        for record in run.records:
+            subject = groups.completed(record["subject"], run)
+            group = groups.group(subject)
+            for figure in record["figures"]:
+                judged = digest_of(_how(record, subject, figure))
+                value = _Value(record, subject, group, figure, judged)
+                gathered.setdefault(value.key, []).append(value)
+    firsts = {key: values[0] for key, values in gathered.items()}
+    names, datasets = _names(groups, firsts), _datasets(list(firsts.values()))
+    rows = [_row(groups, values, names[key], datasets) for key, values in gathered.items()]
+    places = list(dict.fromkeys(value.place for value in firsts.values()))
+    order = {key: _order(groups, value, places, names[key], key) for key, value in firsts.items()}
+    return [row for _, row in sorted(zip(order.values(), rows, strict=True), key=lambda pair: pair[0])]
 
 
-def headline(protocols: dict[str, Any]) -> dict[str, float]:
-    """The figure to quote of each protocol, in percent: top-1, mAP for retrieval, the mean over drawn labels
-    for each share."""
-    figures: dict[str, float] = {}
-    for name, found in protocols.items():
-        if name == "retrieval":
-            figures[name] = found["mAP"]
-        elif name == "semi":
-            figures.update({f"semi {share}": result["mean"] for share, result in found.items()})
-        else:
-            figures[name] = found["top1"]
-    return figures
+def _how(record: Record, subject: Subject, figure: str) -> dict[str, Any]:
+    """Everything of an evaluation that decides a figure; its seed where it is not that of the training."""
+    other = record["seed"] if subject.get("seed", record["seed"]) != record["seed"] else None
+    return {**decisive(record, figure), **({} if other is None else {"seed": other})}
+
+
+def _row(groups: Groups, values: Sequence[_Value], name: str, datasets: dict[str, str]) -> Row:
+    first = values[0]
+    record, subject, data = first.record, first.subject, first.record["data"]
+    of_seeds: dict[int, list[float]] = {}
+    for value in values:
+        of_seeds.setdefault(value.seed, []).append(float(value.record["figures"][first.figure]))
+    means = [sum(of_seeds[seed]) / len(of_seeds[seed]) for seed in sorted(of_seeds)]
+    transfer = not groups.home(subject, data["fingerprint"], data["dataset"], record["split"])
+    figure = f"transfer {data['dataset']}-{record['split']} {first.figure}" if transfer else first.figure
+    experiment = groups.experiment(subject) if subject["kind"] == "encoder" else None
+    published, in_print, differs = beside(record, subject, figure, experiment)
+    return {
+        "experiment": name,
+        "name": str(subject.get("experiment") or subject["kind"]),
+        "kind": subject["kind"],
+        "method": str(subject.get("method") or ""),
+        "group": first.group,
+        "epoch": epoch_in_words(subject),
+        "dataset": datasets[data["fingerprint"]],
+        "fingerprint": data["fingerprint"][:12],
+        "split": record["split"],
+        "clips": dict(record["clips"]),
+        "protocol": record["protocol"],
+        "figure": figure,
+        "column": first.figure,
+        "transfer": transfer,
+        "values": means,
+        "seeds": sorted(of_seeds),
+        **spread(means),
+        "published": published,
+        "in_print": in_print,
+        "differs": differs,
+        "seconds": groups.seconds(subject) if subject["kind"] == "encoder" else None,
+        "spoken": record["spoken"],
+        "synthetic": bool(data.get("synthetic") or subject.get("synthetic")),
+        "scale": experiment.scale if experiment else "",
+    }
+
+
+def _names(groups: Groups, firsts: dict[Any, _Value]) -> dict[Any, str]:
+    """What each row's experiment is called: the subject's label, and where it was judged in several ways,
+    how this one differs from the first."""
+    ways: dict[tuple[Any, ...], dict[Any, _Value]] = {}
+    for key, value in firsts.items():
+        ways.setdefault((value.group, value.place, value.figure), {})[key] = value
+    names: dict[Any, str] = {}
+    for values in ways.values():
+        reference = min(values.values(), key=lambda value: _place_among(groups, value))
+        settings = _how(reference.record, reference.subject, reference.figure)
+        own: dict[Any, str] = {}
+        for key, value in values.items():
+            how = _how(value.record, value.subject, value.figure)
+            changes = changed(differences(how, settings))
+            own[key] = with_changes(groups.label(value.subject), changes)
+        names |= distinct(own, lambda key: str(key[-1]))
+    return names
+
+
+def _place_among(groups: Groups, value: _Value) -> tuple[bool, bool, str]:
+    """As its experiment ships before others, then as its own run says, then the first that was made."""
+    experiment = groups.experiment(value.subject) if value.subject["kind"] == "encoder" else None
+    own = experiment is not None and _judged_as(experiment, value)
+    return _unusual(value), not own, str(value.record.get("made", ""))
+
+
+def _judged_as(experiment: Experiment, value: _Value) -> bool:
+    how = _how(value.record, value.subject, value.figure)
+    return how == shipped_decisive(experiment, value.record, value.figure)
+
+
+def _unusual(value: _Value) -> bool:
+    """Whether it was judged otherwise than its experiment ships."""
+    known = shipped(str(value.subject.get("experiment", "")))
+    if known is None:
+        return True
+    return not _judged_as(known, value)
+
+
+def _datasets(values: Sequence[_Value]) -> dict[str, str]:
+    """Names of the datasets by fingerprint, told apart by recipe or content where two share one."""
+    found = {value.record["data"]["fingerprint"]: value.record["data"] for value in values}
+    names = {content: str(data["dataset"]) for content, data in found.items()}
+    shared = {name for name in names.values() if list(names.values()).count(name) > 1}
+    told = {
+        content: f"{name} (recipe {recipe_in_words(found[content]['recipe'])})" if name in shared else name
+        for content, name in names.items()
+    }
+    return distinct(told)
+
+
+def _order(
+    groups: Groups, value: _Value, places: Sequence[tuple[str, str]], name: str, key: Any
+) -> tuple[Any, ...]:
+    protocols, figures = list(PROTOCOLS), list(value.record["figures"])
+    protocol = value.record["protocol"]
+    return (
+        places.index(value.place),
+        KINDS.index(value.subject["kind"]),
+        groups.place(value.subject),
+        _unusual(value) and name != groups.label(value.subject),
+        name,
+        protocols.index(protocol) if protocol in protocols else len(protocols),
+        protocol,
+        figures.index(value.figure),
+        key,
+    )

@@ -18,6 +18,8 @@ import torch
 from amr_data.files import sha256_of, whole_file
 
 DIGITS = 16
+READ_ERRORS = (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
+"""What reading a damaged checkpoint raises."""
 _NAME = re.compile(rf"step-(\d{{9}})-([0-9a-f]{{{DIGITS}}})\.pt")
 
 
@@ -47,14 +49,7 @@ def load_latest(folder: Path, device: torch.device) -> tuple[dict[str, Any] | No
     for path in reversed(list_checkpoints(folder)):
         try:
             return load_state(path, device), problems
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            EOFError,
-            pickle.UnpicklingError,
-            zipfile.BadZipFile,
-        ) as error:
+        except READ_ERRORS as error:
             problems.append(
                 f"{path} is damaged ({error}); going back to the one before".replace("\n", " ")[:400]
             )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,8 @@ class DivergenceError(AmrError):
 
 
 class LossWatch:
-    """Sums of an epoch's losses and the first step whose loss was not finite."""
+    """Sums of an epoch's losses, and of what is logged beside them, and the first step whose loss was not
+    finite."""
 
     def __init__(self, device: torch.device, steps_per_epoch: int) -> None:
         self.device, self.steps_per_epoch = device, steps_per_epoch
@@ -33,32 +35,36 @@ class LossWatch:
         self.reset()
 
     def reset(self) -> None:
-        self._sums = torch.zeros(2, device=self.device)
+        self._sums: Tensor | None = None
+        self._names: list[str] = []
         self._steps = 0
 
-    def add(self, step: int, loss: Tensor, plain: Tensor) -> None:
-        """loss, plain : this process's part of a step's losses, on the device; `step` counts from 1."""
-        self._sums += torch.stack([loss, plain])
+    def add(self, step: int, loss: Tensor, logged: dict[str, Tensor]) -> None:
+        """loss, logged : this process's part of a step's loss and of what is logged, on the device; `step`
+        counts from 1."""
+        values = torch.stack([loss, *logged.values()])
+        self._sums, self._names = values if self._sums is None else self._sums + values, ["loss", *logged]
         self._steps += 1
         self._bad = torch.minimum(self._bad, torch.where(loss.isfinite(), NEVER, step))
 
     def check(self, processes: Processes, clips_of: ClipsOf, checkpoints: Path) -> dict[str, float]:
         """Means over the epoch so far and over all processes. Raises: DivergenceError."""
+        assert self._sums is not None
         self._totals = processes.total(self._sums)
         bad = int(processes.least(self._bad))
         if bad != NEVER:
             raise diverged("the loss is not finite", bad, clips_of, checkpoints, write=processes.main)
-        loss, plain = (self._totals / self._steps).tolist()
-        return {"loss": loss, "loss_without_weights": plain}
+        return dict(zip(self._names, (self._totals / self._steps).tolist(), strict=True))
 
-    def state(self) -> dict[str, Tensor | int]:
+    def state(self) -> dict[str, Any]:
         """For a checkpoint right after `check` or `reset`."""
-        return {"sums": self._totals if self._steps else self._sums, "steps": self._steps}
+        return {"sums": self._totals if self._steps else None, "names": self._names, "steps": self._steps}
 
-    def load(self, state: dict[str, Tensor | int], processes: Processes) -> None:
-        sums = torch.as_tensor(state["sums"], device=self.device)
-        self._sums = sums.clone() if processes.main else torch.zeros_like(sums)
-        self._steps = int(state["steps"])
+    def load(self, state: dict[str, Any], processes: Processes) -> None:
+        self._names, self._steps = list(state["names"]), int(state["steps"])
+        if state["sums"] is not None:
+            sums = torch.as_tensor(state["sums"], device=self.device)
+            self._sums = sums.clone() if processes.main else torch.zeros_like(sums)
 
     @contextmanager
     def naming(self, step: int, clips_of: ClipsOf, checkpoints: Path) -> Iterator[None]:

@@ -1,5 +1,5 @@
-"""The run's folder: run.json says what ran on what, metrics.jsonl and TensorBoard how it went, results.json
-what came out."""
+"""The run's folder: run.json says what ran on what, metrics.jsonl and TensorBoard how it went,
+pretraining.json how the training ended; encoder.safetensors and evaluations/ are what came out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,21 @@ from torch.utils.tensorboard import SummaryWriter
 from amr_data import ShardDataset, UsageError
 from amr_data.files import whole_file, write_json
 from amr_train.config import Experiment
+from amr_train.identity import differences, in_words, record_of, recorded_experiment, training_settings
+from amr_train.listening import Listener
+from amr_train.models.files import encoder_config
 from amr_train.training.trackers import open_tracker, tracker_library
 
-NO_RESULT: Any = {
-    "evaluation": True,
-    "data": {"path", "resident"},
-    "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
-}
-"""Settings that change nothing of a pre-training."""
-RUN, RESULTS, METRICS = "run.json", "results.json", "metrics.jsonl"
+RUN, METRICS, PRETRAINING = "run.json", "metrics.jsonl", "pretraining.json"
 
 
-class RunFolder:
-    """Opens or takes up a run. A folder that belongs to other settings or other data is refused, so that no
-    run is mixed with another; settings that change nothing of its pre-training may differ.
+class RunFolder(Listener):
+    """Opens or takes up a run, and keeps what is logged of it. A folder that belongs to other settings or
+    other data is refused, so that no run is mixed with another; settings that decide nothing of its
+    pre-training may differ.
 
     Args:
+        steps: of the whole pre-training.
         trackers: further services that metrics go to, 'wandb' or 'mlflow'.
     Raises: UsageError, also while another process is at work in the folder.
     """
@@ -45,38 +44,19 @@ class RunFolder:
         experiment: Experiment,
         dataset: ShardDataset,
         device: torch.device,
+        steps: int,
         processes: int = 1,
         trackers: Sequence[str] = (),
     ) -> None:
         self.path = path
-        identity = {
-            "experiment": experiment.model_dump(mode="json", exclude=NO_RESULT),
-            "data_fingerprint": dataset.fingerprint,
-        }
         existing = path / RUN
         if existing.is_file():
-            try:
-                old = json.loads(existing.read_text(encoding="utf-8"))
-            except ValueError:
-                old = {}
-            if any(old.get(k) != v for k, v in identity.items()):
-                raise UsageError(
-                    f"{path} holds a run with other settings or data; choose another --out, or remove it"
-                )
+            _check_same(existing, experiment, dataset)
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is not empty and holds no run; choose another --out")
         for name in trackers:
             tracker_library(name)  # before anything is made
-        if not existing.is_file():
-            path.mkdir(parents=True, exist_ok=True)
-            data = {
-                "path": str(dataset.path.resolve()),
-                "clips": len(dataset),
-                "recipe": dataset.manifest["recipe"],
-            }
-            write_json(
-                existing, {**identity, "data": data, "started": _now(), **environment(device, processes)}
-            )
+        path.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path / ".lock")
         try:
             self._lock.acquire(timeout=0)  # let go by the system when the process ends, however it ends
@@ -84,40 +64,37 @@ class RunFolder:
             raise UsageError(
                 f"another process is at work in {path}; wait for it, or choose another --out"
             ) from None
+        if not existing.is_file():
+            record = {
+                **record_of(experiment),
+                "steps": steps,
+                "data": data_record(dataset),
+                "encoder": encoder_config(experiment, dataset).model_dump(mode="json"),
+                "started": now(),
+            }
+            write_json(existing, {**record, **environment(device, processes)})
         self._metrics = (path / METRICS).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(path / "tensorboard"))
         self._trackers = [open_tracker(name, path, experiment) for name in trackers]
 
-    def results(self) -> dict[str, Any] | None:
-        """What a finished run found, or None."""
-        try:
-            content = json.loads((self.path / RESULTS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
-
     def log(self, stage: str, step: int, values: dict[str, float]) -> None:
-        self._metrics.write(json.dumps({"time": _now(), "stage": stage, "step": step, **values}) + "\n")
+        self._metrics.write(json.dumps({"time": now(), "stage": stage, "step": step, **values}) + "\n")
         self._metrics.flush()
         for key, value in values.items():
             self._board.add_scalar(f"{stage}/{key}", value, step)
         for tracker in self._trackers:
             tracker.log({f"{stage}/{key}": value for key, value in values.items()}, step)
 
-    def rewind(self, stage: str, step: int) -> None:
-        """Forget what was logged of a stage beyond a step: a run that is taken up there says it again."""
+    def rewind(self, step: int) -> None:
         self._metrics.close()
         path = self.path / METRICS
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _before(line, stage, step)]
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _before(line, step)]
         with whole_file(path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self._metrics = path.open("a", encoding="utf-8")
         if step:
             self._board.close()
             self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
-
-    def finish(self, results: dict[str, Any]) -> None:
-        write_json(self.path / RESULTS, results)
 
     def close(self) -> None:
         self._metrics.close()
@@ -127,10 +104,44 @@ class RunFolder:
         self._lock.release()
 
 
-def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
-    """The experiment that a run.json tells of, without its data. Raises: KeyError, pydantic's
-    ValidationError."""
-    return Experiment.model_validate({k: v for k, v in record["experiment"].items() if k != "data"})
+def read_record(path: Path) -> dict[str, Any]:
+    """A run's run.json. Raises: UsageError where there is none, or it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {type(error).__name__}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} cannot be read: it holds no record of a run")
+    return content
+
+
+def data_record(dataset: ShardDataset) -> dict[str, Any]:
+    """What a dataset is, for the record."""
+    return {
+        "path": str(dataset.path.resolve()),
+        "name": dataset.spec.name,
+        "fingerprint": dataset.fingerprint,
+        "clips": len(dataset),
+        "recipe": dataset.manifest["recipe"],
+        "synthetic": dataset.synthetic,
+    }
+
+
+def _check_same(file: Path, experiment: Experiment, dataset: ShardDataset) -> None:
+    """Raises UsageError, naming what differs, where a folder's run is not this one."""
+    record = read_record(file)
+    old = recorded_experiment(record, file)
+    found = differences(training_settings(experiment), training_settings(old))
+    if experiment.seed != old.seed:
+        found["seed"] = (experiment.seed, old.seed)
+    if found:
+        raise UsageError(
+            f"{file.parent} holds a run with other settings: {in_words(found)}; choose another --out"
+        )
+    if record.get("data", {}).get("fingerprint") != dataset.fingerprint:
+        raise UsageError(
+            f"{file.parent} holds a run on other data than {dataset.path} holds now; choose another --out"
+        )
 
 
 def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
@@ -168,14 +179,15 @@ def _git_state() -> dict[str, Any] | None:
     return {"commit": head.stdout.strip(), "changed": bool(state.stdout.strip())}
 
 
-def _before(line: str, stage: str, step: int) -> bool:
+def _before(line: str, step: int) -> bool:
     """Whether a line of the metrics file stays; one that a kill cut short does not."""
     try:
         entry = json.loads(line)
-        return bool(entry["stage"] != stage or entry["step"] <= step)
+        return bool(entry["step"] <= step)
     except (ValueError, KeyError, TypeError):
         return False
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, for the record."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")

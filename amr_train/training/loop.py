@@ -1,8 +1,8 @@
 """The pre-training loop: AdamW, warm-up and cosine, checkpoints at any step, no host synchronisation between
 checks.
 
-All randomness of an epoch's views follows from (seed, epoch) and that of a step's mask from (seed, step), so
-a run that is taken up from a checkpoint, or spread over more processes, sees the very batches and masks that
+All randomness of an epoch's views follows from (seed, epoch) and that of a step from (seed, step), so a run
+that is taken up from a checkpoint, or spread over more processes, sees the very batches and masks that
 another would have seen.
 """
 
@@ -18,160 +18,235 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from amr_data import UsageError
 from amr_train.config import Experiment, PretrainConfig
 from amr_train.data.feed import Batch, Feed, Views
-from amr_train.models.masked import MaskedModel
+from amr_train.listening import Listener
+from amr_train.models.method import Method
 from amr_train.parallel.processes import Processes
 from amr_train.training.checkpoints import load_latest, save_checkpoint
 from amr_train.training.divergence import LossWatch, weights_are_finite
 from amr_train.training.schedule import learning_rate, seed_of
+from amr_train.training.stopping import Stopped, stop_signals
 
-GRAPH_SEQUENCES = 32
-"""CUDA graphs need few shapes: batches are filled up to a multiple of so many sequences with zeros that do
-not count."""
+AfterEpoch = Callable[[int], dict[str, float]]
 
 
 @dataclass
-class Hooks:
-    """What happens beside the training. report : (steps done, steps in all, metrics), at each check.  log :
-    (epochs done, metrics).
-    warn : a line about each damaged checkpoint.  rewind : how many epochs' logs stay valid when a run is
-        taken up."""
+class Progress:
+    """Where a training stands. `spent`: seconds of earlier sittings; `metrics`: the last."""
 
-    report: Callable[[int, int, dict[str, float]], None] = lambda done, total, metrics: None
-    log: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None
-    warn: Callable[[str], None] = lambda line: None
-    rewind: Callable[[int], None] = lambda epoch: None
+    step: int = 0
+    spent: float = 0.0
+    metrics: dict[str, float] | None = None
 
 
 def pretrain(
-    model: MaskedModel,
+    method: Method,
     feed: Feed,
     experiment: Experiment,
     checkpoints: Path,
     processes: Processes | None = None,
-    hooks: Hooks | None = None,
+    listener: Listener | None = None,
+    after_epoch: AfterEpoch = lambda epoch: {},
     detect_anomaly: bool = False,
 ) -> dict[str, Any]:
     """Train to the last epoch, from the newest whole checkpoint in the folder if there is one.
 
     Args:
+        after_epoch: called with the number of epochs done, in every process; what it gives is added to the
+            figures of the moment, and the time it takes is not counted.
         detect_anomaly: name the operation whose gradient is no longer finite; several times slower.
     Returns: seconds of pre-training over all sittings, steps, the last epoch's metrics.
-    Raises: DivergenceError where the loss or the weights are no longer finite.
+    Raises: DivergenceError where the loss or the weights are no longer finite; Stopped after SIGINT or
+        SIGTERM, with a checkpoint of the last step.
     """
-    processes, hooks = processes or Processes(), hooks or Hooks()
-    config, device = experiment.pretrain, feed.device
-    size = min(config.batch_size, len(feed))
-    per_epoch = len(feed) // size
-    last = config.epochs * per_epoch
-    optimizer = make_optimizer(model, config)
-    watch = LossWatch(device, per_epoch)
-    step, spent, metrics = _restore(model, optimizer, watch, checkpoints, processes, hooks)
-    hooks.rewind(step // per_epoch)
-    trained = prepare(model, experiment, processes, device)
-    every = 1 if (device.type == "cpu" and processes.size == 1) or detect_anomaly else config.check_steps
-    saved_at = started = time.perf_counter()
-    begun, counted, seconds = started, 0, spent
-    model.train()
+    return _Loop(
+        method, feed, experiment, checkpoints, processes, listener, after_epoch, detect_anomaly
+    ).run()
 
-    def clips_of(number: int) -> list[str]:
-        views = _views(feed, experiment, size, (number - 1) // per_epoch, Processes())
-        return [feed.names[i] for i in views.clips[(number - 1) % per_epoch].tolist()]
 
-    for epoch in range(step // per_epoch, config.epochs):
-        views = _views(feed, experiment, size, epoch, processes)
-        for batch in feed.batches(views, step % per_epoch):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, per_epoch, config)
-            with (
-                torch.autograd.set_detect_anomaly(detect_anomaly),
-                watch.naming(step + 1, clips_of, checkpoints),
-            ):
-                loss, plain = train_step(trained, batch, optimizer, experiment, step, processes)
-            step += 1
-            counted += 1
-            watch.add(step, loss, plain)
-            if step % every and step % per_epoch:
-                continue
-            metrics = {**watch.check(processes, clips_of, checkpoints), "lr": optimizer.param_groups[0]["lr"]}
-            now = time.perf_counter()
-            metrics["clips_per_second"] = counted * size / (now - begun)
-            if step % per_epoch == 0:
-                hooks.log(epoch + 1, metrics)
-                watch.reset()
-                begun, counted = now, 0
-            due = now - saved_at > 60 * config.checkpoint_minutes or step == last
-            if due or step % (config.checkpoint_epochs * per_epoch) == 0:
-                weights_are_finite(model, step, clips_of, checkpoints)
-                seconds = spent + time.perf_counter() - started
-                if processes.main:
-                    state = {
-                        "model": model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "watch": watch.state(),
-                    }
-                    save_checkpoint(
-                        checkpoints,
-                        step,
-                        {**state, "seconds": seconds, "metrics": metrics},
-                        config.keep_checkpoints,
+class _Loop:
+    def __init__(
+        self,
+        method: Method,
+        feed: Feed,
+        experiment: Experiment,
+        checkpoints: Path,
+        processes: Processes | None,
+        listener: Listener | None,
+        after_epoch: AfterEpoch,
+        detect_anomaly: bool,
+    ) -> None:
+        self.method, self.feed, self.experiment, self.checkpoints = method, feed, experiment, checkpoints
+        self.processes, self.listener = processes or Processes(), listener or Listener()
+        self.after_epoch, self.detect_anomaly = after_epoch, detect_anomaly
+        self.config = experiment.pretrain
+        self.size = min(self.config.batch_size, len(feed))
+        self.per_epoch = len(feed) // self.size
+        self.last = self.config.epochs * self.per_epoch
+        self.optimizer = make_optimizer(method, self.config)
+        self.watch = LossWatch(feed.device, self.per_epoch)
+        alone = feed.device.type == "cpu" and self.processes.size == 1
+        self.every = 1 if alone or detect_anomaly else self.config.check_steps
+
+    def run(self) -> dict[str, Any]:
+        at = self._restore()
+        self.listener.rewind(at.step // self.per_epoch)
+        trained = prepare(self.method, self.experiment, self.processes, self.feed.device)
+        step, metrics = at.step, dict(at.metrics or {})
+        self.started = saved_at = time.perf_counter() - at.spent
+        saved_at += at.spent
+        begun, counted = saved_at, 0
+        seconds, seen = at.spent, dict[str, float]()
+        with stop_signals() as stop:
+            for epoch in range(step // self.per_epoch, self.config.epochs):
+                self.method.train()
+                for batch in self.feed.batches(self._views(epoch, self.processes), step % self.per_epoch):
+                    loss, logged = self._step(trained, batch, step)
+                    step += 1
+                    counted += 1
+                    self.watch.add(step, loss, logged)
+                    ended = step % self.per_epoch == 0
+                    asked = stop.signal if self.processes.size == 1 else 0
+                    if step % self.every and not ended and not asked:
+                        continue
+                    metrics |= self.watch.check(self.processes, self._clips_of, self.checkpoints)
+                    metrics["lr"] = self.optimizer.param_groups[0]["lr"]
+                    metrics["clips_per_second"] = counted * self.size / (time.perf_counter() - begun)
+                    if ended:
+                        seen |= self._end_of(epoch + 1, metrics)
+                        begun, counted = time.perf_counter(), 0
+                    due = time.perf_counter() - saved_at > 60 * self.config.checkpoint_minutes
+                    due = (
+                        due
+                        or step == self.last
+                        or step % (self.config.checkpoint_epochs * self.per_epoch) == 0
                     )
-                saved_at = time.perf_counter()
-            hooks.report(step, last, {"epoch": step // per_epoch, "epochs": config.epochs, **metrics})
-    return {"seconds": seconds, "steps": last, **metrics}
+                    asked = asked or self.processes.most(
+                        stop.signal
+                    )  # also while others looked at the method
+                    if due or asked:
+                        seconds = self._save(step, metrics)
+                        saved_at = time.perf_counter()
+                    shown = {"epoch": step // self.per_epoch, "epochs": self.config.epochs, **metrics, **seen}
+                    self.listener.advance(step, self.last, shown)
+                    if asked:
+                        raise Stopped(f"at step {step:,} of {self.last:,}; its checkpoint is kept", asked)
+        return {"seconds": seconds, "steps": self.last, **metrics}
+
+    def _step(self, trained: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.per_epoch, self.config)
+        naming = self.watch.naming(step + 1, self._clips_of, self.checkpoints)
+        with torch.autograd.set_detect_anomaly(self.detect_anomaly), naming:
+            found = train_step(trained, batch, self.optimizer, self.experiment, step, self.processes)
+        self.method.after_step(step + 1, self.last)
+        return found
+
+    def _end_of(self, epoch: int, metrics: dict[str, float]) -> dict[str, float]:
+        """Log an epoch and let others look at the method; the clock stands still meanwhile."""
+        self.listener.log("pretrain", epoch, metrics)
+        self.watch.reset()
+        paused = time.perf_counter()
+        found = self.after_epoch(epoch)
+        self.started += time.perf_counter() - paused
+        return found
+
+    def _save(self, step: int, metrics: dict[str, float]) -> float:
+        weights_are_finite(self.method, step, self._clips_of, self.checkpoints)
+        seconds = time.perf_counter() - self.started
+        if self.processes.main:
+            state = {
+                "model": self.method.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "watch": self.watch.state(),
+                "seconds": seconds,
+                "metrics": metrics,
+            }
+            save_checkpoint(self.checkpoints, step, state, self.config.keep_checkpoints)
+        return seconds
+
+    def _restore(self) -> Progress:
+        """Take up the newest whole checkpoint."""
+        state, problems = load_latest(self.checkpoints, self.feed.device)
+        for line in problems:
+            self.listener.warn(line)
+        if state is None:
+            return Progress()
+        self.method.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.watch.load(state["watch"], self.processes)
+        return Progress(int(state["step"]), float(state["seconds"]), dict(state["metrics"]))
+
+    def _views(self, epoch: int, processes: Processes) -> Views:
+        generator = torch.Generator().manual_seed(seed_of(self.experiment.seed, "views", epoch))
+        augment, count = self.experiment.augment, self.method.views
+        return self.feed.train_views(self.size, augment, generator, processes.rank, processes.size, count)
+
+    def _clips_of(self, number: int) -> list[str]:
+        """Names of the clips of a step, counted from 1."""
+        views = self._views((number - 1) // self.per_epoch, Processes())
+        return [self.feed.names[i] for i in views.clips[(number - 1) % self.per_epoch].tolist()]
 
 
 def train_step(
-    model: nn.Module,
+    trained: nn.Module,
     batch: Batch,
     optimizer: torch.optim.Optimizer,
     experiment: Experiment,
     step: int,
     processes: Processes,
-) -> tuple[Tensor, Tensor]:
-    """One optimiser step. Returns this process's part of the mean loss over the batch's sequences, and of
-    that without focal weights."""
-    device = batch.joints.device
-    inner = model_of(model)
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One optimiser step of what `prepare` made. Returns this process's part of the mean loss over the
+    batch's sequences, and of what the method logs."""
+    device, sequences = batch.joints.device, len(batch.joints)
     generator = torch.Generator(device).manual_seed(seed_of(experiment.seed, "mask", step))
-    noise = torch.rand(batch.total, inner.encoder.tokens, generator=generator, device=device)
-    sequences = len(batch.joints)
-    joints, noise, energy = batch.joints, noise[batch.first : batch.first + sequences], batch.energy
-    if experiment.compile == "cuda-graphs":
-        torch.compiler.cudagraph_mark_step_begin()
-        missing = -sequences % GRAPH_SEQUENCES
-        joints, noise = pad(joints, (0, 0) * 3 + (0, missing)), pad(noise, (0, 0, 0, missing))
-        energy = None if energy is None else pad(energy, (0, 0) * 3 + (0, missing))
     with torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16"):
-        loss, plain = model(joints, noise, energy)  # (S,)
-    loss, plain = loss[:sequences].sum() / batch.total, plain[:sequences].sum() / batch.total
+        found, logged = trained(batch, generator)
+
+    if found.ndim and found.shape != (sequences,):
+        raise UsageError(
+            f"the method's loss has the shape {tuple(found.shape)}; one value a sequence, ({sequences},), "
+            "or one for the batch is expected"
+        )
+
+    def part(value: Tensor) -> Tensor:
+        return (value.sum() if value.ndim else value * sequences) / batch.total
+
+    loss = part(found)
     optimizer.zero_grad(set_to_none=True)
     (loss * processes.size).backward()  # gradients are averaged over the processes
     if experiment.pretrain.clip_grad is not None:
-        nn.utils.clip_grad_norm_(inner.parameters(), experiment.pretrain.clip_grad)
+        nn.utils.clip_grad_norm_(trained.parameters(), experiment.pretrain.clip_grad)
     optimizer.step()
-    return loss.detach(), plain
+    return loss.detach(), {name: part(value.detach()) for name, value in logged.items()}
 
 
-def prepare(
-    model: MaskedModel, experiment: Experiment, processes: Processes, device: torch.device
-) -> nn.Module:
-    """The model as it is trained: compiled where the experiment asks for it, gradients averaged over the
-    processes.
+class _Loss(nn.Module):
+    """A method whose call is its loss, for what wraps a module's forward."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.method.loss(batch, generator)
+
+
+def prepare(method: Method, experiment: Experiment, processes: Processes, device: torch.device) -> nn.Module:
+    """The loss of a method as it is trained: its forward compiled where the experiment asks for it, gradients
+    averaged over the processes.
 
     Raises: UsageError, see `check_compiler`.
     """
     check_compiler(experiment, device)
-    trained: nn.Module = model
     if experiment.compile == "default":
-        trained = torch.compile(model, dynamic=True)  # type: ignore[assignment]
+        method.compile(dynamic=True)
     elif experiment.compile == "cuda-graphs":
-        trained = torch.compile(model, mode="reduce-overhead", dynamic=False)  # type: ignore[assignment]
-    return processes.wrap(trained, device)
+        method.compile(mode="reduce-overhead", dynamic=False)
+    return processes.wrap(_Loss(method), device)
 
 
 def check_compiler(experiment: Experiment, device: torch.device) -> None:
@@ -180,47 +255,16 @@ def check_compiler(experiment: Experiment, device: torch.device) -> None:
     if wanted and not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
         raise UsageError(
             f"compile={experiment.compile} needs a C++ compiler on the CPU, and there is no g++ here: "
-            f"install one, or set compile=none"
+            "install one, or set compile=none"
         )
 
 
-def model_of(model: nn.Module) -> MaskedModel:
-    """The model itself, without what `prepare` put around it."""
-    if isinstance(model, nn.parallel.DistributedDataParallel):
-        model = model.module
-    inner = getattr(model, "_orig_mod", model)
-    assert isinstance(inner, MaskedModel)
-    return inner
-
-
 def make_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
-    """Fused AdamW with weight decay on matrices and embeddings, none on biases and norms."""
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    """Fused AdamW with weight decay on matrices and embeddings, none on biases and norms. What needs no
+    gradient, such as a teacher, is left out."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
-
-
-def _views(feed: Feed, experiment: Experiment, size: int, epoch: int, processes: Processes) -> Views:
-    generator = torch.Generator().manual_seed(seed_of(experiment.seed, "views", epoch))
-    return feed.train_views(size, experiment.augment, generator, processes.rank, processes.size)
-
-
-def _restore(
-    model: MaskedModel,
-    optimizer: torch.optim.Optimizer,
-    watch: LossWatch,
-    checkpoints: Path,
-    processes: Processes,
-    hooks: Hooks,
-) -> tuple[int, float, dict[str, float]]:
-    """Take up the newest whole checkpoint. Returns steps done, seconds spent, the last metrics."""
-    state, problems = load_latest(checkpoints, watch.device)
-    for line in problems:
-        hooks.warn(line)
-    if state is None:
-        return 0, 0.0, {}
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    watch.load(state["watch"], processes)
-    return int(state["step"]), float(state["seconds"]), dict(state["metrics"])

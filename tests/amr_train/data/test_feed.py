@@ -10,8 +10,16 @@ from torch.nn.functional import interpolate
 from amr_data import SplitArrays, open_dataset
 from amr_train import ClipDataset
 from amr_train.config import AugmentConfig
-from amr_train.data.augment import crop_bounds, gather_resampled, rotate, rotation_matrices
+from amr_train.data.augment import (
+    centre_bounds,
+    crop_bounds,
+    gather_resampled,
+    nearest_present,
+    rotate,
+    rotation_matrices,
+)
 from amr_train.data.feed import Batch, Feed
+from amr_train.data.timeline import timeline_of
 
 CPU = torch.device("cpu")
 
@@ -69,9 +77,12 @@ def test_every_sequence_turns_by_its_own_matrix(joints):
     torch.testing.assert_close(rotate(points, turns), expected, atol=1e-5, rtol=1e-5)
 
 
-def arrays_of(lengths: list[list[int]]) -> SplitArrays:
-    """Clip i with bodies of the given lengths; frame t of sequence q has all joints at (q, t, 1)."""
+def arrays_of(lengths: list[list[int]], begins: list[list[int]] | None = None) -> SplitArrays:
+    """Clip i with bodies of the given lengths, there from the given frames on (0 where nothing is said); row
+    t of sequence q has all joints at (q, t, 1)."""
     flat = [n for bodies in lengths for n in bodies]
+    begins = begins or [[0] * len(bodies) for bodies in lengths]
+    offsets = [b for bodies in begins for b in bodies]
     joints = np.concatenate(
         [np.tile([[[q, t, 1]] for t in range(n)], (1, 4, 1)) for q, n in enumerate(flat)]
     ).astype(np.float32)
@@ -81,11 +92,13 @@ def arrays_of(lengths: list[list[int]]) -> SplitArrays:
     return SplitArrays(
         joints,
         np.ones((len(joints), 4, 3), np.float32),
+        np.concatenate([np.arange(n) + b for n, b in zip(flat, offsets, strict=True)]),
         first,
         np.array(flat),
         clip,
         np.arange(len(lengths)),
         names,
+        np.array([max(map(sum, zip(n, b, strict=True))) for n, b in zip(lengths, begins, strict=True)]),
     )
 
 
@@ -103,9 +116,9 @@ def test_each_clip_once_in_order_with_all_its_bodies():
     assert [b.clips.tolist() for b in batches] == [[0, 1, 2], [3]]
     assert [b.clip.tolist() for b in batches] == [[0, 1, 1, 2], [0]]
     torch.testing.assert_close(batches[0].joints[:, 0, 0, 0], torch.tensor([0.0, 1, 2, 3]))
-    torch.testing.assert_close(
-        batches[0].joints[2, :, 0, 1].mean(), torch.tensor(5.5)
-    )  # the middle of frames 0-11
+    # the second body of clip 1 is there in 12 of its 30 frames, then its last frame stands in
+    assert batches[0].present.tolist()[2] == [True] * 3 + [False] * 5
+    assert batches[0].joints[2, :, 0, 1].tolist()[4:] == [11, 11, 11, 11]
 
 
 def test_the_centre_crop_lies_in_the_middle():
@@ -154,14 +167,18 @@ def test_the_plain_dataset_holds_the_resampled_clips(ntu_shards):
         joints, label = clips[index]
         clip = dataset.clip(int(chosen[index]))
         assert (joints.shape, label) == ((2, 16, 25, 3), clip.label)
+        time = (torch.arange(16) + 0.5) * clip.frames / 16 - 0.5
         for slot in range(2):
-            own = [t.joints for t in clip.tracks if t.slot == slot]
-            if not own:
-                assert not joints[slot].any()
-                continue
-            crop = torch.from_numpy(np.concatenate(own)).flatten(1).T[None]
-            expected = interpolate(crop, size=16, mode="linear", align_corners=False)[0].T.reshape(16, 25, 3)
-            torch.testing.assert_close(joints[slot], expected, atol=1e-5, rtol=1e-5)
+            tracks = [track for track in clip.tracks if track.slot == slot]
+            rows = {int(f): track.joints[i] for track in tracks for i, f in enumerate(track.frames)}
+            for out, at in enumerate(time.clamp(min=0).tolist()):
+                nearest = int(at) if at % 1 < 0.5 else min(int(at) + 1, clip.frames - 1)
+                if nearest not in rows:
+                    assert not joints[slot, out].any()
+                elif int(at) in rows and min(int(at) + 1, clip.frames - 1) in rows:
+                    low, high = rows[int(at)], rows[min(int(at) + 1, clip.frames - 1)]
+                    between = torch.from_numpy(low + (high - low) * (at % 1)).float()
+                    torch.testing.assert_close(joints[slot, out], between, atol=1e-4, rtol=1e-4)
 
 
 def test_real_shards_feed(ntu_shards):
@@ -209,11 +226,13 @@ def test_empty_bodies_are_kept_as_zeros_where_asked():
     for a, b in zip(epoch_of(skip, 3), epoch_of(keep, 3), strict=True):
         assert torch.equal(a.clips, b.clips)
         assert b.clip.tolist() == [0, 0, 1, 1, 2, 2]
-        present = torch.tensor([body < len(MIXED[c]) for c in b.clips.tolist() for body in range(2)])
-        assert torch.equal(b.joints[present], a.joints)
-        assert torch.equal(b.energy[present], a.energy)
-        assert not b.joints[~present].any()
-        assert not b.energy[~present].any()
+        there = torch.tensor([body < len(MIXED[c]) for c in b.clips.tolist() for body in range(2)])
+        assert b.present is None  # zeros count like anything else
+        assert not b.joints[~there].any()
+        assert not b.energy[~there].any()
+        if all(len(set(MIXED[c])) == 1 for c in b.clips.tolist()):
+            assert torch.equal(b.joints[there], a.joints)
+            assert torch.equal(b.energy[there], a.energy)
 
 
 def test_a_split_that_does_not_fit_is_streamed_in_the_same_batches(monkeypatch):
@@ -244,3 +263,77 @@ def test_an_epoch_can_be_taken_up_in_the_middle():
     whole, rest = list(feed.batches(views)), list(feed.batches(views, start=2))
     assert len(rest) == len(whole) - 2
     assert torch.equal(rest[0].joints, whole[2].joints)
+
+
+def test_bodies_share_the_clips_time_axis():
+    """A body that comes in at frame 30 of 60 is seen where the other one is, not stretched over the whole
+    clip."""
+    feed = Feed(arrays_of([[60, 20]], [[0, 30]]), CPU, 60)
+    (batch,) = feed.batches(feed.centre_views(1, 1.0))
+    assert batch.present.tolist() == [[True] * 60, [False] * 30 + [True] * 20 + [False] * 10]
+    assert batch.joints[1, :, 0, 1].tolist() == [0.0] * 30 + list(map(float, range(20))) + [19.0] * 10
+
+
+def test_the_nearest_frame_stands_in_for_an_absent_one():
+    arrays = arrays_of([[4, 10]])
+    arrays.frame[:4] = [1, 2, 7, 8]  # of ten frames; at frame 4.5 the gap has its middle
+    feed = Feed(arrays, CPU, 10)
+    (batch,) = feed.batches(feed.centre_views(1, 1.0))
+    assert batch.joints[0, :, 0, 1].tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3]
+    assert batch.present[0].nonzero().flatten().tolist() == [1, 2, 7, 8]
+
+
+def test_nearest_frames_are_found_alike_on_the_host_and_in_a_model():
+    generator = torch.Generator().manual_seed(0)
+    present = torch.rand(40, 30, generator=generator) < 0.3
+    present[:, 0] |= ~present.any(dim=1)
+    rows = [row.nonzero().flatten().numpy() for row in present]
+    arrays = arrays_of([[len(r)] for r in rows])
+    arrays.frame[:] = np.concatenate(rows)
+    arrays.clip_frames[:] = 30
+    timeline = timeline_of(arrays)
+    theirs = nearest_present(present)
+    ours = torch.from_numpy(arrays.frame)[timeline.row].view(40, 30)
+    assert torch.equal(ours, theirs)
+    assert torch.equal(timeline.present.view(40, 30), present)
+
+
+def test_a_body_outside_the_crop_is_left_out_and_never_the_last_one():
+    arrays = arrays_of([[100, 10], [10]], [[0, 90], [0]])
+    arrays.clip_frames[1] = 100  # its only body leaves after ten frames
+    feed = Feed(arrays, CPU, 8)
+    (batch,) = feed.batches(feed.centre_views(2, 0.5))
+    assert batch.clip.tolist() == [0, 1]
+    assert not batch.present[1].any()
+    drawn = [b.clip.tolist() for seed in range(40) for b in epoch_of(feed, 2, seed)]
+    assert {len(rows) for rows in drawn} == {2, 3}
+    assert all(set(rows) == {0, 1} for rows in drawn)
+
+
+def test_further_views_show_the_same_clips():
+    feed = Feed(arrays_of(MIXED), CPU, 8)
+    views = feed.train_views(3, AugmentConfig(), torch.Generator().manual_seed(0), count=2)
+    for batch in feed.batches(views):
+        (other,) = batch.others
+        assert torch.equal(other.clips, batch.clips)
+        assert not torch.equal(other.joints[:1], batch.joints[:1])
+    alone = feed.train_views(3, AugmentConfig(), torch.Generator().manual_seed(0))
+    assert torch.equal(feed.batch(views, 0).joints, feed.batch(alone, 0).joints)
+
+
+def test_augmented_views_show_every_clip_once_in_order():
+    feed = Feed(arrays_of(MIXED), CPU, 8)
+    views = feed.augmented_views(3, AugmentConfig(), torch.Generator().manual_seed(0))
+    assert torch.cat([b.clips for b in feed.batches(views)]).tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("frames", range(1, 130))
+def test_crop_lengths_as_mamp_rounds_them(frames):
+    """Literal: int((1 - p) / 2 of the frames) off at both ends; floor(p * frames), at least 64, at most
+    all."""
+    start, length = centre_bounds(torch.tensor([frames]), 0.95, "mamp")
+    bias = int((1 - 0.95) * frames / 2)
+    assert (int(start), int(length)) == (bias, len(range(frames)[bias : frames - bias]))
+    share = torch.tensor([0.7])
+    _, random = crop_bounds(torch.tensor([frames]), share, torch.tensor([0.3]), 64, "mamp")
+    assert int(random) == min(max(int(np.floor(np.float32(0.7) * np.float32(frames))), 64), frames)

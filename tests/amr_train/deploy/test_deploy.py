@@ -8,18 +8,19 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from amr_cli.train import main
-from amr_data import AmrError, UsageError, open_dataset
-from amr_train import evaluate_encoder, load_encoder, run_experiment
+from amr_data import AmrError, SplitArrays, UsageError, open_dataset
+from amr_train import embed, evaluate, load_encoder, predict, run_experiment
 from amr_train.config import EvaluationConfig, FinetuneConfig
+from amr_train.data.feed import Feed
 from amr_train.deploy.export import export_model
-from amr_train.evaluation.classifier import embed, load_classifier, predict
+from amr_train.evaluation.classifier import load_classifier
+from amr_train.evaluation.features import encode
 from tests.amr_train.runs import small
 
 
@@ -38,8 +39,9 @@ def run(ntu_shards, tmp_path_factory) -> Path:
 def classifier(run, ntu_shards) -> Path:
     finetune = FinetuneConfig(epochs=15, warmup_epochs=1, batch_size=8, lr=3e-3, hidden=32, drop_path=0)
     out = run.parent / "finetuned"
-    evaluate_encoder(run, ntu_shards, "xsub", ["finetune"], EvaluationConfig(finetune=finetune), folder=out)
-    return out / "finetune" / "classifier.safetensors"
+    evaluate(run, ntu_shards, "xsub", "finetune", EvaluationConfig(finetune=finetune), folder=out)
+    (file,) = out.glob("evaluations/finetune-*/classifier.safetensors")
+    return file
 
 
 @pytest.mark.parametrize("ending", ["h5", "parquet"])
@@ -99,6 +101,8 @@ def test_raw_files_are_labelled_like_the_converted_ones(classifier, ntu_raw, ntu
 
 @pytest.mark.parametrize("kind", ["encoder", "classifier"])
 def test_onnx_gives_what_torch_gives_for_any_number_of_clips(run, classifier, tmp_path, kind):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
     source = run if kind == "encoder" else classifier
     done = call("export", source, "-o", tmp_path / "model.onnx", "--json")
     assert done.exit_code == 0, done.output
@@ -110,8 +114,60 @@ def test_onnx_gives_what_torch_gives_for_any_number_of_clips(run, classifier, tm
     for count in (1, 2, 7):
         clips = torch.randn(count, 2, 24, 25, 3)
         clips[0, 1] = 0
+        clips[-1, 0, 15:] = 0  # leaves before the end
         (ours,) = session.run(None, {"joints": clips.numpy()})
         np.testing.assert_allclose(ours, model(clips).detach(), atol=1e-4)
+
+
+def test_bodies_of_unequal_length_are_seen_alike_by_feed_module_and_onnx(run, ntu_shards, tmp_path):
+    """Clips of as many frames as the encoder takes, the second body there in a part of them, with a gap."""
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    arrays = random_arrays(24, [[24], [24, 9], [15, 24], [24, 6, 3]], [[0], [0, 7], [4, 0], [0, 2, 20]])
+    encoder = load_encoder(run)
+    feed = Feed(arrays, torch.device("cpu"), 24)
+    expected = encode(encoder.encoder, feed, feed.centre_views(8, 1.0))["mean"]
+    dense = torch.from_numpy(dense_of(arrays, 2))
+    torch.testing.assert_close(encoder(dense), expected, atol=1e-5, rtol=1e-5)
+    assert call("export", run, "-o", tmp_path / "e.onnx").exit_code == 0
+    session = onnxruntime.InferenceSession(str(tmp_path / "e.onnx"), providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {"joints": dense.numpy()})
+    np.testing.assert_allclose(theirs, expected, atol=1e-5)
+
+
+def random_arrays(frames: int, lengths: list[list[int]], begins: list[list[int]]) -> SplitArrays:
+    """Random clips; a third stretch belongs to the second body, after a gap."""
+    flat = [n for clip in lengths for n in clip]
+    starts = [b for clip in begins for b in clip]
+    frame = np.concatenate([np.arange(n) + b for n, b in zip(flat, starts, strict=True)])
+    bodies = [[clip[0], *([sum(clip[1:])] if clip[1:] else [])] for clip in lengths]
+    rows = np.array([n for clip in bodies for n in clip])
+    joints = np.random.default_rng(0).normal(size=(len(frame), 25, 3)).astype(np.float32)
+    owner = np.repeat(np.arange(len(bodies)), [len(b) for b in bodies])
+    energy = np.zeros((len(frame), 25, 3), np.float32)
+    names = [f"c{i}" for i in range(len(bodies))]
+    whole = np.full(len(bodies), frames)
+    return SplitArrays(
+        joints,
+        energy,
+        frame,
+        np.cumsum(rows) - rows,
+        rows,
+        owner,
+        np.zeros(len(bodies), np.int64),
+        names,
+        whole,
+    )
+
+
+def dense_of(arrays: SplitArrays, bodies: int) -> np.ndarray:
+    out = np.zeros((len(arrays.names), bodies, int(arrays.clip_frames[0]), 25, 3), np.float32)
+    slot = 0
+    for q, (first, rows, clip) in enumerate(zip(arrays.first_row, arrays.rows, arrays.clip, strict=True)):
+        slot = slot + 1 if q and arrays.clip[q - 1] == clip else 0
+        here = slice(first, first + rows)
+        out[clip, slot, arrays.frame[here]] = arrays.joints[here]
+    return out
 
 
 def test_torch_export_is_checked_too(run, tmp_path):

@@ -13,7 +13,7 @@ from amr_cli.data import main
 from amr_data import UsageError, open_dataset
 from amr_train import load_experiment, run_experiment
 from amr_train.deploy.overlays import model_scenes, restored
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.targets import make_target
 from tests.amr_train.runs import small
 
@@ -41,7 +41,7 @@ def test_a_perfect_prediction_gives_the_input_back(method, normalize, kind):
         f"ntu60-xsub-{method}",
         [*size, f"target.normalize={normalize}", f"target.kind={kind}", "guidance.windows=[4,8]"],
     )
-    model = MaskedModel(experiment, 25, (4, 8, 12))
+    model = MaskedReconstruction(experiment, 25, (4, 8, 12))
     joints = torch.randn(2, 24, 25, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=1) * 0.1
     target = make_target(joints, experiment.target, model.patch_frames)
     torch.testing.assert_close(restored(model, joints, target, None), joints, atol=2e-4, rtol=0)

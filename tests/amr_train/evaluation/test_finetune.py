@@ -4,28 +4,39 @@ other skeletons."""
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from amr_data import UsageError, open_dataset
-from amr_train import evaluate_encoder, load_encoder, run_experiment
+from amr_train import evaluate, evaluate_encoder, load_encoder, run_experiment
 from amr_train.config import AugmentConfig, EvaluationConfig, FinetuneConfig, ModelConfig
 from amr_train.data.feed import Feed
 from amr_train.evaluation.finetuning import (
     Classifier,
     Setting,
-    finetune,
+    SharedBatchNorm,
+    classify,
     layer_groups,
     set_drop_path,
     train_classifier,
 )
 from amr_train.evaluation.joints import encoder_for
+from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.evaluation.scores import score
+from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.layers import Block
+from amr_train.training.checkpoints import list_checkpoints
+from amr_train.training.stopping import Stopped
 from tests.amr_train.data.test_feed import arrays_of
-from tests.amr_train.runs import Listener, small
+from tests.amr_train.runs import Listener as Stops
+from tests.amr_train.runs import small
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(frames=16, width=16, heads=2, encoder_layers=3, target_ratio=1)
@@ -61,7 +72,7 @@ def test_layer_decay_by_its_formula():
         found = {s for n, s in scales.items() if re.match(pattern, n)}
         assert found == {scale}, pattern
     plain = {names[p] for g in groups if not g["weight_decay"] for p in g["params"]}
-    assert plain == {n for n in scales if n.endswith("bias") or "norm" in n}
+    assert plain == {n for n in scales if n.endswith("bias") or "norm" in n or n == "head.1.weight"}
 
 
 def test_drop_path_leaves_out_whole_branches_and_keeps_the_mean():
@@ -93,16 +104,60 @@ def labelled(shuffled: bool = False) -> tuple[Feed, Feed]:
 
 
 def setting(config: EvaluationConfig, **more) -> Setting:
-    return Setting(config, AugmentConfig(min_frames=8), **more)
+    return Setting(config.finetune, AugmentConfig(min_frames=8), **more)
+
+
+def finetuned(encoder: SkeletonEncoder, train: Feed, test: Feed) -> float:
+    """Top-1 of a copy of the encoder trained on two classes."""
+    how = setting(quick())
+    logits = classify(train_classifier(encoder, train, 2, how), test, 64, 0.95, how)
+    return score(logits, test.labels).top1
+
+
+def test_the_head_from_its_definition():
+    """Dropout on tokens, mean over time and bodies with joints kept, linear, BatchNorm, ReLU, linear: worked
+    out with numpy for a batch of two clips, one of two bodies, one of which is there in half of the time."""
+    torch.manual_seed(0)
+    model = Classifier(SkeletonEncoder(MODEL, 5), 4, FinetuneConfig(hidden=6, head_dropout=0)).train()
+    joints, clip = torch.randn(3, 16, 5, 3), torch.tensor([0, 0, 1])
+    present = torch.ones(3, 16, dtype=torch.bool)
+    present[1, 8:] = False
+    logits = model(joints, present, clip, 2).detach().numpy()
+    tokens = model.encoder(joints, present=present).detach().numpy().reshape(3, 4, 5, 16)
+    bodies = np.stack([tokens[0].mean(0), tokens[1, :2].mean(0), tokens[2].mean(0)]).reshape(3, 80)
+    x = np.stack([bodies[:2].mean(0), bodies[2]]).astype(np.float64)
+    first, norm, _, last = model.head
+    x = x @ first.weight.detach().numpy().T + first.bias.detach().numpy()
+    x = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) * norm.weight.detach().numpy() + norm.bias.detach().numpy()
+    expected = np.maximum(x, 0) @ last.weight.detach().numpy().T + last.bias.detach().numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    heavy = Classifier(SkeletonEncoder(MODEL, 5), 4, FinetuneConfig(head_dropout=0.9)).train()
+    assert heavy.dropout(torch.ones(1000)).unique().tolist() == pytest.approx([0, 10])
+
+
+def test_batch_norm_is_torchs_and_a_single_clip_is_seen_with_the_running_statistics():
+    ours, theirs = SharedBatchNorm(5), nn.BatchNorm1d(5)
+    for seed in range(3):
+        values = torch.randn(8, 5, generator=torch.Generator().manual_seed(seed)) * 3 + 1
+        torch.testing.assert_close(ours(values), theirs(values), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    torch.testing.assert_close(ours.eval()(values), theirs.eval()(values))
+    single = values[:1]
+    torch.testing.assert_close(ours.train()(single), theirs(single))
+
+
+def test_from_scratch_there_is_no_layer_decay():
+    config = quick()
+    assert PROTOCOLS["supervised"].training(config) == config.finetune.model_copy(update={"layer_decay": 1.0})
 
 
 def test_fine_tuning_learns_what_can_be_learnt_and_nothing_else():
     torch.manual_seed(0)
     encoder = SkeletonEncoder(MODEL, 4)
     before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    assert finetune(encoder, *labelled(), 2, setting(quick()))[0].top1 == 100
+    assert finetuned(encoder, *labelled()) == 100
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())  # a copy was trained
-    assert finetune(encoder, *labelled(shuffled=True), 2, setting(quick()))[0].top1 < 90
+    assert finetuned(encoder, *labelled(shuffled=True)) < 90
 
 
 def test_a_fine_tuning_that_was_stopped_ends_the_same(tmp_path):
@@ -111,18 +166,18 @@ def test_a_fine_tuning_that_was_stopped_ends_the_same(tmp_path):
     train, _ = labelled()
     config = quick(epochs=4)
 
-    def stop(done: int, total: int, metrics: dict[str, float]) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
+    class Stopping(Listener):
+        def advance(self, done: int, total: int, metrics: dict[str, float]) -> None:
+            if done == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     whole = train_classifier(encoder, train, 2, setting(config, checkpoints=tmp_path / "a"))
-    with pytest.raises(KeyboardInterrupt):
-        train_classifier(encoder, train, 2, setting(config, checkpoints=tmp_path / "b", report=stop))
-    seen = []
-    parts = train_classifier(
-        encoder, train, 2, setting(config, checkpoints=tmp_path / "b", report=lambda d, *_: seen.append(d))
-    )
-    assert seen == [3, 4]
+    with pytest.raises(Stopped, match=r"in fine-tuning, at step 9 of 16; its checkpoint is kept") as stopped:
+        train_classifier(encoder, train, 2, setting(config, checkpoints=tmp_path / "b", listener=Stopping()))
+    assert stopped.value.signal == signal.SIGTERM
+    (kept,) = list_checkpoints(tmp_path / "b")
+    assert kept.name.startswith("step-000000009")  # in the middle of the third epoch of four steps
+    parts = train_classifier(encoder, train, 2, setting(config, checkpoints=tmp_path / "b"))
     assert all(
         torch.equal(a, b)
         for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True)
@@ -135,7 +190,7 @@ def run(ntu_shards, tmp_path_factory):
     settings = [
         "evaluation.protocols=[linear, retrieval, finetune, semi]",
         "evaluation.semi.percent=[10]",
-        "evaluation.semi.seeds=[0, 5]",
+        "evaluation.semi.draws=[0, 5]",
     ]
     fast = [
         f"evaluation.finetune.{k}={v}" for k, v in {"epochs": 2, "warmup_epochs": 1, "hidden": 16}.items()
@@ -143,52 +198,78 @@ def run(ntu_shards, tmp_path_factory):
     return out, run_experiment(small(ntu_shards, "pretrain.epochs=2", *settings, *fast), out)
 
 
+def figures(results: dict, kind: str = "encoder") -> dict[str, float]:
+    records = [r for r in results["evaluations"] if r["subject"]["kind"] == kind]
+    return {name: value for record in records for name, value in record["figures"].items()}
+
+
 def test_protocols_are_stages_of_a_run(run):
     out, results = run
-    assert list(results["protocols"]) == ["linear", "knn", "retrieval", "finetune", "semi"]
-    assert results["protocols"]["linear"]["top1"] == results["pretrained"]["linear"]
-    semi = results["protocols"]["semi"]["10"]
-    assert (len(semi["top1"]), semi["clips"], semi["seeds"]) == (2, 4, [0, 5])
+    protocols = [r["protocol"] for r in results["evaluations"] if r["subject"]["kind"] == "encoder"]
+    assert protocols == ["linear", "retrieval", "finetune", "semi"]
+    assert "finetune" in figures(results)
+    assert "linear mean" in figures(results, "untrained")
+    assert "finetune" not in figures(results, "untrained")
+    semi = results["evaluations"][-1]["details"]["10"]
+    assert (len(semi["top1"]), semi["clips"], semi["draws"]) == (2, 4, [0, 5])
+    assert figures(results)["semi 10 %"] == pytest.approx(sum(semi["top1"]) / 2)
     drawn = [
-        json.loads(next(out.glob(f"evaluation-*/semi-10-{seed}.json")).read_text())["clips"]
-        for seed in (0, 5)
+        json.loads(next(out.glob(f"evaluations/semi-*/10-{d}.json")).read_text())["clips"] for d in (0, 5)
     ]
     assert [len({name[-4:] for name in names}) for names in drawn] == [
         4,
         4,
     ]  # one clip of each of four classes
     assert drawn[0] != drawn[1]
-    assert len(results["protocols"]["finetune"]["confusion"]) == 60
+    finetuned = next(r for r in results["evaluations"] if r["protocol"] == "finetune")
+    assert len(finetuned["details"]["confusion"]) == 60
+    assert list(out.glob("evaluations/finetune-*/classifier.safetensors"))
 
 
-def test_another_evaluation_shares_the_pre_training(run, ntu_shards):
+def test_the_draw_has_a_seed_of_its_own(run, ntu_shards):
+    """Another seed of the training sees the same drawn clips."""
+    out, _ = run
+    few = quick(epochs=1, hidden=8)
+    settings = few.model_copy(update={"semi": few.semi.model_copy(update={"percent": [10.0], "draws": [5]})})
+    evaluate(out, ntu_shards, "xsub", "semi", settings, seed=3, folder=out)
+    files = list(out.glob("evaluations/semi-*/10-5.json"))
+    assert len(files) == 2
+    assert files[0].read_text() == files[1].read_text()
+
+
+def test_results_of_an_earlier_protocol_survive_a_later_one(run, ntu_shards):
     out, results = run
     weights = (out / "encoder.safetensors").read_bytes()
-    listener = Listener()
-    again = run_experiment(small(ntu_shards, "pretrain.epochs=2", "evaluation.linear.lr=0.2"), out, listener)
+    listener = Stops()
+    settings = ["evaluation.linear.lr=0.2", "evaluation.protocols=[linear, knn]"]
+    again = run_experiment(small(ntu_shards, "pretrain.epochs=2", *settings), out, listener)
     assert listener.steps == []
     assert (out / "encoder.safetensors").read_bytes() == weights
-    assert list(again["protocols"]) == ["linear", "knn"]
+    assert set(figures(again)) == {"linear mean", "linear joints", "kNN mean", "kNN joints"}
     assert again["pretraining"] == results["pretraining"]
-    assert again["pretrained"]["knn"] == results["pretrained"]["knn"]
+    kept = json.loads((out / "results.json").read_text())["evaluations"]
+    for record in results["evaluations"] + again["evaluations"]:
+        brief = {key: value for key, value in record.items() if key != "details"}
+        assert brief in kept
+    rates = {r["settings"]["linear"]["lr"] for r in kept if r["protocol"] == "linear"}
+    assert len(rates) == 2
 
 
-def test_an_evaluation_of_its_own_is_kept_and_not_mixed_with_another(run, ntu_shards, tmp_path):
+def test_a_result_is_made_once(run, ntu_shards, tmp_path):
     out = tmp_path / "eval"
-    first = evaluate_encoder(run[0], ntu_shards, "xsub", ["finetune"], quick(epochs=2), folder=out)
-    listener = Listener()
-    again = evaluate_encoder(
-        run[0], ntu_shards, "xsub", ["finetune"], quick(epochs=2), folder=out, listener=listener
-    )
-    assert again["protocols"] == first["protocols"]
-    with pytest.raises(UsageError, match="other settings, encoder or data"):
-        evaluate_encoder(run[0], ntu_shards, "xsub", ["finetune"], quick(epochs=3), folder=out)
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "x").write_text("x")
-    with pytest.raises(UsageError, match="holds no evaluation"):
-        evaluate_encoder(run[0], ntu_shards, "xsub", folder=tmp_path / "full")
-    with pytest.raises(UsageError, match="there is no protocol 'lienar'"):
-        evaluate_encoder(run[0], ntu_shards, "xsub", ["lienar"])
+    first = evaluate(run[0], ntu_shards, "xsub", "finetune", quick(epochs=2), folder=out)
+    again = evaluate(run[0], ntu_shards, "xsub", "finetune", quick(epochs=2), folder=out)
+    assert again == first
+    other = evaluate(run[0], ntu_shards, "xsub", "finetune", quick(epochs=1), folder=out)
+    assert other["settings"] != first["settings"]
+    assert len(list((out / "evaluations").glob("finetune-*.json"))) == 2
+    with pytest.raises(UsageError, match="there is no protocol 'lienar': did you mean 'linear'"):
+        evaluate(run[0], ntu_shards, "xsub", "lienar")
+
+
+def test_a_dataset_with_one_split_needs_none_to_be_named(run, ntu_shards, tmp_path, own_spec):
+    with pytest.raises(UsageError, match="several: xsub, xview; say which"):
+        evaluate(run[0], ntu_shards)
 
 
 def test_transfer_to_a_skeleton_of_fewer_joints_uses_the_shared_ones(run, genuine, tmp_path):
@@ -214,9 +295,10 @@ def test_transfer_to_a_skeleton_of_fewer_joints_uses_the_shared_ones(run, genuin
     visible = torch.tensor([[step * 25 + row for step in range(6) for row in rows]] * 2)
     torch.testing.assert_close(ours(joints), loaded.encoder(wide, visible), atol=1e-5, rtol=1e-5)
     settings = EvaluationConfig.model_validate({"linear": {"epochs": 2}})
-    found = evaluate_encoder(run[0], tmp_path / "ucla", "xview", settings=settings)
-    assert (found["joints"], found["clips"]["train"]) == (20, 1020)
-    assert found["protocols"]["knn"]["top1"] > 20
+    found = evaluate_encoder(run[0], tmp_path / "ucla", settings=settings)  # whose only split is xview
+    assert {(r["joints"], r["clips"]["train"], r["split"]) for r in found} == {(20, 1020, "xview")}
+    knn = next(r for r in found if r["protocol"] == "knn" and r["subject"]["kind"] == "encoder")
+    assert knn["figures"]["kNN mean"] > 20
 
 
 def test_an_encoder_of_strange_joints_is_refused(run, ntu_shards):

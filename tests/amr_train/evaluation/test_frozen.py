@@ -1,16 +1,40 @@
-"""Protocols on features, where the right answer is known."""
+"""Protocols on frozen features, where the right answer is known: by hand, by loops, against another
+library."""
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from amr_train.config import LinearConfig
-from amr_train.evaluation.features import Features
-from amr_train.evaluation.frozen import knn, linear_probe, retrieval
+from amr_data import AmrError, UsageError, open_dataset
+from amr_train import evaluate
+from amr_train.config import EvaluationConfig, LinearConfig, LogisticConfig, ModelConfig
+from amr_train.evaluation.features import Features, standardised
 from amr_train.evaluation.labels import draw_labelled
-from amr_train.evaluation.protocols_old import spread
-from amr_train.evaluation.scores import score
+from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.evaluation.protocols.knn import votes
+from amr_train.evaluation.protocols.linear import LinearProbe
+from amr_train.evaluation.protocols.logistic import chosen_strength, fit, folds_of, logits, row_space
+from amr_train.evaluation.protocols.retrieval import ranked
+from amr_train.evaluation.records import records_in
+from amr_train.evaluation.scores import score, spread
+from amr_train.evaluation.subjects import coordinates, untrained
+from amr_train.evaluation.task import Task
+from amr_train.models.files import EncoderConfig
+
+CPU = torch.device("cpu")
+
+
+def features_of(train: Any, train_labels: Any, test: Any, test_labels: Any, classes: int) -> Features:
+    return Features({"mean": train}, train_labels, {"mean": test}, test_labels, classes)
 
 
 def clusters(shuffled: bool = False) -> Features:
@@ -19,62 +43,263 @@ def clusters(shuffled: bool = False) -> Features:
     features = torch.eye(4)[labels] * 6 + torch.randn(400, 4, generator=generator) * 0.3
     if shuffled:
         labels = labels[torch.randperm(400, generator=generator)]
-    return Features(features[:300], labels[:300], features[300:], labels[300:], 4)
+    return features_of(features[:300], labels[:300], features[300:], labels[300:], 4)
+
+
+def top1(found: torch.Tensor, features: Features) -> float:
+    return score(found, features.test_labels).top1
+
+
+def probed(features: Features, config: LinearConfig) -> list[float]:
+    """Top-1 after each epoch."""
+    probe = LinearProbe(features, "mean", config, 0)
+    return [top1(probe.epoch(features.train["mean"]), features) for _ in range(config.epochs)]
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_separable_features_reach_100_and_shuffled_labels_stay_at_chance(batch_norm):
     config = LinearConfig(epochs=60, lr=0.1, batch_size=64, batch_norm=batch_norm)
-    right = linear_probe(clusters(), config, 0)
-    assert (right.scores.top1, right.best_epoch) == (100, 100)
-    assert right.scores.per_class == [100, 100, 100, 100]
-    assert knn(clusters(), 3).top1 == 100
-    assert retrieval(clusters()) == {"mAP": 100, "recall@1": 100, "recall@5": 100, "recall@10": 100}
-    shuffled = clusters(shuffled=True)
-    assert linear_probe(shuffled, config, 0).scores.top1 < 45
-    assert knn(shuffled, 1).top1 < 45
-    assert retrieval(shuffled)["mAP"] < 35
+    right, shuffled = clusters(), clusters(shuffled=True)
+    assert probed(right, config)[-1] == 100
+    assert top1(votes(right, "mean", 3), right) == 100
+    assert ranked(right, "mean") == {"mAP": 100, "recall@1": 100, "recall@5": 100, "recall@10": 100}
+    assert probed(shuffled, config)[-1] < 45
+    assert top1(votes(shuffled, "mean", 1), shuffled) < 45
+    assert ranked(shuffled, "mean")["mAP"] < 35
+
+
+def task_of(shards: Path, **settings: Any) -> Task:
+    """An untrained encoder on the synthetic clips."""
+    dataset = open_dataset(shards)
+    model = ModelConfig(frames=24, width=16, heads=2, encoder_layers=1, target_ratio=1)
+    config = EncoderConfig(
+        model=model, joints=25, skeleton="kinect_v2", joint_names=dataset.spec.skeleton.common_names
+    )
+    subject = untrained(config, 0, dataset, CPU)
+    return Task(subject, dataset, "xsub", EvaluationConfig.model_validate(settings), CPU)
+
+
+def test_both_linear_protocols_from_their_definition(ntu_shards):
+    """Features pooled with loops, then the probe with numpy: BatchNorm without parameters by batch
+    statistics, its running ones for the test clips, cross-entropy's gradient, momentum, a cosine by the step
+    to 0."""
+    linear = {"epochs": 3, "lr": 0.1, "batch_size": 8}
+    task = task_of(ntu_shards, crop=1.0, linear=linear)
+    result = PROTOCOLS["linear"].run(task)
+    encoder = task.encoder
+    for name in ("mean", "joints"):
+        parts = []
+        for part in ("train", "test"):
+            rows = []
+            for index in task.indices[part]:
+                clip = task.dataset.clip(int(index))
+                bodies = []
+                for slot in sorted({t.slot for t in clip.tracks}):
+                    joints, there = task.subject.encoder, [t for t in clip.tracks if t.slot == slot]
+                    dense = np.zeros((1, 1, clip.frames, 25, 3), np.float32)
+                    for track in there:
+                        dense[0, 0, track.frames] = track.joints
+                    bodies.append(joints.joint_features(torch.from_numpy(dense))[0].detach().numpy())
+                kept = np.mean(bodies, axis=0)  # (V, D)
+                rows.append(kept.mean(axis=0) if name == "mean" else kept.reshape(-1))
+            parts.append(np.array(rows, np.float64))
+        train, test = parts
+        labels = task.labels("train").numpy()
+        classes, steps = task.classes, len(train) // 8
+        generator = torch.Generator().manual_seed(0)
+        weight = torch.randn((classes, train.shape[1]), generator=generator).numpy().astype(np.float64) * 0.01
+        bias, moved, moved_bias = np.zeros(classes), np.zeros_like(weight), np.zeros(classes)
+        running, spread_ = np.zeros(train.shape[1]), np.ones(train.shape[1])
+        step = 0
+        for _ in range(3):
+            order = torch.randperm(len(train), generator=generator).numpy()
+            for rows in order[: steps * 8].reshape(steps, 8):
+                batch = train[rows]
+                mean, variance = batch.mean(0), batch.var(0)
+                running, spread_ = running * 0.9 + mean * 0.1, spread_ * 0.9 + variance * 8 / 7 * 0.1
+                x = (batch - mean) / np.sqrt(variance + 1e-6)
+                z = x @ weight.T + bias
+                p = np.exp(z - z.max(1, keepdims=True))
+                p /= p.sum(1, keepdims=True)
+                p[np.arange(8), labels[rows]] -= 1
+                moved = 0.9 * moved + p.T @ x / 8
+                moved_bias = 0.9 * moved_bias + p.mean(0)
+                rate = 0.1 * (1 + math.cos(math.pi * step / (3 * steps))) / 2
+                weight, bias = weight - rate * moved, bias - rate * moved_bias
+                step += 1
+        found = ((test - running) / np.sqrt(spread_ + 1e-6)) @ weight.T + bias
+        right = 100 * (found.argmax(1) == task.labels("test").numpy()).mean()
+        assert result.figures[f"linear {name}"] == pytest.approx(right, abs=1e-4)
+        assert encoder.joints == 25
+
+
+def test_augmented_views_are_drawn_anew_every_epoch(ntu_shards):
+    linear = {"epochs": 4, "lr": 0.1, "batch_size": 8, "views": "augmented"}
+    task = task_of(ntu_shards, linear=linear)
+    found = PROTOCOLS["linear"].run(task)
+    assert found.figures == PROTOCOLS["linear"].run(task_of(ntu_shards, linear=linear)).figures
+    assert PROTOCOLS["linear"].collective(task.settings)
+    centre = PROTOCOLS["linear"].settings(EvaluationConfig(), task.augment)
+    assert centre != PROTOCOLS["linear"].settings(task.settings, task.augment)
+    from amr_train.evaluation.protocols.linear import _augmented
+
+    first, second = _augmented(task, 0), _augmented(task, 1)
+    assert not torch.allclose(first["mean"], second["mean"], atol=1e-3)
+    assert torch.equal(first["mean"], _augmented(task, 0)["mean"])
 
 
 def test_the_headline_is_the_last_epoch():
-    probe = linear_probe(clusters(shuffled=True), LinearConfig(epochs=30, lr=0.5), 0)
-    assert probe.scores.top1 < probe.best_epoch
+    found = probed(clusters(shuffled=True), LinearConfig(epochs=30, lr=0.5))
+    assert found[-1] < max(found)
 
 
-def by_hand(test_labels: list[int]) -> Features:
+def test_a_converged_probe_is_scikit_learns():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    generator = torch.Generator().manual_seed(0)
+    train, test = torch.randn(90, 12, generator=generator), torch.randn(50, 12, generator=generator)
+    labels = (train[:, 0] + 0.5 * torch.randn(90, generator=generator) > 0).long() + (
+        train[:, 1] > 0.5
+    ).long()
+    for strength in (1e-2, 1e-1, 1.0):
+        ours = logits(fit(train, labels, 3, strength, 500), test).softmax(1)
+        theirs = linear_model.LogisticRegression(C=1 / (strength * 90), tol=1e-8, max_iter=2000)
+        theirs.fit(train.numpy(), labels.numpy())
+        np.testing.assert_allclose(ours, theirs.predict_proba(test.numpy()), atol=2e-3)
+
+
+def test_more_values_than_clips_lose_nothing_in_the_clips_own_space():
+    generator = torch.Generator().manual_seed(0)
+    train, test = torch.randn(30, 80, generator=generator), torch.randn(20, 80, generator=generator)
+    labels = torch.arange(30) % 3
+    basis = row_space(train)
+    assert basis.shape == (80, 30)
+    small = logits(fit(train @ basis, labels, 3, 0.1, 500), test @ basis)
+    whole = logits(fit(train, labels, 3, 0.1, 500), test)
+    torch.testing.assert_close(small, whole, atol=2e-3, rtol=1e-3)
+
+
+def test_the_strength_is_chosen_on_training_clips_alone():
+    """By the accuracy on held-out folds, the stronger one of equals; every class is in every fold."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 2
+    train = torch.randn(120, 60, generator=generator)
+    train[:, 0] += labels * 1.5
+    fold = folds_of(labels, 5)
+    assert [torch.bincount(labels[fold == f]).tolist() for f in range(5)] == [[12, 12]] * 5
+    config = LogisticConfig(strengths=[1e-3, 1.0])
+    strength, accuracies = chosen_strength(train, labels, 2, config)
+    for value, accuracy in zip(config.strengths, accuracies, strict=True):
+        right = 0
+        for f in range(5):
+            weights = fit(train[fold != f], labels[fold != f], 2, value, 500)
+            right += int((logits(weights, train[fold == f]).argmax(1) == labels[fold == f]).sum())
+        assert accuracy == pytest.approx(
+            100 * right / 120, abs=1.7
+        )  # two clips, where it has not quite converged
+    assert strength == config.strengths[int(np.argmax(accuracies))]
+    train[:, 0] += labels * 100
+    assert chosen_strength(train, labels, 2, config) == (1.0, [100, 100])
+
+
+def by_hand(test_labels: list[int], metric: str = "cosine") -> Features:
     train = torch.tensor([[1.0, 0], [0, 1], [-1, 0.1]])
     test = torch.tensor([[5.0, 1], [0.1, 9], [-3, 3.5]])
-    return Features(train, torch.tensor([0, 1, 2]), test, torch.tensor(test_labels), 3)
+    labels = torch.tensor(test_labels)
+    return Features({"mean": train}, torch.tensor([0, 1, 2]), {"mean": test}, labels, 3, metric)
 
 
 def test_knn_by_hand():
-    assert knn(by_hand([0, 1, 2]), 1).top1 == pytest.approx(200 / 3)  # the third is nearer to class 1
-    assert knn(by_hand([0, 1, 1]), 1).top1 == pytest.approx(100)
+    two, three = by_hand([0, 1, 2]), by_hand([0, 1, 1])
+    assert top1(votes(two, "mean", 1), two) == pytest.approx(
+        200 / 3
+    )  # the third is nearer to class 1 by angle
+    assert top1(votes(three, "mean", 1), three) == pytest.approx(100)
+    near = by_hand([0, 1, 1], "euclidean")
+    assert votes(near, "mean", 1).argmax(1).tolist() == [0, 1, 1]  # distances 2.5 to (0, 1), 3.4 to (-1, 0.1)
 
 
-def test_retrieval_by_hand():
+def test_a_nearest_neighbour_has_no_top_5(ntu_shards):
+    """Its other four classes would be whichever come first in the list of classes."""
+    found = PROTOCOLS["knn"].run(task_of(ntu_shards))
+    assert set(found.figures) == {"kNN mean", "kNN joints"}
+    assert "top5" not in found.details["mean"]
+
+
+def test_retrieval_by_hand(ntu_shards):
     """Gallery at 0, 30, 60 and 90 degrees with classes a b a b. A query at 0 for a finds it at ranks 1 and 3:
-    (1 + 2/3) / 2; one at 90 for a at
-    ranks 2 and 4: (1/2 + 2/4) / 2."""
+    (1 + 2/3) / 2; one at 90 for a at ranks 2 and 4: (1/2 + 2/4) / 2."""
     angles = torch.tensor([0.0, 30, 60, 90]).deg2rad()
-    gallery = torch.stack([angles.cos(), angles.sin()], 1)
-    features = Features(
-        gallery, torch.tensor([0, 1, 0, 1]), torch.tensor([[2.0, 0], [0, 3.0]]), torch.tensor([0, 0]), 3
-    )
-    found = retrieval(features)
+    gallery, labels = torch.stack([angles.cos(), angles.sin()], 1), torch.tensor([0, 1, 0, 1])
+    queries = torch.tensor([[2.0, 0], [0, 3.0]])
+    found = ranked(features_of(gallery, labels, queries, torch.tensor([0, 0]), 3), "mean")
     assert found["mAP"] == pytest.approx(100 * ((1 + 2 / 3) / 2 + 0.5) / 2)
     assert (found["recall@1"], found["recall@5"]) == (50, 100)
-    unasked = Features(gallery, torch.tensor([0, 1, 0, 1]), torch.ones(2, 2), torch.tensor([2, 2]), 3)
-    assert retrieval(unasked)["mAP"] == 0  # nobody of that class to be found
+    unasked = features_of(gallery, labels, torch.ones(2, 2), torch.tensor([2, 2]), 3)
+    assert ranked(unasked, "mean")["mAP"] == 0  # nobody of that class to be found
+    task = task_of(ntu_shards)
+    figures = PROTOCOLS["retrieval"].run(task).figures
+    assert figures["1-NN mean"] == PROTOCOLS["knn"].run(task).figures["kNN mean"]
+
+
+def test_coordinates_are_resampled_standardised_and_compared_by_distance(ntu_shards):
+    """Against a loop over the test clips: every body's positions in the centre crop, zeros for a second body
+    that is not there."""
+    dataset = open_dataset(ntu_shards)
+    task = Task(coordinates(16, dataset), dataset, "xsub", EvaluationConfig(crop=1.0), CPU)
+    found = PROTOCOLS["knn"].run(task)
+    feed = task.feed("train")
+    assert (feed.frames, feed.bodies) == (16, 2)
+    raw = {}
+    for part in ("train", "test"):
+        batches = task.feed(part).batches(task.feed(part).centre_views(64, 1.0))
+        raw[part] = (
+            torch.cat([b.joints.reshape(len(b.clips), 2 * 16 * 25 * 3) for b in batches]).double().numpy()
+        )
+    mean, deviation = raw["train"].mean(0), raw["train"].std(0)
+    keep = deviation > 1e-6
+    train, test = ((raw[p][:, keep] - mean[keep]) / deviation[keep] for p in ("train", "test"))
+    labels = task.labels("train").numpy()
+    nearest = [labels[np.square(train - query).sum(1).argmin()] for query in test]
+    right = 100 * np.mean(np.array(nearest) == task.labels("test").numpy())
+    assert found.figures["kNN positions"] == pytest.approx(right)
+    assert set(found.figures) == {"kNN positions", "kNN motion"}
+    with pytest.raises(UsageError, match="coordinates have no encoder"):
+        PROTOCOLS["finetune"].run(task)
+
+
+def test_values_that_never_change_are_left_out():
+    train = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    ours, test = standardised(train, torch.tensor([[2.0, 9.0]]))
+    assert ours.tolist() == [[-1, 0], [1, 0]]
+    assert test.tolist() == [[0, 0]]
+
+
+def test_features_are_made_once_and_kept(ntu_shards, tmp_path, monkeypatch):
+    from amr_train.evaluation import task as module
+
+    task = task_of(ntu_shards)
+    encoder, calls = task.subject.encoder, []
+    encode = module.encode
+    monkeypatch.setattr(module, "encode", lambda *a, **k: calls.append(1) or encode(*a, **k))
+    first = evaluate(encoder, ntu_shards, "xsub", "knn", folder=tmp_path)
+    second = evaluate(encoder, ntu_shards, "xview", "knn", folder=tmp_path)  # another split of the same clips
+    assert len(calls) == 1
+    assert first["figures"] != {} != second["figures"]
+    (kept,) = (tmp_path / "features").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    (tmp_path / "evaluations").rename(tmp_path / "elsewhere")
+    again = evaluate(encoder, ntu_shards, "xsub", "knn", folder=tmp_path)
+    assert len(calls) == 2  # what was damaged is made anew
+    assert again["figures"] == first["figures"]
 
 
 def test_scores_by_hand():
-    said = torch.tensor([[9.0, 1, 0, 0, 0, 0], [5, 6, 0, 0, 0, 0], [1, 2, 3, 4, 5, 0], [0, 0, 0, 0, 0, 1]])
-    found = score(said, torch.tensor([0, 0, 5, 5]))
-    assert (found.top1, found.top5) == (50, 75)
-    assert found.per_class == [50, None, None, None, None, 50]
-    assert found.confusion[0] == [1, 1, 0, 0, 0, 0]
-    assert found.confusion[5] == [0, 0, 0, 0, 1, 1]
+    found = torch.tensor([[9.0, 1, 0, 0, 0, 0], [5, 6, 0, 0, 0, 0], [1, 2, 3, 4, 5, 0], [0, 0, 0, 0, 0, 1]])
+    result = score(found, torch.tensor([0, 0, 5, 5]))
+    assert (result.top1, result.top5) == (50, 75)
+    assert result.per_class == [50, None, None, None, None, 50]
+    assert result.confusion[0] == [1, 1, 0, 0, 0, 0]
+    assert result.confusion[5] == [0, 0, 0, 0, 1, 1]
 
 
 def test_drawn_labels_keep_every_class_and_depend_on_the_seed_alone():
@@ -88,6 +313,72 @@ def test_drawn_labels_keep_every_class_and_depend_on_the_seed_alone():
     assert len(draw_labelled(labels, 100, seed=3)) == len(labels)
 
 
+def test_a_draw_from_its_definition():
+    """Class by class in their order: the first so many of a random order of its clips."""
+    labels = torch.tensor([2, 0, 0, 2, 0, 2, 2, 0, 0, 0])
+    generator, expected = torch.Generator().manual_seed(7), []
+    for label in (0, 2):
+        mine = [i for i, value in enumerate(labels.tolist()) if value == label]
+        order = torch.randperm(len(mine), generator=generator).tolist()
+        expected += [mine[i] for i in order[: max(1, round(len(mine) * 0.5))]]
+    assert draw_labelled(labels, 50, seed=7).tolist() == sorted(expected)
+
+
 def test_spread():
     assert spread([1.0, 3.0]) == {"mean": 2, "std": pytest.approx(2**0.5)}
     assert spread([4.0]) == {"mean": 4, "std": 0}
+
+
+def test_scores_that_are_no_numbers_become_no_result(ntu_shards, tmp_path):
+    linear = {"epochs": 3, "lr": 1e38, "batch_size": 8}
+    task = task_of(ntu_shards, linear=linear)
+    with pytest.raises(AmrError, match="are not numbers: its training diverged"):
+        evaluate(task.subject.encoder, ntu_shards, "xsub", "linear", task.settings, folder=tmp_path)
+    assert not list(tmp_path.glob("evaluations/*.json"))
+
+
+def test_features_that_were_changed_are_made_anew(ntu_shards, tmp_path):
+    encoder = task_of(ntu_shards).subject.encoder
+    first = evaluate(encoder, ntu_shards, "xsub", "knn", folder=tmp_path)
+    (kept,) = (tmp_path / "features").iterdir()
+    with safe_open(kept, "pt") as file:
+        about, values = file.metadata(), file.get_tensor("joints")
+    save_file({"joints": torch.randn_like(values)}, kept, about)
+    three = EvaluationConfig(knn_neighbours=3)
+    again = evaluate(encoder, ntu_shards, "xsub", "knn", three, folder=tmp_path)
+    kept.unlink()
+    (tmp_path / "evaluations").rename(tmp_path / "gone")
+    assert evaluate(encoder, ntu_shards, "xsub", "knn", three, folder=tmp_path)["figures"] == again["figures"]
+    assert first["figures"] != {}
+
+
+@pytest.mark.parametrize("damage", ["clips", "figures", "spoken"])
+def test_a_record_that_lacks_a_part_is_made_anew(ntu_shards, tmp_path, damage):
+    encoder = task_of(ntu_shards).subject.encoder
+    record = evaluate(encoder, ntu_shards, "xsub", "knn", folder=tmp_path)
+    (file,) = (tmp_path / "evaluations").glob("*.json")
+    changed = {**record, damage: {"figures": {"x": float("nan")}, "spoken": None}.get(damage)}
+    file.write_text(json.dumps({k: v for k, v in changed.items() if v is not None}))
+    assert list(records_in(tmp_path)) == []
+    assert evaluate(encoder, ntu_shards, "xsub", "knn", folder=tmp_path)["figures"] == record["figures"]
+    assert len(list(records_in(tmp_path))) == 1
+
+
+def test_a_batch_of_one_clip_has_nothing_to_norm_over(ntu_shards):
+    with pytest.raises(UsageError, match="BatchNorm has nothing to norm over"):
+        PROTOCOLS["linear"].run(task_of(ntu_shards, linear={"batch_size": 1}))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"semi": {"percent": [200]}},
+        {"semi": {"percent": [float("nan")]}},
+        {"semi": {"draws": [0, 0]}},
+        {"logistic": {"strengths": [-1]}},
+        {"linear": {"lr": float("inf")}},
+    ],
+)
+def test_settings_out_of_bounds_are_refused(settings):
+    with pytest.raises(ValueError, match="validation error"):
+        EvaluationConfig.model_validate(settings)

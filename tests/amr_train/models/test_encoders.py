@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,7 +15,8 @@ from amr_data import AmrError, UsageError, open_dataset
 from amr_train import evaluate_encoder, import_mamp, load_encoder, run_experiment
 from amr_train.config import EvaluationConfig, LinearConfig
 from amr_train.data.feed import Feed
-from amr_train.evaluation.features import extract_features
+from amr_train.evaluation.features import encode
+from amr_train.models.files import as_sequences
 from tests.amr_train.runs import small
 
 FAST = EvaluationConfig(linear=LinearConfig(epochs=3))
@@ -28,22 +30,34 @@ def run(ntu_shards, tmp_path_factory):
 
 
 def test_features_of_whole_clips_are_those_of_the_probe(run, ntu_shards):
-    """A clip of two bodies and one of one, against the trainer's own features of the uncropped view."""
+    """Every clip, of one body and of two, also of bodies that are there for different times, against the
+    trainer's own features of the uncropped view."""
     encoder = load_encoder(run[0])
     dataset = open_dataset(ntu_shards)
-    feed = Feed(dataset.arrays(dataset.split("xsub", "train")), torch.device("cpu"), 24)
-    expected = extract_features(encoder.encoder, feed, EvaluationConfig(crop=1.0))
-    bodies = set()
+    feed = Feed(dataset.arrays(np.arange(len(dataset))), torch.device("cpu"), 24)
+    expected = encode(encoder.encoder, feed, feed.centre_views(16, 1.0))
+    uneven = 0
     for index in range(len(feed)):
-        clip = dataset.clip(feed.names[index])
-        own = [torch.from_numpy(t.joints) for t in clip.tracks]
-        if len({len(j) for j in own}) > 1:
-            continue  # bodies seen for different times are resampled each for itself by the feed
-        bodies.add(len(own))
-        joints = torch.zeros(1, 2, len(own[0]), 25, 3)
-        joints[0, : len(own)] = torch.stack(own)
-        torch.testing.assert_close(encoder(joints)[0], expected[index], atol=1e-5, rtol=1e-4)
-    assert 1 in bodies
+        clip = dataset.clip(index)
+        uneven += len({len(track.frames) for track in clip.tracks}) > 1
+        joints = torch.from_numpy(clip.dense(2))[None]
+        torch.testing.assert_close(encoder(joints)[0], expected["mean"][index], atol=1e-5, rtol=1e-4)
+        kept = encoder.joint_features(joints).flatten()
+        torch.testing.assert_close(kept, expected["joints"][index], atol=1e-5, rtol=1e-4)
+    assert uneven > 0
+
+
+@pytest.mark.parametrize("frames", [24, 50])
+def test_what_stands_in_for_an_absent_frame_changes_no_feature(run, frames):
+    encoder = load_encoder(run[0])
+    joints = torch.randn(1, 2, frames, 25, 3)
+    joints[0, 1, frames // 2 :] = 0
+    flat, present, _, _ = as_sequences(joints, encoder.config, 24)
+    tokens = encoder.encoder(flat, present=present)
+    flat[1, 13:] += 3.0  # frame 12 may share a segment with frames that are there
+    again = encoder.encoder(flat, present=present)
+    shown = torch.arange(150) // 25 < 3
+    torch.testing.assert_close(tokens[1, shown], again[1, shown], atol=1e-5, rtol=1e-5)
 
 
 def test_shapes_and_absent_bodies(run):
@@ -70,9 +84,10 @@ def test_an_encoder_on_a_dataset_has_the_accuracies_of_its_run(run, ntu_shards):
     out, results = run
     settings = small(ntu_shards).evaluation
     found = evaluate_encoder(out, ntu_shards, "xsub", settings=settings)
-    assert found["protocols"] == results["protocols"]
-    assert not found["recipes_differ"]
-    with pytest.raises(UsageError, match="there is no protocol 'xset'"):
+    figures = [(r["subject"]["kind"], r["protocol"], r["figures"]) for r in found]
+    assert figures == [(r["subject"]["kind"], r["protocol"], r["figures"]) for r in results["evaluations"]]
+    assert {kind for kind, _, _ in figures} == {"encoder", "untrained", "coordinates"}
+    with pytest.raises(UsageError, match="there is no split 'xset'"):
         evaluate_encoder(out, ntu_shards, "xset")
 
 
@@ -151,7 +166,8 @@ def test_an_imported_mamp_encoder_computes_what_the_published_one_does(tmp_path,
         clips = torch.stack([joints, torch.zeros_like(joints)], dim=1)
         torch.testing.assert_close(ours(clips), (expected.mean(1) + empty.mean(1)) / 2, atol=1e-5, rtol=1e-4)
     found = evaluate_encoder(tmp_path / "out.safetensors", ntu_shards, "xsub", settings=FAST)
-    assert 0 <= found["protocols"]["linear"]["top1"] <= 100
+    assert {record["subject"]["kind"] for record in found} == {"encoder", "untrained", "coordinates"}
+    assert all(0 <= value <= 100 for record in found for value in record["figures"].values())
 
 
 def test_what_is_no_mamp_checkpoint_is_refused(tmp_path):

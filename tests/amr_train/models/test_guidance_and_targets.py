@@ -93,7 +93,17 @@ def test_normalisations_have_mean_0_and_variance_1_along_their_own_axis(kind):
     joints = torch.from_numpy(np.stack([motion(4), motion(5)])).float() * 10
     patch = make_target(joints, TargetConfig(kind=kind, normalize="patch"), 8)
     torch.testing.assert_close(patch.mean(-1), torch.zeros(2, 15), atol=1e-5, rtol=0)
-    torch.testing.assert_close(patch.var(-1, correction=0), torch.ones(2, 15), atol=1e-3, rtol=0)
+    torch.testing.assert_close(patch.var(-1, correction=1), torch.ones(2, 15), atol=1e-3, rtol=0)
     clip = unpatchify(make_target(joints, TargetConfig(kind=kind, normalize="clip"), 8), 5, 3)
     torch.testing.assert_close(clip.mean(1), torch.zeros(2, 5, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(clip.var(1, correction=0), torch.ones(2, 5, 3), atol=1e-3, rtol=0)
+
+
+def test_absent_frames_do_not_lower_the_threshold():
+    """A body that is there in the first of two windows: e_t is that window's mean energy alone."""
+    energy = torch.tensor([[[0.2, 0.4], [9.0, 9.0]]])
+    present = torch.tensor([[True, False, False, False, False, False, False, False]])
+    weights = window_weights(energy, 0.5, present)
+    torch.testing.assert_close(weights[0, 0], 1 / (1 + 0.5 * 0.3 / (energy[0, 0] + 1e-8)))
+    everywhere = window_weights(energy, 0.5, torch.ones(1, 8, dtype=torch.bool))
+    torch.testing.assert_close(everywhere, window_weights(energy, 0.5))

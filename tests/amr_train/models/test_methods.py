@@ -10,7 +10,7 @@ import torch
 
 from amr_train.config import Experiment, GuidanceConfig, MaskConfig
 from amr_train.experiments.loading import experiment_names, load_experiment, method_names
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.masking import patch_motion, token_order, visible_count
 from amr_train.models.targets import make_target
 
@@ -63,7 +63,7 @@ def test_mamps_masking_law_by_frequency():
 
 
 def test_a_sequence_without_motion_is_masked_at_random():
-    order = token_order(noise(20_000, 4), torch.zeros(20_000, 8, 2, 3), 4, MaskConfig(by="motion"))
+    order = token_order(noise(20_000, 4), torch.zeros(20_000, 8, 2, 3), 4, MaskConfig(by="motion", tau=0.8))
     assert all(sorted(row) == [0, 1, 2, 3] for row in order[:20].tolist())
     torch.testing.assert_close(
         torch.bincount(order[:, 0]) / 20_000, torch.full((4,), 0.25), atol=0.02, rtol=0
@@ -75,7 +75,7 @@ def test_the_loss_sees_masked_tokens_only(name, count):
     """The loss is the mean squared error over the predicted patches, all of them masked: worked out again
     from the decoder's output."""
     torch.manual_seed(0)
-    model = MaskedModel(method(name), 5, WINDOWS)
+    model = MaskedReconstruction(method(name), 5, WINDOWS)
     joints, random = clips(3), noise(3)
     order = token_order(random, joints, 4, model.config.mask)
     visible = order[:, :3]
@@ -92,9 +92,11 @@ def test_the_loss_sees_masked_tokens_only(name, count):
 
 def test_focal_weights_follow_the_drawn_targets():
     """In a clip where one joint moves, each masked token counts with its own joint's weight."""
-    config = method("mae").model_copy(update={"guidance": GuidanceConfig(focal=True, k=0.01)})
+    config = method("mae").model_copy(
+        update={"guidance": GuidanceConfig(focal=True, k=0.01, source="online")}
+    )
     torch.manual_seed(0)
-    model = MaskedModel(config, 5, WINDOWS)
+    model = MaskedReconstruction(config, 5, WINDOWS)
     joints = torch.zeros(1, 24, 5, 3)
     joints[0, ::2, 3, 0] = 0.1
     random = noise(1)
@@ -112,7 +114,7 @@ def test_focal_weights_follow_the_drawn_targets():
 def test_a_grid_decoder_does_not_mind_the_order_of_its_tokens():
     """Predictions belong to tokens, not to places in the mask's order."""
     torch.manual_seed(0)
-    model = MaskedModel(method("mae"), 5, WINDOWS)
+    model = MaskedReconstruction(method("mae"), 5, WINDOWS)
     features, order = torch.randn(1, 3, 32), noise(1).argsort(1)
     predicted, which = model.decoder(features, order)
     turned = torch.cat([order[:, :3], order[:, 3:].flip(1)], dim=1)
@@ -125,7 +127,7 @@ def test_self_attention_lets_queries_meet_and_the_decoupled_decoder_does_not():
     changed = {}
     for name in ("amr", "amr-self-attention"):
         torch.manual_seed(0)
-        model = MaskedModel(method(name), 5, WINDOWS)
+        model = MaskedReconstruction(method(name), 5, WINDOWS)
         features, order = torch.randn(1, 3, 32), noise(1).argsort(1)
         before = model.decoder(features, order)[0]
         with torch.no_grad():
@@ -138,7 +140,7 @@ def test_self_attention_lets_queries_meet_and_the_decoupled_decoder_does_not():
 def test_the_pooled_decoder_averages_r_segments_of_a_joint():
     """Against a loop: with no layers left, the decoder is head(norm(mean over the r tokens of a joint))."""
     torch.manual_seed(0)
-    decoder = MaskedModel(method("pooled"), 5, WINDOWS).decoder
+    decoder = MaskedReconstruction(method("pooled"), 5, WINDOWS).decoder
     decoder.blocks = torch.nn.ModuleList()
     visible, order = torch.randn(1, 3, 32), noise(1).argsort(1)
     predicted, which = decoder(visible, order)
@@ -156,7 +158,7 @@ def test_the_pooled_decoder_averages_r_segments_of_a_joint():
 @pytest.mark.parametrize("name", method_names())
 def test_every_method_learns_and_every_weight_takes_part(name):
     torch.manual_seed(0)
-    model = MaskedModel(method(name), 5, WINDOWS)
+    model = MaskedReconstruction(method(name), 5, WINDOWS)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     joints = clips(8)
     losses = []
@@ -176,7 +178,7 @@ def test_methods_share_the_encoder():
     states = []
     for name in ("amr", "mae", "mamp", "pooled", "subset"):
         torch.manual_seed(0)
-        states.append(MaskedModel(method(name), 5, WINDOWS).encoder.state_dict())
+        states.append(MaskedReconstruction(method(name), 5, WINDOWS).encoder.state_dict())
     assert all(torch.equal(states[0][k], other[k]) for other in states for k in states[0])
 
 
@@ -204,9 +206,9 @@ def test_published_settings_for_every_benchmark():
     expected = ["ntu60-xsub", "ntu60-xview", "ntu120-xsub", "ntu120-xset", "nw-ucla"]
     expected += [f"pku-mmd-{phase}-{split}" for phase in (1, 2) for split in ("xsub", "xview")]
     assert {f"{base}-{method}" for base in expected for method in method_names()} | {"demo"} == set(shipped)
-    assert shipped["pku-mmd-2-xview-amr"].data.model_dump(include={"dataset", "protocol"}) == {
+    assert shipped["pku-mmd-2-xview-amr"].data.model_dump(include={"dataset", "split"}) == {
         "dataset": "pku-mmd-2",
-        "protocol": "xview",
+        "split": "xview",
     }
     assert shipped["ntu120-xset-amr"].pretrain == shipped["ntu60-xsub-amr"].pretrain
     assert [shipped[f"{base}-mamp"].mask.tau for base in ("ntu60-xsub", "ntu120-xset", "pku-mmd-1-xsub")] == [
@@ -248,7 +250,7 @@ def test_a_method_lies_under_a_file_of_ones_own(tmp_path):
         (["method=mampp"], "there is no method 'mampp': did you mean 'mamp'"),
         (["scale=huge"], "there is no scale 'huge'; scales: full, tiny"),
         (["method=mae", "model.target_ratio=6"], "target_ratio must be 1"),
-        (["method=subset", "mask.by=motion"], "needs mask.by=random"),
+        (["method=subset", "mask.by=motion", "mask.tau=0.8"], "needs mask.by=random"),
         (["method=subset", "model.target_ratio=1"], "1 / target_ratio must not exceed mask.ratio"),
     ],
 )
@@ -257,3 +259,97 @@ def test_settings_that_contradict_a_method_are_refused(overrides, says):
 
     with pytest.raises(UsageError, match=says):
         load_experiment("demo" if "model.target_ratio=1" in overrides else "ntu60-xsub-amr", overrides)
+
+
+def literal_mamp_loss(
+    model: MaskedReconstruction, joints: torch.Tensor, random: torch.Tensor
+) -> torch.Tensor:
+    """MAMP's loss from its definition, with loops: frame differences cut into patches of one joint and four
+    frames, each patch with its own mean taken out and divided by its own unbiased deviation, compared on
+    masked tokens."""
+    sequences, frames, joint_count, _ = joints.shape
+    order = token_order(random, joints, 4, model.config.mask)
+    predicted, which = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
+    losses = []
+    for s in range(sequences):
+        errors = []
+        for place, token in enumerate(which[s].tolist()):
+            segment, joint = divmod(token, joint_count)
+            values = []
+            for t in range(segment * 4, segment * 4 + 4):
+                step = joints[s, t + 1, joint] - joints[s, t, joint] if t + 1 < frames else torch.zeros(3)
+                values += step.tolist()
+            mean = sum(values) / 12
+            variance = sum((v - mean) ** 2 for v in values) / 11
+            target = [(v - mean) / (variance + 1e-6) ** 0.5 for v in values]
+            errors += [(p - t) ** 2 for p, t in zip(predicted[s, place].tolist(), target, strict=True)]
+        losses.append(sum(errors) / len(errors))
+    return torch.tensor(losses)
+
+
+def test_mamps_loss_from_its_definition():
+    torch.manual_seed(0)
+    model = MaskedReconstruction(method("mamp"), 5, WINDOWS)
+    joints, random = clips(3), noise(3)
+    torch.testing.assert_close(
+        model(joints, random)[0], literal_mamp_loss(model, joints, random), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["amr", "mamp", "mae", "subset", "pooled"])
+def test_absent_frames_are_neither_shown_nor_compared(name):
+    """What stands in for an absent body changes no loss, as long as enough tokens are there to be shown."""
+    torch.manual_seed(0)
+    settings = [
+        "target.normalize=none",
+        "guidance.focal=false",
+    ]  # a target patch may hold both kinds of frames
+    model = MaskedReconstruction(method(name, *settings), 5, WINDOWS).eval()
+    joints, random = clips(4), noise(4)
+    present = torch.ones(4, 24, dtype=torch.bool)
+    present[1, 12:] = present[2, :8] = False
+    held = joints.clone()
+    held[1, 12:], held[2, :8] = held[1, 11], held[2, 8]
+    moved = held.clone()
+    moved[1, 13:] += 5.0
+    moved[2, :4] -= 5.0  # the segment before a present one says how that one moves
+    before, _ = model(held, random, present=present)
+    after, _ = model(moved, random, present=present)
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-5)
+    order = token_order(random, held, 4, model.config.mask, present)
+    shown = order[:, : model.visible] // 5  # segments
+    assert (shown[1] < 3).all()
+    assert (shown[2] >= 2).all()
+    whole, _ = model(joints[:1], random[:1])
+    torch.testing.assert_close(before[:1], whole, atol=1e-6, rtol=1e-6)
+
+
+def test_a_loss_counts_present_values_alone():
+    """Half of the frames absent: the mean over the other half, worked out from the decoder's output."""
+    torch.manual_seed(0)
+    model = MaskedReconstruction(method("amr", "target.normalize=none", "guidance.focal=false"), 5, WINDOWS)
+    joints, random = clips(1), noise(1)
+    present = torch.arange(24)[None] < 12
+    order = token_order(random, joints, 4, model.config.mask, present)
+    predicted, _ = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
+    error = (
+        predicted - make_target(joints, model.config.target, 12)
+    ).square()  # patches of 12 frames: 5 in each half
+    loss, _ = model(joints, random, present=present)
+    torch.testing.assert_close(loss[0], error[0, :5].sum() / (30 / 2))
+
+
+def test_one_temperature_for_the_law_that_has_one():
+    assert MaskConfig().tau is None
+    with pytest.raises(ValueError, match="has no temperature"):
+        MaskConfig(by="random", tau=0.8)
+    with pytest.raises(ValueError, match="needs a temperature"):
+        MaskConfig(by="motion")
+    for name in experiment_names():
+        mask = load_experiment(name).mask
+        assert (mask.tau is None) == (mask.by == "random"), name
+    assert [load_experiment(f"ntu{n}-xsub-mamp").mask.tau for n in (60, 120)] == [0.8, 0.75]
+    layers = {
+        name: load_experiment(f"{name}-mamp").model.decoder_layers for name in ("ntu60-xview", "ntu120-xset")
+    }
+    assert layers == {"ntu60-xview": 3, "ntu120-xset": 5}

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from amr_train.config import Experiment, MaskConfig, TargetConfig
 from amr_train.experiments.loading import load_experiment
 from amr_train.models.encoder import SkeletonEncoder
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.masking import token_order, visible_count
 
 WINDOWS = (4, 8, 12)
@@ -25,7 +25,8 @@ def small(**model) -> Experiment:
         "decoder_layers": 2,
         "target_ratio": 3,
     }
-    return Experiment.model_validate({"name": "x", "model": {**sizes, **model}})
+    guidance = {"source": "online"}
+    return Experiment.model_validate({"name": "x", "model": {**sizes, **model}, "guidance": guidance})
 
 
 def clips_of(sequences: int, frames: int = 24, joints: int = 5) -> torch.Tensor:
@@ -78,9 +79,9 @@ def test_the_mask_keeps_the_right_number_and_every_token_alike():
 @pytest.mark.parametrize("ratio", [1, 2, 3, 6])
 def test_r_changes_queries_and_head_only(ratio):
     torch.manual_seed(0)
-    base = MaskedModel(small(target_ratio=1), 5, WINDOWS)
+    base = MaskedReconstruction(small(target_ratio=1), 5, WINDOWS)
     torch.manual_seed(0)
-    other = MaskedModel(small(target_ratio=ratio), 5, WINDOWS)
+    other = MaskedReconstruction(small(target_ratio=ratio), 5, WINDOWS)
     for (name, a), (_, b) in zip(
         base.encoder.state_dict().items(), other.encoder.state_dict().items(), strict=True
     ):
@@ -96,7 +97,7 @@ def test_r_changes_queries_and_head_only(ratio):
 
 
 def test_queries_never_attend_to_each_other():
-    model = MaskedModel(small(), 5, WINDOWS)
+    model = MaskedReconstruction(small(), 5, WINDOWS)
     features = torch.randn(1, 4, 32)
     order = noise_of(1).argsort(1)
     before = model.decoder(features, order)[0]
@@ -110,7 +111,7 @@ def test_loss_by_hand():
     """A decoder that predicts 0 everywhere against coordinates that are 1 everywhere: N = 30 tokens, || .
     ||^2 = 10 * 36, so 12 a sequence; no joint moves more than another, so every focal weight is 1."""
     config = small().model_copy(update={"target": TargetConfig(kind="joints", normalize="none")})
-    model = MaskedModel(config, 5, WINDOWS)
+    model = MaskedReconstruction(config, 5, WINDOWS)
     with torch.no_grad():
         model.decoder.head.weight.zero_()
     loss, plain = model(torch.ones(2, 24, 5, 3), noise_of(2))
@@ -119,7 +120,7 @@ def test_loss_by_hand():
 
 
 def test_weights_are_cut_like_the_targets():
-    model = MaskedModel(small(), 5, WINDOWS)
+    model = MaskedReconstruction(small(), 5, WINDOWS)
     joints = torch.zeros(1, 24, 5, 3)
     joints[0, ::2, 3, 0] = 0.1  # only joint 3 moves
     weights = model.weights(joints, None)
@@ -130,7 +131,7 @@ def test_weights_are_cut_like_the_targets():
 
 def test_without_focal_reconstruction_the_loss_is_the_plain_one():
     torch.manual_seed(0)
-    model = MaskedModel(
+    model = MaskedReconstruction(
         small().model_copy(update={"guidance": small().guidance.model_copy(update={"focal": False})}),
         5,
         WINDOWS,
@@ -138,7 +139,7 @@ def test_without_focal_reconstruction_the_loss_is_the_plain_one():
     loss, plain = model(clips_of(3), noise_of(3))
     torch.testing.assert_close(loss.detach(), plain)
     torch.manual_seed(0)
-    focal, focal_plain = MaskedModel(small(), 5, WINDOWS)(clips_of(3), noise_of(3))
+    focal, focal_plain = MaskedReconstruction(small(), 5, WINDOWS)(clips_of(3), noise_of(3))
     torch.testing.assert_close(focal_plain, plain)
     assert (focal < focal_plain).all()
 
@@ -148,14 +149,14 @@ def test_shard_guidance_picks_the_windows_it_needs():
     config = config.model_copy(
         update={"guidance": config.guidance.model_copy(update={"source": "shard", "windows": [12, 4]})}
     )
-    assert MaskedModel(config, 5, WINDOWS).scales == [2, 0]
+    assert MaskedReconstruction(config, 5, WINDOWS).scales == [2, 0]
 
 
 def test_size_and_cost_at_the_papers_settings():
     """Published: 3.8 GFLOPs for a clip of two bodies. The counter takes the matrix products of the linear
     layers; the products inside the fused attention kernel come on top and are not in the published figures
     either (docs/method.md)."""
-    model = MaskedModel(load_experiment("ntu60-xsub-amr"), 25, WINDOWS)
+    model = MaskedReconstruction(load_experiment("ntu60-xsub-amr"), 25, WINDOWS)
     assert abs(sum(p.numel() for p in model.parameters()) / 1e6 - 10.4) <= 0.1
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(clips_of(2, frames=120, joints=25), noise_of(2, 750))

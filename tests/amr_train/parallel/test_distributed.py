@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from amr_train import load_encoder
+from amr_train.evaluation.records import records_in
 from amr_train.parallel.processes import Processes
 from tests.amr_train.runs import SMALL
 
 SETTINGS = [*SMALL, "pretrain.epochs=6", "pretrain.check_steps=2", "pretrain.min_lr=0.001"]
 FINETUNED = [
-    "evaluation.protocols=[finetune]",
+    "evaluation.protocols=[linear, knn, finetune]",
     "evaluation.finetune.epochs=3",
     "evaluation.finetune.warmup_epochs=1",
 ]
@@ -73,11 +74,15 @@ def test_two_processes_have_the_losses_of_one(ntu_shards, tmp_path, alone):
     clips = torch.randn(4, 2, 24, 25, 3, generator=torch.Generator().manual_seed(0))
     features = [load_encoder(run)(clips) for run in (alone, tmp_path / "two")]
     torch.testing.assert_close(features[0], features[1], atol=1e-3, rtol=1e-3)
-    results = [json.loads((run / "results.json").read_text()) for run in (alone, tmp_path / "two")]
-    assert results[0]["untrained"] == results[1]["untrained"]
-    sums = [sum(map(sum, r["protocols"]["finetune"]["confusion"])) for r in results]
-    assert sums == [results[0]["clips"]["test"]] * 2  # each test clip counts once
-    assert json.loads(done.stdout) == results[1]  # printed once, by the process that writes
+    records = [list(records_in(run)) for run in (alone, tmp_path / "two")]
+    assert len(records[0]) == len(records[1]) == 7
+    figures = [[r["figures"] for r in kept if r["subject"]["kind"] != "encoder"] for kept in records]
+    assert figures[0] == figures[1]
+    finetuned = [next(r for r in kept if r["protocol"] == "finetune") for kept in records]
+    sums = [sum(map(sum, r["details"]["confusion"])) for r in finetuned]
+    assert sums == [r["clips"]["test"] for r in finetuned]  # each test clip counts once
+    printed = json.loads(done.stdout)["evaluations"]  # once, by the process that writes
+    assert sorted(map(json.dumps, printed)) == sorted(map(json.dumps, records[1]))
     assert json.loads((tmp_path / "two" / "run.json").read_text())["hardware"]["processes"] == 2
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
 
@@ -109,7 +114,7 @@ def test_torchrun_takes_up_what_one_process_began(ntu_shards, tmp_path, alone):
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["data.protocol=xset"], 2, "there is no protocol 'xset'"),
+        (["data.split=xset"], 2, "there is no split 'xset'"),
         (["pretrain.batch_size=1"], 2, "a batch of 1 clips cannot be shared by 2 processes"),
         (["pretrain.lr=1e30", "target.normalize=none", "pretrain.warmup_epochs=0"], 1, "not finite at step"),
     ],
@@ -131,3 +136,32 @@ def test_a_single_process_needs_no_group():
     assert torch.equal(alone.least(values), values)
     assert alone.any(True) and not alone.any(False)  # noqa: PT018
     assert alone.from_main(lambda: 5) == 5
+
+
+def _normed(rank: int, store: str, out: str) -> None:
+    """One of two processes: its half of a batch through BatchNorm, and its gradient."""
+    import torch.distributed as dist
+
+    from amr_train.evaluation.finetuning import SharedBatchNorm
+
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    values = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    mine = values[rank * 4 : rank * 4 + 4].requires_grad_()
+    norm = SharedBatchNorm(3)
+    (norm(mine) * torch.arange(12.0).view(4, 3) * (1 + rank)).sum().backward()
+    torch.save([norm.running_mean, norm.running_var, mine.grad], f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_batch_norm_sees_the_clips_of_all_processes(tmp_path):
+    torch.multiprocessing.spawn(_normed, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    values = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    norm = torch.nn.BatchNorm1d(3)
+    weight = torch.cat([torch.arange(12.0).view(4, 3) * (1 + rank) for rank in range(2)])
+    (norm(values) * weight).sum().backward()
+    for rank in range(2):
+        mine = values.grad[rank * 4 : rank * 4 + 4]
+        torch.testing.assert_close(halves[rank][0], norm.running_mean)
+        torch.testing.assert_close(halves[rank][1], norm.running_var)
+        torch.testing.assert_close(halves[rank][2], mine, atol=1e-4, rtol=1e-4)

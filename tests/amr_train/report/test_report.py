@@ -1,4 +1,4 @@
-"""Reports of finished runs: numbers beside published ones, one page that loads nothing, opened in a real
+"""Reports of finished runs: the same numbers in every form, one page that loads nothing, opened in a real
 browser where there is one."""
 
 from __future__ import annotations
@@ -9,127 +9,210 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from rich.console import Console
 
-from amr_cli.train import main
+import amr_cli.table
 from amr_data import UsageError
 from amr_train import evaluate_encoder, load_experiment, run_experiment
 from amr_train.config import EvaluationConfig, FinetuneConfig
-from amr_train.report import write_report
-from tests.amr_train.runs import Listener, Stop, small
+from amr_train.report import find_runs, rows_of, write_report
+from amr_train.report.pivot import sections_of
+from tests.amr_train.report.folders import FIGURES, judge, run_with, write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BROWSER = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
 QUIET = "--disable-background-networking --disable-component-update"
+EVIL = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
 def runs(ntu_shards, tmp_path_factory) -> Path:
-    """Two methods, two seeds of one, an evaluation of its own, and a run that was stopped."""
-    out = tmp_path_factory.mktemp("report")
-    for name, seed in (("amr", 0), ("amr", 1), ("mamp", 0)):
-        settings = ["scale=tiny", f"seed={seed}", f"data.path={ntu_shards}"]
-        run_experiment(load_experiment(f"ntu60-xsub-{name}", settings), out / f"ntu60-xsub-{name}-{seed}")
-    settings = EvaluationConfig(finetune=FinetuneConfig(epochs=1, warmup_epochs=0, hidden=8))
-    evaluate_encoder(
-        out / "ntu60-xsub-amr-0", ntu_shards, "xview", ["finetune"], settings, folder=out / "elsewhere"
-    )
-    with pytest.raises(Stop):
-        run_experiment(small(ntu_shards), out / "stopped", Listener(stop_after=2))
+    """Two methods and a transfer, really trained on synthetic clips, and a run that was stopped."""
+    out, shards = tmp_path_factory.mktemp("report"), tmp_path_factory.mktemp("data") / "shards"
+    shutil.copytree(ntu_shards, shards)
+    manifest = json.loads((shards / "manifest.json").read_text())
+    manifest["source"]["synthetic"] = True
+    (shards / "manifest.json").write_text(json.dumps(manifest))
+    short = ["evaluation.linear.epochs=3", "evaluation.protocols=[linear,knn]"]
+    for name in ("amr", "mamp"):
+        settings = ["scale=tiny", *short, "monitor.every_epochs=1", f"data.path={shards}"]
+        run_experiment(load_experiment(f"ntu60-xsub-{name}", settings), out / f"ntu60-xsub-{name}")
+    settings = EvaluationConfig(finetune=FinetuneConfig(epochs=1, warmup_epochs=0, hidden=8), baselines=[])
+    folder = out / "ntu60-xsub-amr"
+    evaluate_encoder(folder, shards, "xview", ["finetune"], settings, folder=folder)
+    write_run(out / "stopped", seconds=None)
     (out / "unrelated").mkdir()
     return out
 
 
-def test_the_table_holds_means_of_the_runs_own_numbers(runs):
-    notes = []
-    report = json.loads(write_report([runs], form="json", note=notes.append))
-    rows = {(r["experiment"], r["protocol"]): r for r in report["table"]}
-    found = [
-        json.loads((runs / f"ntu60-xsub-amr-{seed}" / "results.json").read_text())["pretrained"]["knn"]
-        for seed in (0, 1)
+@pytest.fixture(scope="module")
+def page(runs) -> str:
+    return write_report([runs])
+
+
+def table_of(paths, width=100, title="results", monkeypatch=None):
+    out = io.StringIO()
+    monkeypatch.setattr(amr_cli.table, "console", Console(file=out, width=width, highlight=False))
+    amr_cli.table.print_rows(rows_of(find_runs(paths, lambda line: None)), title)
+    return out.getvalue()
+
+
+def test_every_form_has_the_numbers_of_the_records(runs, page):
+    notes: list[str] = []
+    rows = rows_of(find_runs([runs], notes.append))
+    (row,) = [r for r in rows if r["name"] == "ntu60-xsub-amr" and r["figure"] == "kNN mean"]
+    records = [
+        json.loads(file.read_text()) for file in (runs / "ntu60-xsub-amr/evaluations").glob("knn-*.json")
     ]
-    assert rows["ntu60-xsub-amr", "knn"]["values"] == found
-    assert rows["ntu60-xsub-amr", "knn"]["mean"] == pytest.approx(sum(found) / 2)
-    assert ("ntu60-xsub-amr", "transfer ntu60-xview finetune") in rows
-    assert len(notes) == 1
-    assert "stopped is not finished" in notes[0]
+    (found,) = [r for r in records if r["subject"]["kind"] == "encoder"]
+    assert row["values"] == [found["figures"]["kNN mean"]]
+    assert json.loads(write_report([runs], form="json"))["table"] == json.loads(json.dumps(rows))
     lines = list(csv.DictReader(io.StringIO(write_report([runs], form="csv"))))
-    assert (
-        float(
-            next(r for r in lines if r["experiment"] == "ntu60-xsub-mamp" and r["protocol"] == "knn")["mean"]
-        )
-        >= 0
-    )
-    assert "| ntu60-xsub-amr | knn | 2 |" in write_report(
-        [runs / "ntu60-xsub-amr-0", runs / "ntu60-xsub-amr-1"], form="md"
-    )
-
-
-def test_published_values_stand_beside_ours_at_full_scale(runs, tmp_path):
-    full = tmp_path / "run"
-    shutil.copytree(runs / "ntu60-xsub-amr-0", full)
-    record = json.loads((full / "run.json").read_text())
-    record["experiment"]["scale"] = "full"
-    (full / "run.json").write_text(json.dumps(record))
-    (row,) = [
-        r
-        for r in json.loads(write_report([full], form="json"))["table"]
-        if r["protocol"] == "linear" and r["seconds"] is not None
+    assert [(r["experiment"], r["figure"], float(r["mean"])) for r in lines] == [
+        (r["experiment"], r["figure"], r["mean"]) for r in rows
     ]
-    assert row["published"] == 87.4
-    page = write_report([full])
-    assert "87.4" in page
-    assert f"{row['mean'] - 87.4:+.1f}" in page
+    markdown = write_report([runs], form="md")
+    for row in rows:
+        assert f"{row['mean']:.1f}" in markdown
+        assert f"{row['mean']:.1f}" in page
+    assert "stopped is not finished" in notes[0]
+    assert "stopped is not finished" in page
 
 
-def test_the_page_is_whole_and_loads_nothing(runs, tmp_path):
-    done = CliRunner().invoke(main, ["report", str(runs), "-o", str(tmp_path / "report.html")])
-    assert done.exit_code == 0, done.output
-    page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") == 2 + 1 + 2 * 2  # costs, curves, and for each method confusion and t-SNE
+def test_synthetic_data_and_small_scales_are_said_in_titles(runs, page, tmp_path, monkeypatch):
+    assert "[SYNTHETIC, SCALE TINY]" in write_report([runs], form="md").splitlines()[0]
+    assert '<p class="banner">SYNTHETIC, SCALE TINY' in page
+    assert "[SYNTHETIC] [SCALE TINY]" in table_of([runs], monkeypatch=monkeypatch).splitlines()[0]
+    run_with(tmp_path / "real")
+    assert "SYNTHETIC" not in write_report([tmp_path / "real"], form="md")
+    assert "banner" not in re.sub(
+        r"<style>.*?</style>", "", write_report([tmp_path / "real"]), flags=re.DOTALL
+    )
+
+
+def test_a_mark_of_some_lines_stands_beside_these(tmp_path):
+    run_with(tmp_path / "a")
+    judge(tmp_path / "b", write_run(tmp_path / "b", "ntu60-xsub-mamp", "scale=tiny"))
+    (section,) = sections_of(rows_of(find_runs([tmp_path], lambda line: None)))
+    assert section.marks == []
+    assert [line.name for line in section.lines] == ["ntu60-xsub-amr", "ntu60-xsub-mamp [scale tiny]"]
+
+
+def test_the_page_is_whole_and_loads_nothing(page):
+    # costs, loss and monitor, and for each method confusion and t-SNE
+    assert page.count("<svg") == 2 + 2 + 2 * 2
     for text in (
         "ntu60-xsub-mamp",
         "Provenance",
         "t-SNE",
-        "transfer ntu60-xview finetune",
-        "data_fingerprint"[:4],
-        "is not finished",
+        "transferred",
+        "coordinates, positions",
+        "held-out",
     ):
         assert text in page
     assert not re.findall(r"<script|<iframe|src=|@import", page)
-    outside = [
-        u
-        for u in re.findall(r'(?:href|url)\s*[=(]\s*["\']?([^"\')>\s]+)', page)
-        if not u.startswith(("#", "data:"))
-    ]
-    assert outside == []
+    links = re.findall(r'(?:href|url)\s*[=(]\s*["\']?([^"\')>\s]+)', page)
+    assert [link for link in links if not link.startswith(("#", "data:"))] == []
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_kept_features_are_used_and_methods_of_ones_own_are_not_run(runs, tmp_path, monkeypatch):
+    """A run.json from elsewhere names a module: making a report of it must not import that."""
+    run = tmp_path / "run"
+    shutil.copytree(runs / "ntu60-xsub-amr", run)
+    record = json.loads((run / "run.json").read_text())
+    record["experiment"]["method"] = "evil_module:Evil"
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "encoder.safetensors").unlink()  # so the features cannot be made anew
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    notes: list[str] = []
+    page = write_report([run], note=notes.append)
+    assert "evil_module" not in sys.modules
+    assert notes == []
+    assert "t-SNE" in page
+
+
+def test_a_report_of_one_run_and_none_of_its_data(tmp_path):
+    run_with(tmp_path / "run")
+    page = write_report([tmp_path / "run"])
+    assert "published 87.4" in page
+    assert "-7.4" in page
+    assert "(published 87.4, -7.4)" in write_report([tmp_path / "run"], form="md")
+
+
+def test_a_part_of_a_benchmark_is_not_the_benchmark(tmp_path):
+    judge(tmp_path / "run", write_run(tmp_path / "run"), train=12_000)
+    row = rows_of(find_runs([tmp_path / "run"], lambda line: None))[0]
+    assert row["published"] is None
+    assert "12,000 / 60,000 clips instead of 40,091 / 16,487" in row["differs"]
+
+
+def test_names_are_shown_as_they_are(tmp_path, monkeypatch):
+    for number, name in enumerate((EVIL, "[red]a|b[/] $x_1$", "_hidden")):
+        overrides = [f"pretrain.epochs={100 + number}"]
+        run_with(tmp_path / str(number), *overrides, called=name, seed=number)
+    page = write_report([tmp_path])
+    assert "<img" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    markdown = write_report([tmp_path], form="md")
+    assert "<img" not in markdown
+    assert r"\[red\]a\|b\[/\]" in markdown
+    assert "[red]a|b[/]" in table_of([tmp_path], title="[bold]t[/]", monkeypatch=monkeypatch)
+
+
+def test_what_the_columns_mean_is_said_and_the_headline_of_small_sets(tmp_path):
+    experiment = write_run(tmp_path / "run")
+    for protocol in ("linear", "logistic"):
+        judge(tmp_path / "run", experiment, protocol, train=4999)
+    judge(tmp_path / "run", experiment, kind="coordinates", train=4999)
+    text = write_report([tmp_path / "run"], form="md")
+    assert "With 4,999 training clips" in text
+    assert "logistic, a converged probe, is the headline" in text
+    assert "mean: features averaged over time, joints and bodies" in text
+    assert "coordinates: no encoder at all" in text
+    run_with(tmp_path / "large")
+    assert "headline" not in write_report([tmp_path / "large"], form="md")
+
+
+def test_the_terminals_table_fits_and_folds(tmp_path, monkeypatch):
+    for seed in range(2):
+        for name in ("ntu60-xsub-amr", "ntu60-xsub-mamp"):
+            folder = tmp_path / f"{name}-{seed}"
+            experiment = write_run(folder, name, seed=seed)
+            for protocol in ("linear", "knn", "logistic"):
+                judge(folder, experiment, protocol, shift=seed + (name == "ntu60-xsub-amr"))
+    wide = table_of([tmp_path], 100, monkeypatch=monkeypatch)
+    assert "further figures" not in wide
+    assert re.search(r"ntu60-xsub-amr +2 +81\.5 ± 0\.7", wide)
+    assert "published 87.4, here -5.9" in wide
+    assert re.search(r"linear: .*lr 0\.01.*\(ntu60-xsub-amr\)", wide)
+    narrow = table_of([tmp_path], 80, monkeypatch=monkeypatch)
+    assert "further figures" in narrow
+    assert max(map(len, narrow.splitlines()[1:])) <= 80
+    for text in (wide, narrow):
+        for protocol in ("linear", "knn", "logistic"):
+            for figure, value in FIGURES[protocol].items():
+                assert f"{value + 1.5:.1f} ± 0.7" in text, figure
+    (section,) = sections_of(rows_of(find_runs([tmp_path], lambda line: None)))
+    assert all(names == {"ntu60-xsub-amr"} for names in section.best.values())
 
 
 @pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here: install Debian's chromium to open the report in a browser"
 )
-def test_the_page_opens_in_a_browser_without_complaints(runs, tmp_path):
-    write_report([runs], tmp_path / "report.html")
-    options = [
-        *BROWSER.split(),
-        *QUIET.split(),
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--enable-logging=stderr",
-        "--v=0",
-    ]
+def test_the_page_opens_in_a_browser_without_complaints(page, tmp_path):
+    (tmp_path / "report.html").write_text(page)
+    options = [*BROWSER.split(), *QUIET.split(), f"--user-data-dir={tmp_path / 'profile'}", "--v=0"]
     for width in (390, 1200):
-        command = [
-            CHROMIUM,
-            *options,
-            f"--window-size={width},900",
-            "--dump-dom",
-            (tmp_path / "report.html").as_uri(),
-        ]
+        file = (tmp_path / "report.html").as_uri()
+        logged = [f"--window-size={width},900", "--enable-logging=stderr", "--dump-dom"]
+        command = [str(CHROMIUM), *options, *logged, file]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert "CONSOLE" not in done.stderr
@@ -143,8 +226,3 @@ def test_wrong_use(runs, tmp_path):
         write_report([runs / "unrelated"])
     with pytest.raises(UsageError, match="there is no format 'pdf'"):
         write_report([runs], form="pdf")
-
-
-def test_a_report_is_printed_where_no_file_is_given(runs):
-    done = CliRunner().invoke(main, ["report", str(runs)])
-    assert done.stdout.startswith("| experiment | protocol |")

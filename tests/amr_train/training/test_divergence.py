@@ -10,7 +10,7 @@ import torch
 
 from amr_data import AmrError
 from amr_train import run_experiment
-from amr_train.models.masked import MaskedModel
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.training.checkpoints import list_checkpoints, load_latest
 from amr_train.training.divergence import DivergenceError
 from tests.amr_train.runs import Listener, small
@@ -24,7 +24,7 @@ def poisoned(monkeypatch):
 
     def poison(value: float, gradient: float | None = None) -> None:
         calls = []
-        forward = MaskedModel.forward
+        forward = MaskedReconstruction.forward
 
         def wrapped(self, *args):
             loss, plain = forward(self, *args)
@@ -36,7 +36,7 @@ def poisoned(monkeypatch):
                 return loss, plain
             return loss * value, plain
 
-        monkeypatch.setattr(MaskedModel, "forward", wrapped)
+        monkeypatch.setattr(MaskedReconstruction, "forward", wrapped)
 
     return poison
 
@@ -62,7 +62,7 @@ def test_step_clips_and_last_good_checkpoint_are_named(ntu_shards, tmp_path, poi
 
 def test_the_clips_named_are_those_of_the_step(ntu_shards, tmp_path, poisoned, monkeypatch):
     """Against what the feed really gave at that step."""
-    from amr_train import pretrain as loop
+    from amr_train.training import loop
 
     given = []
     step_function = loop.train_step

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import signal
 
 import pytest
 import torch
 import yaml
 
-from amr_data import UsageError
-from amr_train import experiment_names, load_experiment, run_experiment
+from amr_data import AmrError, UsageError
+from amr_train import evaluate, experiment_names, load_encoder, load_experiment, run_experiment
 from amr_train.config import PretrainConfig
+from amr_train.evaluation.monitor import Monitor, effective_rank, spread_of
 from amr_train.experiments.loading import valid_keys
+from amr_train.identity import training_digest
+from amr_train.models.masked import MaskedReconstruction
 from amr_train.parallel.processes import choose_device
 from amr_train.training.loop import make_optimizer
 from amr_train.training.schedule import learning_rate
+from amr_train.training.stopping import Stopped
 from tests.amr_train.runs import Listener, Stop, small
 
 CPU = torch.device("cpu")
@@ -24,15 +31,20 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("source", ["online", "shard"])
 def test_a_run_leaves_everything_behind(ntu_shards, tmp_path, source):
     results = run_experiment(small(ntu_shards, f"guidance.source={source}"), tmp_path / "run")
-    assert set(results["untrained"]) == set(results["pretrained"]) == {"linear", "linear_best_epoch", "knn"}
-    assert results["clips"]["train"] + results["clips"]["test"] <= 48
-    for name in ("run.json", "results.json", "metrics.jsonl", "encoder.safetensors"):
+    figures = {(r["subject"]["kind"], name) for r in results["evaluations"] for name in r["figures"]}
+    poolings = {"encoder": ("mean", "joints"), "untrained": ("mean", "joints")}
+    poolings["coordinates"] = ("positions", "motion")
+    wanted = {(k, f"{p} {name}") for k in poolings for name in poolings[k] for p in ("linear", "kNN")}
+    assert figures == wanted
+    assert all(sum(r["clips"].values()) <= 48 for r in results["evaluations"])
+    for name in ("run.json", "results.json", "pretraining.json", "metrics.jsonl", "encoder.safetensors"):
         assert (tmp_path / "run" / name).stat().st_size > 0
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     record = yaml.safe_load((tmp_path / "run" / "run.json").read_text())
     assert record["experiment"]["guidance"]["source"] == source
     assert {"torch", "python"} <= set(record["versions"])
-    assert len(record["data_fingerprint"]) == 64
+    assert len(record["data"]["fingerprint"]) == 64
+    assert record["schema"] == 2
     assert (
         run_experiment(small(ntu_shards, f"guidance.source={source}"), tmp_path / "run") == results
     )  # finished: not run again
@@ -41,8 +53,12 @@ def test_a_run_leaves_everything_behind(ntu_shards, tmp_path, source):
 def test_a_folder_of_another_run_is_refused(ntu_shards, tmp_path):
     with pytest.raises(Stop):
         run_experiment(small(ntu_shards), tmp_path / "run", Listener(stop_after=1))
-    with pytest.raises(UsageError, match="other settings"):
+    with pytest.raises(UsageError, match="other settings: seed 5 instead of 0; choose another --out"):
         run_experiment(small(ntu_shards, "seed=5"), tmp_path / "run")
+    with pytest.raises(
+        UsageError, match=r"other settings: mask\.ratio 0\.8 instead of 0\.9, pretrain\.lr 0\.1"
+    ):
+        run_experiment(small(ntu_shards, "mask.ratio=0.8", "pretrain.lr=0.1"), tmp_path / "run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x.txt").write_text("x")
     with pytest.raises(UsageError, match="not empty"):
@@ -72,7 +88,7 @@ def test_bfloat16_runs_on_the_cpu(ntu_shards, tmp_path):
     ("overrides", "says"),
     [
         (["data.path=null"], "--data"),
-        (["data.protocol=xset"], "there is no protocol 'xset' of ntu60"),
+        (["data.split=xset"], "there is no split 'xset' of ntu60"),
         (["data.dataset=ntu120"], "meant for ntu120"),
         (["guidance.source=shard", "guidance.windows=[6]"], "not 6"),
         (["device=cuda"], "no CUDA GPU"),
@@ -181,6 +197,17 @@ def test_an_unknown_key_in_a_file_is_named(tmp_path):
         load_experiment(str(tmp_path / "none.yaml"))
 
 
+def test_a_file_of_ones_own_can_lie_over_a_data_sets_settings(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("like: nw-ucla\nmethod: mamp\nmask: {ratio: 0.8}\n")
+    mine, shipped = load_experiment(str(path)), load_experiment("nw-ucla-mamp")
+    assert mine.evaluation == shipped.evaluation
+    assert (mine.mask.ratio, mine.mask.tau, mine.augment.min_frames) == (0.8, 0.8, 16)
+    path.write_text("like: nwucla\n")
+    with pytest.raises(UsageError, match="there is no data set 'nwucla': did you mean 'nw-ucla'"):
+        load_experiment(str(path))
+
+
 def test_every_key_has_a_home():
     assert "evaluation.linear.lr" in valid_keys()
     assert "evaluation.linear" not in valid_keys()
@@ -191,23 +218,28 @@ def test_sequences_that_fill_up_a_batch_for_cuda_graphs_do_not_count(ntu_shards)
     compiling."""
     from amr_data import open_dataset
     from amr_train.data.feed import Feed
-    from amr_train.models.masked import MaskedModel
+    from amr_train.models.masked import MaskedReconstruction
     from amr_train.parallel.processes import Processes
-    from amr_train.training.loop import train_step
+    from amr_train.training.loop import prepare, train_step
 
     dataset = open_dataset(ntu_shards)
     after = []
     for overrides in (["compile=none"], ["compile=cuda-graphs"]):
         experiment = small(ntu_shards, "guidance.source=shard", *overrides)
         torch.manual_seed(0)
-        model = MaskedModel(experiment, 25, dataset.windows)
+        model = MaskedReconstruction(experiment, 25, dataset.windows)
         feed = Feed(dataset.arrays(dataset.split("xsub", "train")), CPU, 24, with_energy=True)
         batch = feed.batch(feed.train_views(8, experiment.augment, torch.Generator().manual_seed(0)), 0)
         assert len(batch.joints) % 32
         loss, plain = train_step(
-            model, batch, make_optimizer(model, experiment.pretrain), experiment, 0, Processes()
+            prepare(model, small(ntu_shards), Processes(), CPU),
+            batch,
+            make_optimizer(model, experiment.pretrain),
+            experiment,
+            0,
+            Processes(),
         )
-        after.append([loss, plain, *(p.grad for p in model.parameters())])
+        after.append([loss, plain["loss_without_weights"], *(p.grad for p in model.parameters())])
     for a, b in zip(*after, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
@@ -229,3 +261,125 @@ def test_a_compiled_model_trains_alike(ntu_shards, tmp_path):
         experiment = small(ntu_shards, f"compile={mode}", "pretrain.epochs=2", "pretrain.min_lr=0.001")
         runs[mode] = run_experiment(experiment, tmp_path / mode)["pretraining"]["loss"]
     assert runs["default"] == pytest.approx(runs["none"], rel=1e-4)
+
+
+def test_a_finished_run_without_checkpoints_is_not_trained_again(ntu_shards, tmp_path):
+    results = run_experiment(small(ntu_shards), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    before = (tmp_path / "run" / "encoder.safetensors").read_bytes()
+    listener = Listener()
+    again = run_experiment(small(ntu_shards), tmp_path / "run", listener)
+    assert listener.steps == []
+    assert again == results
+    assert (tmp_path / "run" / "encoder.safetensors").read_bytes() == before
+
+
+def test_settings_of_a_later_release_have_their_defaults_in_an_older_record(ntu_shards, tmp_path):
+    """A record without some of today's keys, with their default values, is the same run."""
+    results = run_experiment(small(ntu_shards), tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    record = json.loads(file.read_text())
+    del record["experiment"]["augment"]["rounding"], record["experiment"]["monitor"]
+    file.write_text(json.dumps(record))
+    assert run_experiment(small(ntu_shards), tmp_path / "run")["evaluations"] == results["evaluations"]
+    record["schema"] = 1
+    file.write_text(json.dumps(record))
+    with pytest.raises(UsageError, match="another release \\(schema 1"):
+        run_experiment(small(ntu_shards), tmp_path / "run")
+
+
+def test_what_decides_nothing_is_no_part_of_a_runs_identity(ntu_shards):
+    base = training_digest(small(ntu_shards))
+    for same in (
+        "name=x",
+        "seed=4",
+        "device=cpu",
+        "monitor.clips=20",
+        "evaluation.linear.lr=1",
+        "scale=full",
+    ):
+        assert training_digest(small(ntu_shards, same)) == base, same
+    for other in (
+        "pretrain.lr=0.1",
+        "model.width=32",
+        "mask.ratio=0.5",
+        "data.empty_bodies=keep",
+        "options.x=1",
+    ):
+        assert training_digest(small(ntu_shards, other)) != base, other
+
+
+def test_the_monitor_looks_at_training_clips_and_changes_nothing(ntu_shards, tmp_path):
+    quiet = run_experiment(small(ntu_shards), tmp_path / "quiet")
+    settings = ["monitor.every_epochs=2", "monitor.milestone_epochs=2"]
+    watched = run_experiment(small(ntu_shards, *settings), tmp_path / "watched")
+    assert watched["pretraining"]["loss"] == quiet["pretraining"]["loss"]
+    lines = [json.loads(x) for x in (tmp_path / "watched" / "metrics.jsonl").read_text().splitlines()]
+    seen = [line for line in lines if line["stage"] == "monitor"]
+    assert [line["step"] for line in seen] == [2, 4]
+    assert all(0 <= line["knn"] <= 100 and 1 <= line["rank"] <= 16 and line["spread"] > 0 for line in seen)
+    kept = sorted(p.name for p in (tmp_path / "watched" / "milestones").iterdir())
+    assert kept == ["epoch-0002.safetensors", "epoch-0004.safetensors"]
+    last = load_encoder(tmp_path / "watched" / "milestones" / kept[1])
+    assert (last.config.epoch, last.config.epochs) == (4, 4)
+    final = load_encoder(tmp_path / "watched")
+    assert all(torch.equal(a, b) for a, b in zip(last.parameters(), final.parameters(), strict=True))
+
+
+def test_the_collapse_meter_by_hand():
+    assert effective_rank(torch.eye(8).repeat(4, 1) - 1 / 8) == pytest.approx(
+        7
+    )  # eight corners span seven axes
+    line = torch.linspace(-1, 1, 50)[:, None] * torch.tensor([[1.0, 2.0, 3.0]])
+    assert effective_rank(line) == pytest.approx(1, abs=1e-3)
+    assert spread_of(torch.ones(20, 4)) == pytest.approx(0, abs=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    assert spread_of(torch.randn(20_000, 16, generator=generator)) == pytest.approx(1, abs=0.02)
+
+
+def test_an_unfinished_run_and_its_checkpoints_can_be_evaluated(ntu_shards, tmp_path):
+    with pytest.raises(Stop):
+        run_experiment(small(ntu_shards), tmp_path / "run", Listener(stop_after=6))
+    encoder = load_encoder(tmp_path / "run")
+    assert (encoder.config.epoch, encoder.config.epochs) == (2, 4)
+    checkpoint = sorted((tmp_path / "run" / "checkpoints").glob("*.pt"))[0]
+    assert load_encoder(checkpoint).config.epoch == pytest.approx(1.67)
+    record = evaluate(checkpoint, ntu_shards, "xsub", "knn")
+    assert record["subject"]["epoch"] == pytest.approx(1.67)
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(UsageError, match="does not lie in a run's folder"):
+        load_encoder(checkpoint)
+
+
+def test_a_part_of_a_finished_run_that_is_lost_is_not_trained_again_in_silence(ntu_shards, tmp_path):
+    out = tmp_path / "run"
+    run_experiment(small(ntu_shards), out)
+    before = (out / "encoder.safetensors").read_bytes()
+    (out / "encoder.safetensors").write_bytes(before[:400])
+    listener = Listener()
+    run_experiment(small(ntu_shards), out, listener)
+    assert "made again from the last checkpoint" in listener.lines[0]
+    assert listener.steps == []
+    assert (out / "encoder.safetensors").read_bytes() == before
+    (out / "pretraining.json").unlink()
+    shutil.rmtree(out / "checkpoints")
+    with pytest.raises(AmrError, match=r"remove encoder\.safetensors to train it again"):
+        run_experiment(small(ntu_shards), out)
+    assert (out / "encoder.safetensors").read_bytes() == before
+
+
+def test_a_request_to_stop_while_the_method_is_watched_is_heard(ntu_shards, tmp_path, monkeypatch):
+    def look(self, encoder):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    monkeypatch.setattr(Monitor, "look", look)
+    with pytest.raises(Stopped, match="at step 12 of 12"):
+        run_experiment(small(ntu_shards, "monitor.every_epochs=4"), tmp_path / "run")
+
+
+def test_a_loss_of_the_wrong_shape_is_refused(ntu_shards, tmp_path, monkeypatch):
+    loss = MaskedReconstruction.loss
+    monkeypatch.setattr(MaskedReconstruction, "loss", lambda self, *a: (loss(self, *a)[0][:-1], {}))
+    with pytest.raises(UsageError, match="the method's loss has the shape"):
+        run_experiment(small(ntu_shards), tmp_path / "run")

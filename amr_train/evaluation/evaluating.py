@@ -1,0 +1,239 @@
+"""The one evaluation that runs, `amr-train eval`, suites and transfer share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from amr_data import ShardDataset, UsageError, open_dataset
+from amr_train.config import EvaluationConfig
+from amr_train.evaluation.protocols import Protocol, Result, protocol_named
+from amr_train.evaluation.records import (
+    EVALUATIONS,
+    Record,
+    are_figures,
+    read_record_of,
+    record_digest,
+    write_record,
+)
+from amr_train.evaluation.subjects import Subject, coordinates, trained, untrained
+from amr_train.evaluation.task import Task, only_split
+from amr_train.identity import SCHEMA
+from amr_train.listening import Listener
+from amr_train.models.files import ClipEncoder
+from amr_train.parallel.processes import Processes, choose_device
+from amr_train.training.folder import environment, now
+
+
+def evaluate(
+    encoder: str | Path | ClipEncoder,
+    dataset: str | Path | ShardDataset,
+    split: str | None = None,
+    protocol: str = "linear",
+    settings: EvaluationConfig | None = None,
+    processes: Processes | None = None,
+    *,
+    seed: int = 0,
+    precision: str = "float32",
+    device: str = "auto",
+    folder: str | Path | None = None,
+    listener: Listener | None = None,
+) -> Record:
+    """Judge an encoder by one protocol on one split of a dataset, which need not be the one it was trained
+    on: between skeletons, the joints that both have are used.
+
+    Args:
+        encoder: a run's folder, finished or not, one of its checkpoints, an encoder file, or an encoder.
+        dataset: a folder made by `amr-data convert`.
+        split: the dataset's train/test rule, such as 'xsub'; may be left out where it has only one.
+        protocol: 'linear', 'logistic', 'knn', 'retrieval', 'finetune', 'supervised', 'semi', or one of one's
+            own.
+        seed: of heads, views and probes.
+        precision: of fine-tuning, 'float32' or 'bfloat16'.
+        folder: keeps the result, the encoder's features, and what a long protocol needs to be taken up; what
+            it holds already is not computed again.
+    Returns: the record: `figures` in percent by column, `details`, and all that decides them.
+    Raises: UsageError where encoder and dataset do not fit together, AmrError.
+    """
+    task = _task(encoder, dataset, split, settings, processes, seed, precision, device, folder, listener)
+    return judged(task, protocol_named(protocol))
+
+
+def evaluate_encoder(
+    encoder: str | Path | ClipEncoder,
+    dataset: str | Path | ShardDataset,
+    split: str | None = None,
+    protocols: Sequence[str] | None = None,
+    settings: EvaluationConfig | None = None,
+    processes: Processes | None = None,
+    *,
+    seed: int = 0,
+    precision: str = "float32",
+    device: str = "auto",
+    folder: str | Path | None = None,
+    baselines: str | Path | None = None,
+    listener: Listener | None = None,
+) -> list[Record]:
+    """`evaluate` by several protocols, with the baselines that the settings name beside them; those of the
+    settings where `protocols` is None. The encoder and its features are made once. `baselines` : the folder
+    that keeps the baselines' results, `folder` where it is None."""
+    task = _task(encoder, dataset, split, settings, processes, seed, precision, device, folder, listener)
+    chosen = task.settings.protocols if protocols is None else protocols
+    return judged_all(task, chosen, Path(baselines) if baselines else None)
+
+
+def _task(
+    encoder: str | Path | ClipEncoder,
+    dataset: str | Path | ShardDataset,
+    split: str | None,
+    settings: EvaluationConfig | None,
+    processes: Processes | None,
+    seed: int,
+    precision: str,
+    device: str,
+    folder: str | Path | None,
+    listener: Listener | None,
+) -> Task:
+    processes = processes or Processes()
+    where = processes.device or choose_device(device)
+    data = dataset if isinstance(dataset, ShardDataset) else open_dataset(dataset)
+    return Task(
+        trained(encoder, data, where),
+        data,
+        only_split(data, split),
+        settings or EvaluationConfig(),
+        where,
+        seed,
+        precision,
+        processes,
+        listener or Listener(),
+        Path(folder) if folder else None,
+    )
+
+
+def judged_all(task: Task, protocols: Sequence[str], baselines: Path | None = None) -> list[Record]:
+    """Judge by several protocols: the baselines that the settings name first, by those of them that train
+    nothing, then the subject by all.
+
+    baselines : the folder that keeps the baselines' results, the task's own where it is None.
+    """
+    chosen = [protocol_named(name) for name in dict.fromkeys(protocols)]
+    records = []
+    for subject in _baselines(task):
+        beside = replace(task, subject=subject, folder=baselines or task.folder)
+        records += [judged(beside, protocol) for protocol in chosen if protocol.frozen]
+    return records + [judged(task, protocol) for protocol in chosen]
+
+
+def judged(task: Task, protocol: Protocol) -> Record:
+    """Judge, or take what is kept of it. Every process has the record."""
+    about = about_task(task, protocol)
+    known = None
+    if task.folder is not None:
+        known = task.processes.shared(lambda: read_record_of(Path(str(task.folder)), about))
+        task.work = task.folder / EVALUATIONS / f"{protocol.name.replace(':', '-')}-{record_digest(about)}"
+    if known is not None:
+        return known
+    began = time.perf_counter()
+    if protocol.frozen:
+        _ = task.features  # made by all processes together
+
+    def made() -> dict[str, Any]:
+        return _checked(protocol, protocol.run(task))
+
+    collective = protocol.collective(task.settings)
+    with _alone(task, protocol):
+        found = made() if collective else task.processes.shared(made)
+    record = {
+        **about,
+        **found,
+        "spoken": protocol.spoken(about["settings"]),
+        "seconds": round(time.perf_counter() - began, 2),
+        "made": now(),
+        **environment(task.device, task.processes.size),
+    }
+    if task.folder is not None and task.processes.main:
+        write_record(task.folder, record)
+        for left in task.work.rglob("checkpoints") if task.work else ():
+            shutil.rmtree(left, ignore_errors=True)  # they were there to be taken up
+    return record
+
+
+@contextmanager
+def _alone(task: Task, protocol: Protocol) -> Iterator[None]:
+    """Hold the folder of a protocol that trains, so that no other process trains into it. Raises:
+    UsageError."""
+    if protocol.frozen or task.work is None:
+        yield
+        return
+    folder = task.work
+    lock = FileLock(folder / ".lock")
+
+    def acquire() -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)  # let go by the system when the process ends, however it ends
+        except Timeout:
+            raise UsageError(f"another process is at work in {folder}; wait for it") from None
+
+    task.processes.from_main(acquire)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _checked(protocol: Protocol, result: object) -> dict[str, Any]:
+    """Figures and details as they are kept. Raises: UsageError where a protocol gives something else."""
+    if not isinstance(result, Result) or not are_figures(result.figures):
+        given = repr(getattr(result, "figures", result))[:100]
+        raise UsageError(f"protocol {protocol.name}: a Result with finite figures is expected, not {given}")
+    found = {"figures": result.figures, "details": result.details}
+    try:
+        json.dumps(found, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"protocol {protocol.name}: its details cannot be kept as JSON: {error}") from None
+    return found
+
+
+def about_task(task: Task, protocol: Protocol) -> Record:
+    """Everything that decides a result, and what says whose it is."""
+    dataset = task.dataset
+    return {
+        "schema": SCHEMA,
+        "protocol": protocol.name,
+        "subject": task.subject.about(),
+        "data": {
+            "dataset": dataset.spec.name,
+            "fingerprint": dataset.fingerprint,
+            "recipe": dict(dataset.manifest["recipe"]),
+            "synthetic": dataset.synthetic,
+            "path": str(dataset.path.resolve()),
+        },
+        "split": task.split,
+        "clips": {part: len(rows) for part, rows in task.indices.items()},
+        "joints": task.joints,
+        "seed": task.seed,
+        "precision": "float32" if protocol.frozen else task.precision,
+        "settings": protocol.settings(task.settings, task.augment),
+    }
+
+
+def _baselines(task: Task) -> list[Subject]:
+    """What the settings name, without what the task judges itself."""
+    found = []
+    for kind in task.settings.baselines:
+        if kind == "untrained" and task.subject.encoder is not None and task.subject.kind == "encoder":
+            config = task.subject.encoder.config
+            found.append(untrained(config, config.seed, task.dataset, task.device))
+        elif kind == "coordinates" and task.subject.kind != "coordinates":
+            found.append(coordinates(task.settings.coordinate_frames, task.dataset))
+    return found

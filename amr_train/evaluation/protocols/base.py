@@ -1,0 +1,44 @@
+"""What a protocol is: a way to judge an encoder, with the figures that tables show of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+from amr_train.config import AugmentConfig, EvaluationConfig
+from amr_train.evaluation.task import Task
+
+
+@dataclass(frozen=True)
+class Result:
+    """`figures` : in percent, by the name of their column, the headline first.  `details` : what else is
+    kept, JSON's types."""
+
+    figures: dict[str, float]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Protocol(ABC):
+    """One way to judge. `name` : as in `--protocol`.  `frozen` : the encoder is not trained, so that
+    untrained encoders and coordinates can stand beside it, and one process does it for all."""
+
+    name: str
+    frozen = True
+
+    @abstractmethod
+    def settings(self, config: EvaluationConfig, augment: AugmentConfig) -> dict[str, Any]:
+        """Every setting that decides the result, JSON's types: two results are the same where these, the
+        encoder, the data, the split and the seed are. `augment` : the encoder's training views."""
+
+    @abstractmethod
+    def run(self, task: Task) -> Result:
+        """Judge. Raises: UsageError, AmrError."""
+
+    def collective(self, config: EvaluationConfig) -> bool:
+        """Whether all processes take part in `run`; otherwise the main one alone does it."""
+        return not self.frozen
+
+    def spoken(self, settings: dict[str, Any]) -> str:
+        """The settings that matter, in a few words beside the figure."""
+        return ""

@@ -1,0 +1,107 @@
+"""The linear probe as published: one layer on frozen features, trained with SGD for a number of epochs.
+
+"Linear" means two things in print, and both are given: on the mean over time, joints and bodies, and with the
+joints kept. On small sets so few steps leave the layer untrained; see `logistic` for a converged one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from amr_data import UsageError
+from amr_train.config import AugmentConfig, EvaluationConfig, LinearConfig
+from amr_train.evaluation.features import Features, encode
+from amr_train.evaluation.protocols.base import Protocol, Result
+from amr_train.evaluation.scores import score
+from amr_train.evaluation.task import Task
+from amr_train.training.schedule import seed_of
+
+BATCH_NORM_EPS = 1e-6
+"""As in the published probes of masked autoencoders."""
+
+
+class Linear(Protocol):
+    name = "linear"
+
+    def settings(self, config: EvaluationConfig, augment: AugmentConfig) -> dict[str, Any]:
+        views = augment.model_dump(mode="json") if config.linear.views == "augmented" else {}
+        shared = {"crop": config.crop, "rounding": augment.rounding}
+        return {**shared, "linear": config.linear.model_dump(mode="json"), "augment": views}
+
+    def collective(self, config: EvaluationConfig) -> bool:
+        return config.linear.views == "augmented"  # each epoch's features are made by all
+
+    def run(self, task: Task) -> Result:
+        config, features = task.settings.linear, task.features
+        names = list(features.train)
+        probes = {name: LinearProbe(features, name, config, task.seed) for name in names}
+        best = dict.fromkeys(names, 0.0)
+        logits: dict[str, Tensor] = {}
+        task.listener.stage(f"linear probe, {task.subject.kind}")
+        for epoch in range(config.epochs):
+            train = _augmented(task, epoch) if config.views == "augmented" else features.train
+            for name, probe in probes.items():
+                logits[name] = probe.epoch(train[name])
+                right = (logits[name].argmax(dim=1) == features.test_labels).float().mean() * 100
+                best[name] = max(best[name], float(right))
+            task.listener.advance(epoch + 1, config.epochs, {})
+        scores = {name: score(logits[name], features.test_labels) for name in names}
+        details = {name: {**scores[name].as_dict(), "best_epoch": best[name]} for name in names}
+        return Result({f"linear {name}": scores[name].top1 for name in names}, details)
+
+    def spoken(self, settings: dict[str, Any]) -> str:
+        linear = settings["linear"]
+        layer = "BatchNorm, " if linear["batch_norm"] else ""
+        how = f"lr {linear['lr']:g}, batch {linear['batch_size']}, {linear['epochs']} epochs"
+        return f"{layer}{how}, {linear['views']} views, last epoch"
+
+
+class LinearProbe:
+    """One linear layer on features by the name of their pooling, trained with SGD and a cosine to 0."""
+
+    def __init__(self, features: Features, name: str, config: LinearConfig, seed: int) -> None:
+        self.features, self.name = features, name
+        train = features.train[name]
+        self.generator = torch.Generator().manual_seed(seed)
+        layer = nn.Linear(train.shape[1], features.classes)
+        with torch.no_grad():
+            layer.weight.copy_(torch.randn(layer.weight.shape, generator=self.generator) * 0.01)
+            layer.bias.zero_()
+        self.size = min(config.batch_size, len(train))
+        if config.batch_norm and self.size == 1:
+            raise UsageError(
+                "BatchNorm has nothing to norm over in batches of one clip; set linear.batch_norm=false or a "
+                "larger linear.batch_size"
+            )
+        norm = [nn.BatchNorm1d(train.shape[1], affine=False, eps=BATCH_NORM_EPS)] if config.batch_norm else []
+        self.head = nn.Sequential(*norm, layer).to(train.device)
+        self.steps = len(train) // self.size
+        self.optimizer = torch.optim.SGD(
+            self.head.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, config.epochs * self.steps)
+
+    def epoch(self, train: Tensor) -> Tensor:
+        """Train on (N, D), then give the test clips' logits (N, C)."""
+        self.head.train()
+        order = torch.randperm(len(train), generator=self.generator).to(train.device)
+        for rows in order[: self.steps * self.size].view(self.steps, self.size):
+            self.optimizer.zero_grad(set_to_none=True)
+            cross_entropy(self.head(train[rows]), self.features.train_labels[rows]).backward()
+            self.optimizer.step()
+            self.schedule.step()
+        self.head.eval()
+        with torch.no_grad():
+            return self.head(self.features.test[self.name])  # type: ignore[no-any-return]
+
+
+def _augmented(task: Task, epoch: int) -> dict[str, Tensor]:
+    """Features of a new random view of every training clip."""
+    feed, place = task.feed("train"), (task.processes.rank, task.processes.size)
+    generator = torch.Generator().manual_seed(seed_of(task.seed, "linear views", epoch))
+    views = feed.augmented_views(task.settings.batch_size, task.augment, generator, *place)
+    return encode(task.encoder, feed, views, task.processes)

@@ -1,0 +1,49 @@
+"""Retrieval on frozen features: test clips ask for training clips of their class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from amr_train.config import AugmentConfig, EvaluationConfig
+from amr_train.evaluation.features import Features
+from amr_train.evaluation.protocols.base import Protocol, Result
+from amr_train.evaluation.protocols.knn import closenesses
+from amr_train.evaluation.task import Task
+
+RECALLS = (1, 5, 10)
+
+
+class Retrieval(Protocol):
+    name = "retrieval"
+
+    def settings(self, config: EvaluationConfig, augment: AugmentConfig) -> dict[str, Any]:
+        return {"crop": config.crop, "rounding": augment.rounding}
+
+    def run(self, task: Task) -> Result:
+        figures: dict[str, float] = {}
+        details = {}
+        for name in task.features.train:
+            found = ranked(task.features, name)
+            figures |= {f"mAP {name}": found["mAP"], f"1-NN {name}": found["recall@1"]}
+            details[name] = found
+        return Result(figures, details)
+
+
+def ranked(features: Features, name: str) -> dict[str, float]:
+    """In percent, `mAP` (the mean over queries of the mean precision at each hit) and `recall@k` (queries
+    with a hit among the first k; at 1 the nearest neighbour's accuracy). A query whose class has no training
+    clip finds nothing."""
+    precision, asked = torch.zeros((), device=features.test_labels.device, dtype=torch.float64), 0
+    found = dict.fromkeys(RECALLS, 0)
+    for closeness, labels in closenesses(features, name):
+        hits = features.train_labels[closeness.argsort(dim=1, descending=True)] == labels[:, None]  # (Q, N)
+        ranks = torch.arange(1, hits.shape[1] + 1, device=hits.device)
+        precisions = (hits.cumsum(dim=1) / ranks * hits).sum(dim=1) / hits.sum(dim=1).clamp(min=1)
+        precision += precisions.double().sum()
+        asked += len(hits)
+        for k in RECALLS:
+            found[k] += int(hits[:, :k].any(dim=1).sum())
+    asked = max(1, asked)
+    return {"mAP": 100 * float(precision) / asked, **{f"recall@{k}": 100 * found[k] / asked for k in RECALLS}}

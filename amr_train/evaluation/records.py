@@ -1,0 +1,105 @@
+"""Results as files: one a protocol, subject and settings in the folder `evaluations`, never overwritten by
+another."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from amr_data.files import write_json
+from amr_train.identity import SCHEMA, digest_of
+
+EVALUATIONS = "evaluations"
+BASELINES = "baselines"
+"""The folder beside a suite's runs that keeps what stands beside all of them."""
+KINDS = ("coordinates", "untrained", "encoder")
+Record = dict[str, Any]
+
+
+def record_digest(about: Record) -> str:
+    """What tells results apart: everything that decides them. `about` : a record, or what will become one."""
+    keys = ("protocol", "settings", "split", "seed", "precision")
+    decides = {key: about[key] for key in keys}
+    data = about["data"]["fingerprint"]
+    return digest_of(
+        {**decides, "subject": about["subject"]["digest"], "data": data, "joints": about["joints"]}
+    )
+
+
+def record_file(folder: Path, about: Record) -> Path:
+    """Where a result lies in a run's folder."""
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in about["protocol"])
+    return folder / EVALUATIONS / f"{name}-{record_digest(about)}.json"
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Keep a result."""
+    path = record_file(folder, record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+
+
+def read_record_of(folder: Path, about: Record) -> Record | None:
+    """The result that is kept of what `about` describes, or None."""
+    return _read(record_file(folder, about))
+
+
+def records_in(folder: Path) -> Iterator[Record]:
+    """Every result that a run's folder keeps, in the order of their files' names; damaged ones are passed
+    over."""
+    for path in sorted((folder / EVALUATIONS).glob("*.json")):
+        record = _read(path)
+        if record is not None:
+            yield record
+
+
+def brief(record: Record) -> Record:
+    """A record without its details."""
+    return {key: value for key, value in record.items() if key != "details"}
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        sound = record["schema"] == SCHEMA and are_figures(record["figures"]) and _whole(record)
+        return record if sound and path.stem.endswith(record_digest(record)) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def are_figures(found: object) -> bool:
+    """Whether these are figures as a table can show them: finite numbers by name, one or more."""
+    return (
+        isinstance(found, dict)
+        and bool(found)
+        and all(isinstance(name, str) and name.isprintable() and name for name in found)
+        and all(isinstance(v, int | float) and math.isfinite(v) for v in found.values())
+    )
+
+
+def _whole(record: Record) -> bool:
+    """Whether a result has all that tables and later sittings need of it."""
+    try:
+        subject, data, clips = record["subject"], record["data"], record["clips"]
+        texts = (subject["digest"], data["dataset"], data["fingerprint"], record["split"], record["protocol"])
+        trained = subject["kind"] != "encoder" or (
+            isinstance(subject["experiment"], str)
+            and isinstance(subject["training"], str)
+            and isinstance(subject["seed"], int)
+            and all(isinstance(subject[key], int | float) for key in ("epoch", "epochs"))
+        )
+        return bool(
+            subject["kind"] in KINDS
+            and trained
+            and all(isinstance(text, str) for text in (*texts, record["spoken"], record["precision"]))
+            and all(isinstance(clips[part], int) for part in ("train", "test"))
+            and isinstance(record["seed"], int)
+            and isinstance(record["settings"], dict)
+            and isinstance(record["details"], dict)
+            and isinstance(data["recipe"], dict)
+        )
+    except (KeyError, TypeError):
+        return False

@@ -1,0 +1,99 @@
+"""What is judged: a trained encoder, one that was never trained, or the coordinates themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from amr_data import ShardDataset
+from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.files import ClipEncoder, EncoderConfig, weights_digest
+from amr_train.training.encoders import load_encoder
+
+KEPT = (
+    "experiment",
+    "method",
+    "training",
+    "epoch",
+    "epochs",
+    "dataset",
+    "fingerprint",
+    "split",
+    "recipe",
+    "synthetic",
+)
+"""What a record keeps of an encoder's training."""
+BESIDE = {"decoder", "decoder_layers", "target_ratio"}
+Kind = Literal["encoder", "untrained", "coordinates"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`encoder` : with its settings; None for the coordinates.
+    `digest` : equal for what gives equal features.
+    `frames` : to which clips are resampled.
+    `bodies` : so many of every clip, zeros for absent ones; None for those that are there.
+    """
+
+    kind: Kind
+    encoder: ClipEncoder | None
+    digest: str
+    frames: int
+    bodies: int | None
+
+    def about(self) -> dict[str, Any]:
+        """What a record keeps of it."""
+        found: dict[str, Any] = {"kind": self.kind, "digest": self.digest}
+        if self.encoder is None:
+            return {**found, "frames": self.frames}
+        config = self.encoder.config
+        found |= {
+            "model": encoder_settings(config),
+            "empty_bodies": config.empty_bodies,
+            "parameters": sum(p.numel() for p in self.encoder.parameters()),
+            "seed": config.seed,
+        }
+        if self.kind == "untrained":
+            return found
+        return found | {key: getattr(config, key) for key in KEPT}
+
+
+def encoder_settings(config: EncoderConfig) -> dict[str, Any]:
+    """The sizes that an encoder has, without those of what was trained beside it."""
+    return config.model.model_dump(mode="json", exclude=BESIDE)
+
+
+def trained(source: str | Path | ClipEncoder, dataset: ShardDataset, device: torch.device) -> Subject:
+    """An encoder by its path, see `load_encoder`, or as it is. Raises: UsageError, AmrError."""
+    encoder = source if isinstance(source, ClipEncoder) else load_encoder(source, device)
+    return _of("encoder", encoder.to(device).eval(), dataset)
+
+
+def untrained(config: EncoderConfig, seed: int, dataset: ShardDataset, device: torch.device) -> Subject:
+    """The encoder of these settings as training with this seed begins with it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = SkeletonEncoder(config.model, config.joints).to(device)
+    fresh = config.model_copy(update={"seed": seed})
+    return _of("untrained", ClipEncoder(encoder, fresh).eval(), dataset)
+
+
+def coordinates(frames: int, dataset: ShardDataset) -> Subject:
+    """Every body's positions, resampled to so many frames, and their differences: what needs no learning."""
+    return Subject("coordinates", None, f"coordinates-{frames}", frames, dataset.spec.max_bodies)
+
+
+def _of(kind: Kind, encoder: ClipEncoder, dataset: ShardDataset) -> Subject:
+    config = encoder.config
+    sees = (config.joints, config.joint_names, config.empty_bodies, config.augment.rounding)
+    bodies = dataset.spec.max_bodies if config.empty_bodies == "keep" else None
+    return Subject(
+        kind,
+        encoder,
+        weights_digest(encoder.encoder, encoder_settings(config), *sees),
+        config.model.frames,
+        bodies,
+    )

@@ -1,0 +1,177 @@
+"""One subject on one split of a dataset: everything that a protocol may ask for, made when it is asked
+for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from amr_data import ShardDataset, SplitArrays, UsageError
+from amr_train.config import AugmentConfig, EvaluationConfig
+from amr_train.data.feed import Feed
+from amr_train.evaluation.features import (
+    Features,
+    coordinate_features,
+    encode,
+    keep_features,
+    kept_features,
+    standardised,
+)
+from amr_train.evaluation.joints import encoder_for, joints_of, shared_joints
+from amr_train.evaluation.subjects import Subject
+from amr_train.listening import Listener
+from amr_train.models.encoder import SkeletonEncoder
+from amr_train.parallel.processes import Processes
+
+PARTS = ("train", "test")
+
+
+@dataclass
+class Task:
+    """`settings`: of the evaluation.  `seed`: of heads, views and probes.  `precision`: of what is trained.
+    `folder`: where features are kept, None for nowhere.
+    `work`: of the protocol at hand, for checkpoints, drawn labels and classifiers; None for nowhere.
+
+    Raises: UsageError where a part of the split has no clip, or the encoder and the dataset share
+        too few joints.
+    """
+
+    subject: Subject
+    dataset: ShardDataset
+    split: str
+    settings: EvaluationConfig
+    device: torch.device
+    seed: int = 0
+    precision: str = "float32"
+    processes: Processes = Processes()  # noqa: RUF009
+    listener: Listener = field(default_factory=Listener)
+    folder: Path | None = None
+    work: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.indices = dict(zip(PARTS, parts_of(self.dataset, self.split), strict=True))
+        encoder = self.subject.encoder
+        if encoder is None:  # coordinates have no training views to be seen in
+            linear = self.settings.linear.model_copy(update={"views": "centre"})
+            self.settings = self.settings.model_copy(update={"linear": linear})
+        self.shared = None if encoder is None else shared_joints(encoder, self.dataset)
+
+    @property
+    def classes(self) -> int:
+        return len(self.dataset.spec.classes)
+
+    @property
+    def joints(self) -> int:
+        """Joints that are seen."""
+        return len(self.dataset.spec.skeleton.joints) if self.shared is None else len(self.shared)
+
+    @property
+    def augment(self) -> AugmentConfig:
+        """The subject's training views."""
+        return AugmentConfig() if self.subject.encoder is None else self.subject.encoder.config.augment
+
+    @cached_property
+    def encoder(self) -> SkeletonEncoder:
+        """The subject's encoder, restricted to the joints that the dataset shares with it. Raises: UsageError
+        for the coordinates."""
+        if self.subject.encoder is None:
+            raise UsageError(
+                "the coordinates have no encoder to be trained: judge them by linear, logistic or knn"
+            )
+        if self.shared is None:
+            return self.subject.encoder.encoder
+        return encoder_for(self.subject.encoder, self.dataset, self.shared).eval()
+
+    def labels(self, part: str) -> Tensor:
+        """(N,) int64 on the device."""
+        labels = self.dataset.clips["label"][self.indices[part]].astype(np.int64)
+        return torch.from_numpy(labels).to(self.device)
+
+    def feed(self, part: str) -> Feed:
+        """Clips of a part, as the subject sees them; made once."""
+        if part not in self._feeds:
+            self._feeds[part] = self._feed_of(self.dataset.arrays(self.indices[part]))
+        return self._feeds[part]
+
+    @cached_property
+    def _feeds(self) -> dict[str, Feed]:
+        return {}
+
+    @cached_property
+    def features(self) -> Features:
+        """Of the frozen subject, both parts, in their centre crops."""
+        both = self.clip_features
+        parts = {part: {name: values[self._rows(part)] for name, values in both.items()} for part in PARTS}
+        labels = (self.labels("train"), self.labels("test"))
+        if self.subject.kind != "coordinates":
+            return Features(parts["train"], labels[0], parts["test"], labels[1], self.classes)
+        for name in both:
+            pair = standardised(parts["train"][name], parts["test"][name])
+            parts["train"][name], parts["test"][name] = pair
+        return Features(parts["train"], labels[0], parts["test"], labels[1], self.classes, "euclidean")
+
+    @cached_property
+    def clip_features(self) -> dict[str, Tensor]:
+        """Of every clip of the dataset, in its order; from the folder where they were kept."""
+        path, clips = self.features_file, len(self.dataset)
+        known = self.processes.main and path is not None and path.is_file()
+        if self.processes.any(known) and path is not None:
+            found = kept_features(path, clips, self.joints, self.device)
+            if not self.processes.any(found is None):
+                assert found is not None
+                return found
+        self.listener.stage(f"features, {self.subject.kind}")
+        feed = self._feed_of(self.dataset.arrays(np.arange(clips)))
+        settings = self.settings
+        if self.subject.kind == "coordinates":
+            return coordinate_features(feed, settings.batch_size, settings.crop)
+        where = (self.processes.rank, self.processes.size, self.augment.rounding)
+        views = feed.centre_views(settings.batch_size, settings.crop, *where)
+        features = encode(self.encoder, feed, views, self.processes, self.listener)
+        if path is not None and self.processes.main:
+            keep_features(path, features)
+        return features
+
+    @property
+    def features_file(self) -> Path | None:
+        """Where the features of this subject, dataset and crop are kept."""
+        if self.folder is None or self.subject.kind == "coordinates":
+            return None
+        name = f"{self.subject.digest}-{self.dataset.fingerprint[:12]}-{self.settings.crop:g}.safetensors"
+        return self.folder / "features" / name
+
+    def _rows(self, part: str) -> Tensor:
+        return torch.from_numpy(self.indices[part]).to(self.device)
+
+    def _feed_of(self, arrays: SplitArrays) -> Feed:
+        seen = arrays if self.shared is None else joints_of(arrays, self.shared)
+        return Feed(seen, self.device, self.subject.frames, bodies=self.subject.bodies)
+
+
+def parts_of(dataset: ShardDataset, split: str) -> list[npt.NDArray[np.int64]]:
+    """Indices of a split's train and test clips. Raises: UsageError where either has none."""
+    parts = [dataset.split(split, part) for part in PARTS]
+    for part, clips in zip(PARTS, parts, strict=True):
+        if not len(clips):
+            raise UsageError(f"{dataset.path} has no {part} clip in the split {split}")
+    return parts
+
+
+def only_split(dataset: ShardDataset, split: str | None) -> str:
+    """The split that is asked for, or the dataset's only one. Raises: UsageError where it has none or
+    several."""
+    names: Sequence[str] = list(dataset.spec.protocols)
+    if split is not None:
+        dataset.spec.protocol(split)
+        return split
+    if len(names) != 1:
+        found = f"several: {', '.join(names)}" if names else "none"
+        raise UsageError(f"{dataset.path} has {found}; say which train/test split with --split")
+    return names[0]

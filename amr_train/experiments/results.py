@@ -1,0 +1,53 @@
+"""results.json: a view over what a run's folder keeps, made anew after every evaluation. The results
+themselves lie in `evaluations`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from amr_data.files import write_json
+from amr_train.evaluation.records import Record, brief, records_in
+from amr_train.identity import recorded_experiment
+from amr_train.training.folder import PRETRAINING, RUN, read_record
+
+RESULTS = "results.json"
+
+
+def results_of(folder: Path, records: Sequence[Record] | None = None) -> dict[str, Any]:
+    """What a run is and what came out of it.
+
+    records : those to show, with their details; by default all that the folder keeps, without.
+    """
+    run = read_record(folder / RUN)
+    experiment = recorded_experiment(run, folder / RUN)
+    shown = [brief(record) for record in records_in(folder)] if records is None else list(records)
+    return {
+        "experiment": experiment.name,
+        "method": experiment.method,
+        "seed": experiment.seed,
+        "scale": experiment.scale,
+        "training": run["digest"],
+        "dataset": run["data"]["name"],
+        "synthetic": run["data"]["synthetic"],
+        "split": experiment.data.split,
+        "pretraining": read_pretraining(folder),
+        "evaluations": shown,
+    }
+
+
+def write_results(folder: Path) -> None:
+    """Make results.json anew, where the folder is a run's."""
+    if (folder / RUN).is_file():
+        write_json(folder / RESULTS, results_of(folder))
+
+
+def read_pretraining(folder: Path) -> dict[str, Any] | None:
+    """How the pre-training of a run ended: seconds, steps, the last figures; None while it has not."""
+    try:
+        content = json.loads((folder / PRETRAINING).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

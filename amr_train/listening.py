@@ -1,0 +1,52 @@
+"""Who follows the work: one interface for the terminal's panel, the run's folder and a user's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Listener:
+    """Is told what happens; each method does nothing here, so that a listener overrides what it wants to
+    hear."""
+
+    def stage(self, title: str) -> None:
+        """What begins now."""
+
+    def advance(self, done: int, total: int, metrics: dict[str, float]) -> None:
+        """How far the stage is, and its figures of the moment."""
+
+    def log(self, stage: str, step: int, values: dict[str, float]) -> None:
+        """Figures that are kept: of a stage, at a step of it (an epoch)."""
+
+    def rewind(self, step: int) -> None:
+        """What was logged beyond this step will be said again: the run is taken up there."""
+
+    def warn(self, line: str) -> None:
+        """What a user should know."""
+
+
+class Listeners(Listener):
+    """Several listeners as one."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self.listeners = listeners
+
+    def stage(self, title: str) -> None:
+        for listener in self.listeners:
+            listener.stage(title)
+
+    def advance(self, done: int, total: int, metrics: dict[str, float]) -> None:
+        for listener in self.listeners:
+            listener.advance(done, total, metrics)
+
+    def log(self, stage: str, step: int, values: dict[str, float]) -> None:
+        for listener in self.listeners:
+            listener.log(stage, step, values)
+
+    def rewind(self, step: int) -> None:
+        for listener in self.listeners:
+            listener.rewind(step)
+
+    def warn(self, line: str) -> None:
+        for listener in self.listeners:
+            listener.warn(line)

@@ -1,0 +1,209 @@
+"""Rows as tables that one reads: for each dataset and split, experiments as rows and figures as columns, and
+below them in words what the figures mean. The page, Markdown and the terminal show the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amr_train.evaluation.features import JOINTS, MEAN, MOTION, POSITIONS
+from amr_train.evaluation.protocols import PROTOCOLS
+
+Row = dict[str, Any]
+SMALL = 5000
+"""Training clips below which the converged probe is the headline."""
+POOLINGS = (
+    "mean: features averaged over time, joints and bodies. joints: averaged over time and bodies, every "
+    "joint kept."
+)
+COORDINATES = (
+    "coordinates: no encoder at all, the positions of every joint in every frame, or their motion from frame "
+    "to frame; they stand in the columns of joints kept."
+)
+
+
+@dataclass
+class Line:
+    """One experiment. `cells` : its rows by column.  `marks` : what sets it apart from the table, such as
+    `synthetic`."""
+
+    label: str
+    kind: str
+    cells: dict[str, Row] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
+
+    @property
+    def seeds(self) -> int:
+        return max(len(row["seeds"]) for row in self.cells.values())
+
+    @property
+    def seconds(self) -> float | None:
+        return next((row["seconds"] for row in self.cells.values()), None)
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} [{', '.join(self.marks)}]" if self.marks else self.label
+
+
+@dataclass
+class Section:
+    """What was judged on one split of a dataset. `marks` : of all its lines, for its title.  `columns` : in
+    order.  `best` : each column's best experiments, where several are compared.  `notes` : what the figures
+    mean and which settings made them."""
+
+    title: str
+    marks: list[str]
+    columns: list[str]
+    lines: list[Line]
+    best: dict[str, set[str]]
+    notes: list[str]
+    published: list[str]
+    differs: list[str]
+
+    @property
+    def heading(self) -> str:
+        return (
+            f"{self.title} [{', '.join(mark.upper() for mark in self.marks)}]" if self.marks else self.title
+        )
+
+
+def sections_of(rows: Sequence[Row]) -> list[Section]:
+    """The tables, in the rows' order."""
+    places: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        places.setdefault((row["dataset"], row["fingerprint"], row["split"]), []).append(row)
+    return [_section(of_place) for of_place in places.values()]
+
+
+def column_of(row: Row) -> tuple[str, str]:
+    """Where a row's figure stands, and what its experiment is called there: a transfer beside what was
+    trained here, the coordinates among the figures that keep the joints."""
+    figure = str(row["column"])
+    if row["transfer"]:
+        return figure, f"{row['experiment']}, transferred"
+    word, _, pooling = figure.rpartition(" ")
+    if row["kind"] == "coordinates" and pooling in (POSITIONS, MOTION):
+        return f"{word} {JOINTS}", f"{row['experiment']}, {pooling}"
+    return figure, str(row["experiment"])
+
+
+def cell(row: Row, seeds: int | None = None) -> str:
+    """`57.7 ± 4.4`; with `(n 2)` where the line has another number of seeds."""
+    text = f"{row['mean']:.1f}" + (f" ± {row['std']:.1f}" if len(row["seeds"]) > 1 else "")
+    return text if seeds in (None, len(row["seeds"])) else f"{text} (n {len(row['seeds'])})"
+
+
+def marks_of(row: Row) -> list[str]:
+    """What a reader must know before the number."""
+    scale = row["scale"]
+    small = [f"scale {scale}"] if scale not in ("", "full") else []
+    return [*(["synthetic"] if row["synthetic"] else []), *small]
+
+
+def all_marks(rows: Sequence[Row]) -> list[str]:
+    """Every mark that any row has."""
+    return list(dict.fromkeys(mark for row in rows for mark in marks_of(row)))
+
+
+def _section(rows: Sequence[Row]) -> Section:
+    lines: dict[str, Line] = {}
+    for row in rows:
+        column, label = column_of(row)
+        line = lines.setdefault(label, Line(label, row["kind"]))
+        line.cells[column] = row
+        line.marks = list(dict.fromkeys([*line.marks, *marks_of(row)]))
+    ranked = [line for line in lines.values() if line.kind == "encoder"]
+    common = [
+        mark for mark in all_marks(rows) if all(mark in line.marks for line in ranked or lines.values())
+    ]
+    for line in lines.values():
+        line.marks = [mark for mark in line.marks if mark not in common and mark not in line.label]
+    columns = _columns(list(lines.values()))
+    best: dict[str, set[str]] = {}
+    for column in columns:
+        among = [line for line in ranked if column in line.cells]
+        if len(among) > 1:
+            most = max(line.cells[column]["mean"] for line in among)
+            best[column] = {line.label for line in among if line.cells[column]["mean"] == most}
+    first, clips = rows[0], rows[0]["clips"]
+    return Section(
+        f"{first['dataset']}, {first['split']}: {clips['train']:,} training and {clips['test']:,} test clips",
+        common,
+        columns,
+        list(lines.values()),
+        best,
+        _notes(rows, columns),
+        _published(rows),
+        _differs(rows),
+    )
+
+
+def _columns(lines: Sequence[Line]) -> list[str]:
+    """By protocol, the published pooling before the other; what only baselines have stands among them."""
+    found = {column: row for line in lines for column, row in line.cells.items()}
+    protocols, order = list(PROTOCOLS), list(found)
+
+    def place(column: str) -> tuple[int, str, int, int]:
+        name = found[column]["protocol"]
+        number = protocols.index(name) if name in protocols else len(protocols)
+        return number, name, int(column.endswith(f" {JOINTS}")), order.index(column)
+
+    return sorted(found, key=place)
+
+
+def _notes(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    found = []
+    clips = rows[0]["clips"]["train"]
+    if clips < SMALL and any(row["protocol"] == "linear" for row in rows):
+        probe = any(column.startswith("logistic ") for column in columns)
+        headline = "logistic, a converged probe, is the headline" if probe else "no figure here is a headline"
+        others = "the others are" if probe else "the figures are"
+        more = "" if probe else "; the protocol logistic, a converged probe, would be one"
+        found.append(
+            f"With {clips:,} training clips, SGD probes end before they converge: {headline}{more}; {others} "
+            "given as the published protocols have them."
+        )
+    if any(column.endswith((f" {MEAN}", f" {JOINTS}")) for column in columns):
+        found.append(POOLINGS)
+    if any(row["kind"] == "coordinates" for row in rows):
+        found.append(COORDINATES)
+    if len({row["experiment"] for row in rows if row["kind"] == "encoder"}) > 1:
+        found.append("bold: the best of the trained encoders in its column.")
+    return found + _spoken(rows)
+
+
+def _spoken(rows: Sequence[Row]) -> list[str]:
+    """`linear: lr 0.1, batch 256`, one line a distinct setting, with names where there are several."""
+    settings: dict[str, dict[str, dict[str, None]]] = {}
+    for row in rows:
+        if row["spoken"]:
+            of_protocol = settings.setdefault(row["protocol"], {})
+            of_protocol.setdefault(row["spoken"], {})[row["experiment"]] = None
+    return [
+        f"{protocol}: {spoken}" + (f" ({', '.join(names)})" if len(found) > 1 else "")
+        for protocol, found in settings.items()
+        for spoken, names in found.items()
+    ]
+
+
+def _published(rows: Sequence[Row]) -> list[str]:
+    return [
+        f"{row['experiment']}, {row['figure']}: published {row['published']:.1f}, here "
+        f"{row['mean'] - row['published']:+.1f}"
+        for row in rows
+        if row["published"] is not None
+    ]
+
+
+def _differs(rows: Sequence[Row]) -> list[str]:
+    """One line for all figures of an experiment that differ alike from what was published."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row["differs"]:
+            value = f"{row['figure']} {row['in_print']:.1f}"
+            found.setdefault((row["experiment"], row["differs"]), []).append(value)
+    return [
+        f"{name}: not beside the published {', '.join(values)}, for it has {why}"
+        for (name, why), values in found.items()
+    ]

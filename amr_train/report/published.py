@@ -1,0 +1,124 @@
+"""Which published value may stand beside a result, and in words why another may not.
+
+It may where everything that decides the result is as shipped, at full scale, on the benchmark as the
+literature prepares it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from amr_train.config import Experiment
+from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.evaluation.records import Record
+from amr_train.experiments.loading import read_shipped
+from amr_train.identity import differences, in_words, training_digest, training_settings
+from amr_train.report.grouping import Subject, epoch_in_words, recipe_in_words, shipped
+
+RECIPE = "ctrgcn"
+"""The recipe that the literature's numbers were made with, neither rotated nor scaled."""
+
+
+WHOLE = 0.99
+"""Share of the benchmark's clips that a conversion of all of it has at least; clean-ups differ by a few."""
+
+
+@cache
+def benchmarks() -> dict[str, list[int]]:
+    """Train and test clips of the benchmarks, by dataset and split."""
+    return read_shipped("experiments/benchmarks.yaml")
+
+
+@cache
+def published() -> dict[str, dict[str, float]]:
+    """Published top-1 in percent by experiment and figure."""
+    return read_shipped("experiments/published.yaml")
+
+
+def beside(
+    record: Record, subject: Subject, figure: str, experiment: Experiment | None
+) -> tuple[float | None, float | None, str]:
+    """What is published of a figure.
+
+    Args:
+        subject: of the record, see `Groups.completed`.
+        figure: as the table names it, a transfer with its prefix.
+        experiment: what trained the subject, None where its run is not at hand.
+    Returns: the value that may stand beside ours; the one in print, which may not; why, '' otherwise.
+    """
+    name = str(subject.get("experiment", "")) if subject["kind"] == "encoder" else ""
+    known, value = shipped(name), published().get(name, {}).get(figure)
+    if known is None or value is None:
+        return None, None, ""
+    reasons = [
+        *_of_data(known, subject),
+        *_of_recipe(record["data"]),
+        *_of_clips(record),
+        *_of_training(known, subject, experiment),
+        *_of_evaluation(known, record, figure),
+    ]
+    words = "; ".join(dict.fromkeys(reasons))
+    return (None, value, words) if words else (value, value, "")
+
+
+def decisive(record: Record, figure: str) -> dict[str, Any]:
+    """Everything of an evaluation that decides one of its figures, apart from subject, data and seed. Which
+    other shares of labels were tried decides nothing of one share's."""
+    settings = dict(record["settings"])
+    if record["protocol"] == "semi" and isinstance(settings.get("semi"), Mapping):
+        settings["semi"] = {k: v for k, v in settings["semi"].items() if k != "percent"}
+    return {"precision": record["precision"], "joints": record.get("joints"), **settings}
+
+
+def shipped_decisive(known: Experiment, record: Record, figure: str) -> dict[str, Any] | None:
+    """What `decisive` says of the shipped settings of an experiment; None for a protocol of one's own."""
+    protocol = PROTOCOLS.get(record["protocol"])
+    if protocol is None:
+        return None
+    settings = protocol.settings(known.evaluation, known.augment)
+    precision = "float32" if protocol.frozen else known.precision
+    as_shipped = {**record, "settings": settings, "precision": precision}
+    return decisive(as_shipped, figure)
+
+
+def _of_data(known: Experiment, subject: Subject) -> list[str]:
+    ours, meant = subject.get("dataset"), known.data.dataset
+    return [*([] if ours == meant else [f"trained on {ours} instead of {meant}"]), *_of_recipe(subject)]
+
+
+def _of_clips(record: Record) -> list[str]:
+    """Where a part of the benchmark is missing."""
+    meant = benchmarks().get(f"{record['data']['dataset']}-{record['split']}")
+    counts = [record["clips"][part] for part in ("train", "test")]
+    if meant is None or all(ours >= WHOLE * theirs for ours, theirs in zip(counts, meant, strict=True)):
+        return []
+    shown = [" / ".join(f"{n:,}" for n in numbers) for numbers in (counts, meant)]
+    return [f"{shown[0]} clips instead of {shown[1]}"]
+
+
+def _of_recipe(data: Mapping[str, Any]) -> list[str]:
+    found = ["synthetic clips"] if data.get("synthetic") else []
+    recipe = recipe_in_words(data.get("recipe") or {})
+    return found if recipe == RECIPE else [*found, f"recipe {recipe} instead of {RECIPE}"]
+
+
+def _of_training(known: Experiment, subject: Subject, experiment: Experiment | None) -> list[str]:
+    found = []
+    if experiment is not None:
+        scale = f"scale {experiment.scale}: " if experiment.scale != "full" else ""
+        words = in_words(differences(training_settings(experiment), training_settings(known)))
+        found = [scale + words] if words else []
+    elif subject["training"] != training_digest(known):
+        found = ["trained with other settings than are shipped"]
+    epoch = epoch_in_words(subject)
+    return [*found, *([epoch] if epoch else [])]
+
+
+def _of_evaluation(known: Experiment, record: Record, figure: str) -> list[str]:
+    as_shipped = shipped_decisive(known, record, figure)
+    if as_shipped is None:
+        return ["a protocol of one's own"]
+    words = in_words(differences(decisive(record, figure), as_shipped))
+    return [words] if words else []

@@ -1,0 +1,91 @@
+"""amr-train eval: how good an encoder is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from amr_cli.outcome import clips_in_words, data_in_words, print_figures, recipe_in_words
+from amr_cli.ui import GOES_ON, console, facts, guarded_saying, renamed, warn
+
+
+@click.command("eval")
+@click.argument("encoder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    help="linear, logistic, knn, retrieval, finetune, supervised, semi, or one of your own; may be repeated.",
+)
+@click.option("--data", type=click.Path(path_type=Path), help="Another converted dataset than the run's.")
+@click.option("--split", help="The dataset's train/test split; the run's, or the only one.")
+@click.option("--seed", type=int, help="Of heads, views and probes; the run's by default.")
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16"]), help="Of fine-tuning; the run's by default."
+)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Keeps the results; the run's folder by default."
+)
+@click.option(
+    "--nproc", type=click.IntRange(min=1), help="Processes on this machine, one GPU each; short for torchrun."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@renamed("--dataset", "--data")
+@guarded_saying(f"finished evaluations are kept in the run's folder or --out; with one, {GOES_ON}")
+def eval_command(
+    encoder: Path,
+    overrides: tuple[str, ...],
+    nproc: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say how good an encoder is: RUN is a run's folder, finished or not, one of its checkpoints or
+    milestones, or an encoder file.
+
+    Data, split and settings of evaluation are the run's unless you say otherwise; the dataset may be another
+    than it was trained on (transfer), also of another skeleton. What was found before is not computed again.
+
+    \b
+    amr-train eval runs/nw-ucla-amr-0 --protocol logistic --protocol retrieval
+    amr-train eval runs/ntu60-xsub-amr-0 --protocol finetune --data pku2/ --split xsub
+    amr-train eval mamp.safetensors --data ntu60/ --split xsub -o mamp/ linear.lr=0.1
+    """
+    from amr_cli.panel import Panel
+    from amr_train.experiments.judging import judge, judging_of
+    from amr_train.parallel.launch import started_by_torchrun, with_processes
+
+    judging = judging_of(encoder, overrides=overrides, **options)
+    if nproc and nproc > 1 and not started_by_torchrun():
+        sys.exit(with_processes(nproc, sys.argv[1:]))
+    panel = Panel(quiet=as_json)
+    with panel.bar:
+        records = judge(judging, panel)
+    if not records:  # another process has them
+        return
+    if as_json:
+        click.echo(json.dumps({"evaluations": records}))
+        return
+    record = records[-1]
+    console.print(f"[bold]{encoder}[/] on {data_in_words(record)}", soft_wrap=True)
+    print_figures(records, "")
+    trained, seen = record["subject"].get("recipe") or {}, record["data"]["recipe"]
+    rows = {
+        "clips": f"{clips_in_words(record)}; recipe {recipe_in_words(seen)}",
+        "joints": record["joints"],
+        "seed": f"{judging.seed}, {record['precision']}",
+    }
+    facts("", {**({"encoder": judging.standing} if judging.standing else {}), **rows})
+    kept = f"results → {judging.folder}" if judging.folder else "results are not kept; --out keeps them"
+    console.print(kept, soft_wrap=True)
+    if trained and recipe_in_words(trained) != recipe_in_words(seen):
+        warn(
+            f"the encoder was trained on clips of another recipe ({recipe_in_words(trained)}) than these "
+            f"({recipe_in_words(seen)})"
+        )
+    if record["data"]["synthetic"]:
+        warn("these clips are synthetic: the figures say nothing of real data")

@@ -1,0 +1,113 @@
+"""Results for the terminal: what a run or an evaluation found, with what must stand beside every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from amr_cli.ui import console, facts
+
+SUBJECTS = {"untrained": "untrained", "coordinates": "coordinates", "encoder": "pre-trained"}
+WIDEST = 6
+"""Columns of figures that fit 80 characters."""
+
+
+def print_subjects(records: Sequence[Mapping[str, Any]], title: str) -> None:
+    """A row for each subject, a column for each figure of the encoder. Where a baseline has figures of its
+    own, such as positions and motion in place of mean and joints, the cell says which."""
+    for number, columns in enumerate(_tables(records)):
+        table = _table(title if number == 0 else None, "encoder")
+        for name in columns:
+            table.add_column(name.replace(" ", "\n", 1), justify="right")
+        for kind, shown in SUBJECTS.items():
+            mine = {r["protocol"]: r for r in records if r["subject"]["kind"] == kind}
+            if mine:
+                cells = (
+                    _cell(mine.get(protocol), name, place) for name, (protocol, place) in columns.items()
+                )
+                table.add_row(shown, *cells)
+        console.print(table)
+
+
+def print_figures(records: Sequence[Mapping[str, Any]], title: str) -> None:
+    """A row for each figure of each subject, with the settings that matter beside it."""
+    table = _table(title, "subject", "figure")
+    table.add_column("%", justify="right", no_wrap=True)
+    table.add_column("settings", style="dim", overflow="fold")
+    shown = None
+    for kind, subject in SUBJECTS.items():
+        for record in (r for r in records if r["subject"]["kind"] == kind):
+            name = "encoder" if kind == "encoder" else subject
+            for number, (figure, value) in enumerate(record["figures"].items()):
+                settings = escape(record["spoken"]) if number == 0 else ""
+                table.add_row("" if shown == kind else name, figure, f"{value:.1f}", settings)
+                shown = kind
+    console.print(table)
+
+
+def data_in_words(record: Mapping[str, Any]) -> str:
+    """Dataset and split of a result, and whether its clips are real."""
+    data = record["data"]
+    return f"{data['dataset']} {record['split']}" + (", synthetic" if data["synthetic"] else "")
+
+
+def recipe_in_words(recipe: Mapping[str, Any]) -> str:
+    """How clips were cleaned and normalised."""
+    return ", ".join([str(recipe.get("name", "unknown")), *(k for k in ("rotate", "scale") if recipe.get(k))])
+
+
+def clips_in_words(record: Mapping[str, Any]) -> str:
+    """How many clips a result stands on."""
+    return f"{record['clips']['train']:,} train, {record['clips']['test']:,} test"
+
+
+def print_run(results: Mapping[str, Any], folder: object) -> None:
+    """What a run found, in one table, and the facts that belong to it."""
+    records: Sequence[Mapping[str, Any]] = results["evaluations"]
+    data = f"{results['dataset']} {results['split']}"
+    notes = [f"scale {results['scale']}"] if results["scale"] != "full" else []
+    notes = ["synthetic", *notes] if results["synthetic"] else notes
+    print_subjects(records, f"{results['experiment']}: top-1 on {data}, %" + "".join(f", {n}" for n in notes))
+    rows: dict[str, Any] = {}
+    mine = [record for record in records if record["subject"]["kind"] == "encoder"]
+    training = results["pretraining"] or {}
+    if mine:
+        rows["clips"] = clips_in_words(mine[0])
+        decoder = training.get("decoder_parameters", 0)
+        rows["parameters"] = f"{mine[0]['subject']['parameters']:,} encoder, {decoder:,} decoder"
+    if training:
+        loss = f", last loss {training['loss']:.4f}" if "loss" in training else ""
+        rows["pre-training"] = f"{training['seconds']:.0f} s, {training['steps']:,} steps{loss}"
+    rows |= {record["protocol"]: record["spoken"] for record in mine if record["spoken"]}
+    facts(f"run → {folder}", rows)
+
+
+def _tables(records: Sequence[Mapping[str, Any]]) -> list[dict[str, tuple[str, int]]]:
+    """The figures of the encoder by name, with their protocol and their place in it, as many as fit in each
+    table; a protocol's stand together."""
+    tables: list[dict[str, tuple[str, int]]] = [{}]
+    for record in records:
+        if record["subject"]["kind"] == "encoder":
+            mine = {name: (record["protocol"], i) for i, name in enumerate(record["figures"])}
+            if tables[-1] and len(tables[-1]) + len(mine) > WIDEST:
+                tables.append({})
+            tables[-1].update(mine)
+    return tables
+
+
+def _cell(record: Mapping[str, Any] | None, name: str, place: int) -> str:
+    figures = list(record["figures"].items()) if record else []
+    if place >= len(figures):
+        return ""
+    own, value = figures[place]
+    return f"{value:.1f}" if own == name else f"{value:.1f}\n[dim]{own.rsplit(' ', 1)[-1]}[/]"
+
+
+def _table(title: str | None, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table

@@ -1,0 +1,91 @@
+"""Results in the terminal: experiments as rows, figures as columns, and below them what decides them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from amr_cli.ui import console
+
+if TYPE_CHECKING:
+    from amr_train.report.pivot import Line, Section
+
+WIDEST_NAME, NARROWEST_NAME = 34, 20
+
+
+def print_rows(rows: Sequence[dict[str, Any]], title: str = "") -> None:
+    """Print the rows of `amr_train.report.rows_of`, a table for each dataset and split. Tables that are too
+    wide for the terminal go on below with further figures."""
+    from amr_train.report.pivot import all_marks, sections_of
+
+    marks = "".join(f" [{mark.upper()}]" for mark in all_marks(rows))
+    if title:
+        console.print(f"[bold]{escape(title + marks)}[/]", soft_wrap=True)
+    for section in sections_of(rows):
+        console.print(Text(section.heading, style="bold"))
+        for part in (*_tables(section, console.width), *_below(section)):
+            console.print(part)
+        console.print()
+
+
+def _tables(section: Section, width: int) -> list[RenderableType]:
+    texts = {line.label: _cells(section, line) for line in section.lines}
+    widths = {
+        column: max(len(word) for word in (*_heading(column).split("\n"), *_of(texts, column)))
+        for column in section.columns
+    }
+    name = min(WIDEST_NAME, max(len(line.name) for line in section.lines))
+    blocks: list[list[str]] = [[]]
+    for column in section.columns:
+        used = len("seeds") + 1 + sum(widths[c] + 1 for c in blocks[-1])
+        if blocks[-1] and min(name, NARROWEST_NAME) + 1 + used + widths[column] > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    made: list[RenderableType] = []
+    for number, columns in enumerate(blocks):
+        if number:
+            made.append(Text("further figures", style="bold"))
+        left = width - len("seeds") - 2 - sum(widths[c] + 1 for c in columns)
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        table.add_column("experiment", width=max(1, min(name, left)), overflow="fold", vertical="bottom")
+        table.add_column("seeds", justify="right", no_wrap=True)
+        for column in columns:
+            table.add_column(Text(_heading(column), justify="right"), justify="right", no_wrap=True)
+        shown = [line for line in section.lines if set(columns) & set(line.cells)]
+        for line, after in zip(shown, [*shown[1:], None], strict=True):
+            cells = [texts[line.label].get(column, "") for column in columns]
+            ends = after is not None and line.kind != "encoder" == after.kind
+            table.add_row(escape(line.name), str(line.seeds), *cells, end_section=ends)
+        made.append(table)
+    return made
+
+
+def _cells(section: Section, line: Line) -> dict[str, Text]:
+    from amr_train.report.pivot import cell
+
+    return {
+        column: Text(
+            cell(row, line.seeds), style="bold" if line.label in section.best.get(column, ()) else ""
+        )
+        for column, row in line.cells.items()
+    }
+
+
+def _of(texts: dict[str, dict[str, Text]], column: str) -> list[str]:
+    return [cells[column].plain for cells in texts.values() if column in cells]
+
+
+def _heading(column: str) -> str:
+    """A figure on two lines, `linear` over `mean`."""
+    protocol, _, pooling = column.partition(" ")
+    return f"{protocol}\n{pooling}" if pooling else f"{protocol}\n"
+
+
+def _below(section: Section) -> list[RenderableType]:
+    lines = [*section.notes, *section.published, *section.differs]
+    return [Group(*(Text(line, style="dim") for line in lines))]
