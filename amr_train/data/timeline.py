@@ -8,6 +8,7 @@ zeros there and count them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +36,13 @@ class Timeline:
         """How many of `length` places from `first` on hold the body. (S,) int64, likewise returned."""
         if self.present is None:
             return length
-        if not hasattr(self, "_before"):
-            self._before = torch.cat([torch.zeros(1, dtype=torch.int64), self.present.long().cumsum(0)])
         return self._before[first + length] - self._before[first]
+
+    @cached_property
+    def _before(self) -> Tensor:
+        """(P + 1,) how many places before each hold the body."""
+        assert self.present is not None
+        return torch.cat([torch.zeros(1, dtype=torch.int64), self.present.long().cumsum(0)])
 
 
 def timeline_of(arrays: SplitArrays) -> Timeline:

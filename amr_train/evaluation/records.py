@@ -16,6 +16,7 @@ EVALUATIONS = "evaluations"
 BASELINES = "baselines"
 """The folder beside a suite's runs that keeps what stands beside all of them."""
 KINDS = ("coordinates", "untrained", "encoder")
+"""What a record may judge, in the order of the tables."""
 Record = dict[str, Any]
 
 

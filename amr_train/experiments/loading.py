@@ -179,13 +179,18 @@ def _shipped(name: str, changes: Settings) -> list[Layer]:
             base, method = name.removesuffix(f"-{candidate}"), candidate
     method = changes.get("method", method)
     data = read_shipped("experiments/demo.yaml") if base == "demo" else _data_set(base)
-    of_methods = data.pop("methods", {})
     named = {"method": method, "name": name if base == name else f"{base}-{method}"}
+    origin = "demo" if base == "demo" else f"data {base}"
+    return [*_under(origin, data, method), Layer("experiment's name", named)]
+
+
+def _under(origin: str, data: Settings, method: object) -> list[Layer]:
+    """A data set's settings, a method's over them, and over both what the data set's say of that method."""
+    of_methods = data.pop("methods", {})
     return [
-        Layer("demo" if base == "demo" else f"data {base}", data),
+        Layer(origin, data),
         Layer(f"method {method}", _method(method)),
-        Layer(f"data {base}, for {method}", of_methods.get(method, {})),
-        Layer("experiment's name", named),
+        Layer(f"{origin}, for {method}", of_methods.get(method, {})),
     ]
 
 
@@ -198,13 +203,8 @@ def _own_file(path: str, changes: Settings) -> list[Layer]:
         hint = f"did you mean '{near[0]}'?" if near else f"data sets: {', '.join(data_names())}"
         raise UsageError(f"{path}: like: there is no data set '{like}': {hint}")
     base = {} if like is None else _data_set(like)
-    of_methods = base.pop("methods", {})
-    return [
-        Layer(f"data {like}", base),
-        Layer(f"method {method}", _method(method)),
-        Layer(f"data {like}, for {method}", of_methods.get(method, {})),
-        Layer("file", {"name": Path(path).stem, **data, "method": method}),
-    ]
+    own = {"name": Path(path).stem, **data, "method": method}
+    return [*_under(f"data {like}", base, method), Layer("file", own)]
 
 
 def _method(name: object) -> Settings:

@@ -17,8 +17,6 @@ from amr_train.training.folder import METRICS, RUN, read_record
 
 Note = Callable[[str], None]
 Curve = list[tuple[int, float]]
-KINDS = ("coordinates", "untrained", "encoder")
-"""What a record may judge, in the order of the tables."""
 
 
 @dataclass(frozen=True)

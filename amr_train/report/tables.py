@@ -11,10 +11,10 @@ from typing import Any
 
 from amr_train.config import Experiment
 from amr_train.evaluation.protocols import PROTOCOLS
-from amr_train.evaluation.records import Record
+from amr_train.evaluation.records import KINDS, Record
 from amr_train.evaluation.scores import spread
 from amr_train.identity import differences, digest_of
-from amr_train.report.collect import KINDS, Run
+from amr_train.report.collect import Run
 from amr_train.report.grouping import (
     Groups,
     Subject,

@@ -96,9 +96,8 @@ class _Loop:
         self.listener.rewind(at.step // self.per_epoch)
         trained = prepare(self.method, self.experiment, self.processes, self.feed.device)
         step, metrics = at.step, dict(at.metrics or {})
-        self.started = saved_at = time.perf_counter() - at.spent
-        saved_at += at.spent
-        begun, counted = saved_at, 0
+        begun = saved_at = time.perf_counter()
+        self.started, counted = begun - at.spent, 0
         seconds, seen = at.spent, dict[str, float]()
         with stop_signals() as stop:
             for epoch in range(step // self.per_epoch, self.config.epochs):
@@ -118,16 +117,9 @@ class _Loop:
                     if ended:
                         seen |= self._end_of(epoch + 1, metrics)
                         begun, counted = time.perf_counter(), 0
-                    due = time.perf_counter() - saved_at > 60 * self.config.checkpoint_minutes
-                    due = (
-                        due
-                        or step == self.last
-                        or step % (self.config.checkpoint_epochs * self.per_epoch) == 0
-                    )
-                    asked = asked or self.processes.most(
-                        stop.signal
-                    )  # also while others looked at the method
-                    if due or asked:
+                    # asked only now, so that a signal while the method was watched is heard too
+                    asked = asked or self.processes.most(stop.signal)
+                    if asked or self._due(step, saved_at):
                         seconds = self._save(step, metrics)
                         saved_at = time.perf_counter()
                     shown = {"epoch": step // self.per_epoch, "epochs": self.config.epochs, **metrics, **seen}
@@ -153,6 +145,11 @@ class _Loop:
         found = self.after_epoch(epoch)
         self.started += time.perf_counter() - paused
         return found
+
+    def _due(self, step: int, saved_at: float) -> bool:
+        """Whether a checkpoint is due after `step` steps."""
+        late = time.perf_counter() - saved_at > 60 * self.config.checkpoint_minutes
+        return late or step == self.last or step % (self.config.checkpoint_epochs * self.per_epoch) == 0
 
     def _save(self, step: int, metrics: dict[str, float]) -> float:
         weights_are_finite(self.method, step, self._clips_of, self.checkpoints)
