@@ -17,6 +17,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	rm -rf *.egg-info  # what a wheel's build left here would be read before the installed entry points
 	$(PINNED) $(BIN)/python -m pip install --quiet -e .
 	touch $@
 

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from amr_data.errors import AmrError, Reject, RejectError, UsageError
 from amr_data.files import sha256_of
 from amr_data.manifest import write_manifest
 from amr_data.plan import Plan, Settings, check_folder, make_plan, take_folder
-from amr_data.readers import RawSource, Unit, is_import, open_sources, reader_for
+from amr_data.readers import RawSource, Unit, family_for, family_options, open_sources
+from amr_data.readers.recognising import Recognised, recognise
 from amr_data.recipes.motion import add_energy
 from amr_data.recipes.normalize import Recipe, apply_recipe
 from amr_data.shards.layout import shard_name
@@ -45,6 +46,7 @@ class ConvertReport:
     manifest: dict[str, Any]
     seconds: float
     kept_shards: int
+    recognised: Recognised | None = None
 
     @property
     def damaged(self) -> int:
@@ -58,9 +60,11 @@ class ConvertReport:
         return {
             "path": str(self.path),
             "dataset": self.manifest["spec"]["name"],
+            "recognised": None if self.recognised is None else self.recognised.family,
             "recipe": self.manifest["recipe"],
             "synthetic": self.manifest["source"]["synthetic"],
             **self.manifest["totals"],
+            "splits": self.manifest["protocol_counts"],
             "classes": len(self.manifest["class_counts"]),
             "shards": len(self.manifest["shards"]),
             "kept_shards": self.kept_shards,
@@ -76,9 +80,13 @@ class ConvertReport:
 def convert(
     sources: str | Path | Sequence[str | Path],
     out: str | Path,
-    dataset: str | DatasetSpec,
+    dataset: str | Path | DatasetSpec | None = None,
     *,
     recipe: str | Recipe | None = None,
+    rotate: bool = False,
+    scale: bool = False,
+    options: Mapping[str, Any] | None = None,
+    unlabelled: bool = False,
     workers: int | None = None,
     compression: str = "none",
     overwrite: bool = False,
@@ -89,13 +97,17 @@ def convert(
     """Convert raw skeleton files to a folder of shards.
 
     Args:
-        sources: folders, zip or 7z files as they are distributed, one or several; or PYSKL pickles or .npz
-            files of other projects.
+        sources: folders, zip or 7z files as they are distributed, or single files, one or several; or a PYSKL
+            pickle or .npz file of another project.
         out: the dataset folder to make. A stopped conversion of the same sources is taken up where it
             stopped.
-        dataset: a built-in name, a path to a spec in YAML, or a spec.
+        dataset: a built-in name, a path to a spec in YAML, or a spec; recognised from the files where none is
+            given.
         recipe: a name ('amr', 'ctrgcn', 'none') or a `Recipe`; 'amr' by default, 'none' for what other
             projects have cleaned already.
+        rotate, scale: of the recipe, where this is given by its name or left out.
+        options: the raw family's own, such as PKU-MMD's `frame_base`.
+        unlabelled: take every file that the family can read, whatever its name, as a clip without a label.
         workers: processes, all cores by default.
         compression: 'none', 'lzf' or 'gzip'.
         overwrite: replace a dataset that was made from other sources or with other settings.
@@ -105,20 +117,25 @@ def convert(
     Raises: UsageError for a wrong request, AmrError where the work failed.
     """
     started = time.perf_counter()
-    spec = dataset if isinstance(dataset, DatasetSpec) else load_spec(dataset)
+    spec = dataset if isinstance(dataset, DatasetSpec | None) else load_spec(dataset)
     paths = [Path(p) for p in ([sources] if isinstance(sources, str | Path) else sources)]
-    if recipe is None:
-        recipe = Recipe("none" if is_import(paths) else "amr")
-    settings = Settings(Recipe(recipe) if isinstance(recipe, str) else recipe, compression)
+    chosen = recipe if isinstance(recipe, Recipe) else Recipe(recipe or "amr", rotate, scale)
+    settings = Settings(chosen, compression, options or {})
     run = shard_runner(workers, backend, scheduler)
     out = Path(out).resolve()
     check_folder(out)
     with open_sources(paths, out.parent) as source:
+        recognised = recognise(source) if spec is None else None
+        spec = spec or (recognised.spec if recognised else None)
+        assert spec is not None
+        spec = spec.unlabelled() if unlabelled else spec
+        if recipe is None and family_for(source, spec).imported:
+            settings = replace(settings, recipe=replace(chosen, name="none"))
         plan = make_plan(source, spec, settings)
         with locked(out):
             take_folder(out, plan, overwrite)
             manifest, kept = build_missing(plan, out, run, progress)
-    return ConvertReport(out, manifest, time.perf_counter() - started, kept)
+    return ConvertReport(out, manifest, time.perf_counter() - started, kept, recognised)
 
 
 def build_missing(
@@ -191,14 +208,15 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def read_clips(
-    source: RawSource, units: Sequence[Unit], spec: DatasetSpec, recipe: Recipe
+    source: RawSource, units: Sequence[Unit], spec: DatasetSpec, settings: Settings
 ) -> list[Clip | Reject]:
     """Read, clean, centre units and add the motion energies; what fails is a reject in the list."""
     out: list[Clip | Reject] = []
-    for item in reader_for(source, spec).read(source, units, spec, recipe.frame_base):
+    family = family_for(source, spec)
+    for item in family.read(source, units, spec, family_options(family, settings.options)):
         if isinstance(item, Clip):
             try:
-                item = apply_recipe(item, spec, recipe)
+                item = apply_recipe(item, spec, settings.recipe, family)
                 for track in item.tracks:
                     add_energy(track)
             except RejectError as error:
@@ -232,8 +250,7 @@ def shard_runner(
                     n_jobs=-1, return_as="generator_unordered", pre_dispatch="2*n_jobs"
                 )(jobs)
             return
-        # a file of another project is read once, here, and cut into clips by index
-        count = 1 if is_import(plan.source.paths) else min(workers or joblib.cpu_count(), len(missing))
+        count = min(workers or joblib.cpu_count(), len(missing)) if plan.family.parallel else 1
         yield from joblib.Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs")(
             jobs
         )
@@ -267,7 +284,7 @@ def _make_shard(
 ) -> tuple[int, dict[str, Any], str]:
     if owner not in (0, os.getpid()):
         _end_with_parent(owner)
-    items = read_clips(source, units, spec, settings.recipe)
+    items = read_clips(source, units, spec, settings)
     clips = [i for i in items if isinstance(i, Clip)]
     rejects = [i for i in items if isinstance(i, Reject)]
     tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate)

@@ -3,6 +3,8 @@ not become a clip."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -39,6 +41,14 @@ class Reject:
     source: str
     reason: str
     detail: str
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> str:
+    """The message for a name that does not exist: the nearest one that does, and all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return f"there is no {kind} '{name}'{where}: {hint}known: {', '.join(names)}"
 
 
 REASONS = {

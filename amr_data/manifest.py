@@ -14,11 +14,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from amr_data.errors import UsageError
 from amr_data.files import whole_file, write_json
 from amr_data.plan import Plan
 from amr_data.recipes.motion import WINDOWS
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, shard_name
 from amr_data.shards.writer import LENGTH_BIN
+from amr_data.specs import NAMED, NO_LABEL, TEST, TRAIN, UNASSIGNED, VALIDATION, DatasetSpec
 
 
 def write_manifest(out: Path, plan: Plan, records: list[dict[str, Any]], hashes: list[str]) -> dict[str, Any]:
@@ -36,7 +38,8 @@ def write_manifest(out: Path, plan: Plan, records: list[dict[str, Any]], hashes:
 def build_manifest(
     plan: Plan, records: list[dict[str, Any]], hashes: list[str], rejects: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """hashes : SHA-256 of each shard file."""
+    """hashes : SHA-256 of each shard file. Raises UsageError for more folds than values."""
+    spec = _with_folds(plan, records)
     frames = sum(r["frames"] for r in records)
     points = max(frames * len(plan.spec.skeleton.joints), 1)
     mean = np.sum([r["position_sum"] for r in records], axis=0) / points if records else np.zeros(3)
@@ -45,6 +48,8 @@ def build_manifest(
         np.sum([r["energy_sum"] for r in records], axis=0) / points if records else np.zeros(len(WINDOWS))
     )
     totals = {key: sum(r[key] for r in records) for key in ("clips", "frames", "clip_frames", "bodies")}
+    classes = _added(records, "class_counts")
+    unlabelled = classes.pop(str(NO_LABEL), 0)
     shards = [
         {"file": shard_name(i), **{k: r[k] for k in ("clips", "frames", "checksum")}, "sha256": h}
         for i, (r, h) in enumerate(zip(records, hashes, strict=True))
@@ -57,8 +62,8 @@ def build_manifest(
             "h5py": h5py.__version__,
             "python": platform.python_version(),
         },
-        "spec": plan.spec.model_dump(),
-        "recipe": plan.settings.recipe.record(plan.spec),
+        "spec": spec.model_dump(),
+        "recipe": {**plan.settings.recipe.record(plan.spec, plan.family), **plan.settings.options},
         "compression": plan.settings.compression,
         "windows": list(WINDOWS),
         "source": {
@@ -68,7 +73,7 @@ def build_manifest(
             "fingerprint": plan.fingerprint,
             "synthetic": plan.synthetic,
         },
-        "totals": {"sources": plan.sources, **totals, "rejects": len(rejects)},
+        "totals": {"sources": plan.sources, **totals, "unlabelled": unlabelled, "rejects": len(rejects)},
         "statistics": {
             "position_mean": mean.tolist(),
             "position_std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
@@ -76,28 +81,40 @@ def build_manifest(
             "length_bin": LENGTH_BIN,
             "length_histogram": _added(records, "length_histogram"),
         },
-        "class_counts": _added(records, "class_counts"),
+        "class_counts": classes,
         "body_counts": _added(records, "body_counts"),
-        "protocol_counts": protocol_counts(plan, records),
+        "protocol_counts": protocol_counts(spec, records),
         "shards": shards,
         "rejects_by_reason": dict(Counter(r["reason"] for r in rejects).most_common()),
     }
 
 
-def protocol_counts(plan: Plan, records: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Clips in train, in test and in neither, for each split."""
+def _with_folds(plan: Plan, records: list[dict[str, Any]]) -> DatasetSpec:
+    """The spec with every number of folds dealt out over what occurs in the clips."""
+    values: dict[str, list[int | str]] = {}
+    for rule in plan.spec.protocols.values():
+        found = {v for record in records for v in record["field_counts"].get(rule.by, {})}
+        values[rule.by] = list(found) if rule.by in NAMED else [int(v) for v in found]
+    try:
+        return plan.spec.with_folds(values)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def protocol_counts(spec: DatasetSpec, records: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Clips in each part of each split, and in none."""
     counts = {}
-    for name, rule in plan.spec.protocols.items():
+    for name, rule in spec.protocols.items():
         values: Counter[str] = Counter()
         for record in records:
             values.update(record["field_counts"][rule.by])
-        keys = list(values) if rule.by == "video" else [int(v) for v in values]
+        keys = list(values) if rule.by in NAMED else [int(v) for v in values]
         sides = rule.assign(keys) if keys else np.zeros(0, np.int8)
         sizes = np.array(list(values.values()), np.int64)
-        counts[name] = {
-            part: int(sizes[sides == side].sum())
-            for part, side in (("train", 0), ("test", 1), ("unassigned", -1))
-        }
+        parts = {"train": TRAIN, "test": TEST, "unassigned": UNASSIGNED}
+        if rule.validation:
+            parts["validation"] = VALIDATION
+        counts[name] = {part: int(sizes[sides == side].sum()) for part, side in parts.items()}
     return counts
 
 

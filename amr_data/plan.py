@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from amr_data.errors import AmrError, Reject, UsageError
 from amr_data.files import write_json
-from amr_data.readers import RawSource, Unit, reader_for
+from amr_data.readers import Family, RawSource, Unit, family_for, family_options
 from amr_data.recipes.motion import WINDOWS
 from amr_data.recipes.normalize import Recipe
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, PLAN
@@ -25,10 +25,14 @@ MIN_SHARD_BYTES, MAX_SHARD_BYTES, TARGET_SHARDS = 4 << 20, 48 << 20, 32
 
 @dataclass(frozen=True)
 class Settings:
-    """How raw files become shards; kept in the manifest. Raises UsageError for an unknown compression."""
+    """How raw files become shards; kept in the manifest. `options` are the raw family's own.
+
+    Raises: UsageError for an unknown compression.
+    """
 
     recipe: Recipe
     compression: str = "none"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.compression not in COMPRESSIONS:
@@ -44,6 +48,7 @@ class Plan:
 
     source: RawSource
     spec: DatasetSpec
+    family: Family
     settings: Settings
     shards: list[list[Unit]]
     rejects: list[Reject]
@@ -64,6 +69,7 @@ class Plan:
             "spec": self.spec.model_dump(),
             "recipe": asdict(self.settings.recipe),
             "compression": self.settings.compression,
+            "options": dict(self.settings.options),
             "synthetic": self.synthetic,
         }
 
@@ -74,16 +80,18 @@ class Plan:
 
 def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
     """Look at the sources without reading them. Raises UsageError where nothing in them fits the dataset."""
-    found = reader_for(source, spec).discover(source, spec)
+    family = family_for(source, spec)
+    settings.recipe.check(spec)
+    options = family_options(family, settings.options)
+    settings = replace(settings, options=options.model_dump())
+    found = family.discover(source, spec, options)
     if not found.units and not found.rejects:
         raise UsageError(f"{', '.join(map(str, source.paths))}: no {spec.title} file in it")
-    if found.replace_protocols:
-        spec = spec.model_copy(update={"protocols": found.protocols})
-    else:
-        spec = spec.model_copy(update={"protocols": {**spec.protocols, **found.protocols}})
+    protocols = found.protocols if found.replace_protocols else {**spec.protocols, **found.protocols}
+    spec = spec.changed(protocols=protocols, classes=spec.classes or found.classes)
     files = [(u.name, [(m.path, m.size) for m in u.members]) for u in found.units]
     stamps = [m.stamp for u in found.units for m in u.members]
-    settings_record = [asdict(settings.recipe), settings.compression]
+    settings_record = [asdict(settings.recipe), settings.compression, dict(settings.options)]
     rejects = [asdict(r) for r in found.rejects]
     content = [
         FORMAT_VERSION,
@@ -97,6 +105,7 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
     return Plan(
         source,
         spec,
+        family,
         settings,
         cut_shards(found.units),
         found.rejects,
@@ -161,7 +170,7 @@ def read_plan(out: Path) -> dict[str, Any] | None:
     try:
         record = json.loads((out / PLAN).read_text(encoding="utf-8"))
         spec_from_json(record["spec"])
-        Settings(Recipe(**record["recipe"]), record["compression"])
+        Settings(Recipe(**record["recipe"]), record["compression"], record["options"])
         return (
             record if isinstance(record["fingerprint"], str) and isinstance(record["stamps"], str) else None
         )

@@ -33,7 +33,9 @@ def repair(
     findings = verify(path)
     plan_record = read_plan(path) or _plan_from_manifest(path)
     with open_sources([Path(s) for s in sources], path.parent) as source, locked(path):
-        settings = Settings(Recipe(**plan_record["recipe"]), plan_record["compression"])
+        settings = Settings(
+            Recipe(**plan_record["recipe"]), plan_record["compression"], plan_record["options"]
+        )
         plan = make_plan(source, spec_from_json(plan_record["spec"]), settings)
         if plan.fingerprint != plan_record["fingerprint"]:
             raise UsageError(
@@ -60,10 +62,12 @@ def _plan_from_manifest(path: Path) -> dict[str, Any]:
             f"{path}: {PLAN} and {MANIFEST} are both damaged, so nothing says how it was made; convert "
             f"again with --overwrite"
         )
-    recipe = {k: v for k, v in manifest["recipe"].items() if k in ("name", "rotate", "scale", "frame_base")}
+    recipe = {k: manifest["recipe"][k] for k in ("name", "rotate", "scale")}
+    said = {*recipe, "centred", "unit"}
     return {
         "fingerprint": manifest["source"]["fingerprint"],
         "spec": manifest["spec"],
         "recipe": recipe,
         "compression": manifest["compression"],
+        "options": {k: v for k, v in manifest["recipe"].items() if k not in said},
     }

@@ -55,7 +55,7 @@ def fuzz(name: str, arguments: list[str]) -> int:
 
     with atheris.instrument_imports(include=["amr_data"]):
         from amr_data.errors import AmrError, RejectError
-        from amr_data.readers.imports import NpzReader
+        from amr_data.readers.imports import NpzFamily
         from amr_data.readers.ntu import parse_ntu
         from amr_data.readers.nw_ucla import parse_nw_ucla
         from amr_data.readers.pku_mmd import parse_label_row, parse_split_file, parse_video
@@ -66,7 +66,7 @@ def fuzz(name: str, arguments: list[str]) -> int:
 
     def npz(data: bytes) -> object:
         scratch.write_bytes(data)
-        return NpzReader().load(scratch)
+        return NpzFamily().load(scratch)
 
     targets = {
         "ntu": lambda data: parse_ntu(data, 3),

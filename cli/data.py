@@ -13,14 +13,14 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from amr_cli.families import FamilyCommand
 from amr_cli.look import inspect_command, serve_command
 from amr_cli.show import print_report
 from amr_cli.ui import EXIT_FAILED, GOES_ON, console, errors, facts, guarded, guarded_saying, progress_bar
 from amr_data import __version__, convert, open_dataset, spec_names
 from amr_data.conversion import BACKENDS, Progress
 from amr_data.errors import UsageError
-from amr_data.readers import is_import
-from amr_data.recipes.normalize import RECIPES, Recipe
+from amr_data.recipes.normalize import RECIPES
 from amr_data.repairing import repair
 from amr_data.shards.exchange import export_dataset
 from amr_data.shards.verification import verify
@@ -36,7 +36,7 @@ def main() -> None:
     """Raw skeleton files to normalised shards with motion statistics, and a look at them.
 
     \b
-    amr-data convert nturgbd_skeletons_s001_to_s017.zip ntu60/ --dataset ntu60
+    amr-data convert nturgbd_skeletons_s001_to_s017.zip ntu60/
     amr-data inspect ntu60/
     amr-data inspect ntu60/ --clip S001C001P001R001A001 --png clip.png
     """
@@ -48,10 +48,10 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
     return str(spec) if spec else str(dataset)
 
 
-@main.command("convert")
+@main.command("convert", cls=FamilyCommand)
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--dataset", help=f"Built-in dataset: {DATASETS}.")
+@click.option("--dataset", help=f"Built-in dataset: {DATASETS}; recognised from the files by default.")
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset."
 )
@@ -65,10 +65,9 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
 )
 @click.option("--scale", is_flag=True, help="Scale each clip by the main actor's spine length.")
 @click.option(
-    "--frame-base",
-    default=0,
-    show_default=True,
-    help="PKU-MMD label rows: 0 reads [start, end), 1 reads [start-1, end).",
+    "--unlabelled",
+    is_flag=True,
+    help="Take files of any name, as clips without a label.",
 )
 @click.option("--workers", type=int, help="Processes; all cores by default.")
 @click.option(
@@ -99,27 +98,43 @@ def convert_command(
     recipe: str | None,
     rotate: bool,
     scale: bool,
-    frame_base: int,
     strict: bool,
     as_json: bool,
-    **options: Any,
+    **settings: Any,
 ) -> None:
-    """Convert raw files to a dataset folder OUT: folders, .zip or .7z files as they are distributed, PYSKL
-    pickles, or .npz files.
+    """Convert raw files to a dataset folder OUT: folders, .zip or .7z files as they are distributed, single
+    files, PYSKL pickles, or .npz files.
 
-    Stopped, the same command goes on where it was.
+    Which dataset it is follows from the files' names and content. Stopped, the same command goes on where it
+    was.
 
     \b
-    amr-data convert raw/ ntu60/ --dataset ntu60
+    amr-data convert nturgbd_skeletons_s001_to_s017.zip ntu60/
     amr-data convert s001_to_s017.zip s018_to_s032.zip ntu120/ --dataset ntu120
-    amr-data convert Skeleton.7z Label_PKUMMD.7z pku1/ --dataset pku-mmd-1 --recipe ctrgcn
+    amr-data convert Skeleton.7z Label_PKUMMD.7z pku1/ --recipe ctrgcn
     amr-data convert ntu60_3danno.pkl ntu60/ --dataset ntu60
+    amr-data convert my-recordings/ mine/ --spec mine.yaml
     """
-    name = recipe or ("none" if is_import(sources) else "amr")
+    if dataset is not None and spec is not None:
+        raise UsageError("give --dataset NAME or --spec FILE.yaml, not both")
     with _counted_bar("converting", as_json) as progress:
-        settings = Recipe(name, rotate, scale, frame_base)
-        report = convert(sources, out, _spec(dataset, spec), recipe=settings, progress=progress, **options)
+        report = convert(
+            sources,
+            out,
+            spec or dataset,
+            recipe=recipe,
+            rotate=rotate,
+            scale=scale,
+            progress=progress,
+            **settings,
+        )
     print_report(report, as_json)
+    if not report.manifest["totals"]["clips"]:
+        errors.print(
+            f"[bold red]error:[/] no clip came out of {report.manifest['totals']['sources']:,} files or "
+            f"rows; see {escape(str(out))}/rejects.jsonl"
+        )
+        sys.exit(EXIT_FAILED)
     if strict and report.damaged:
         errors.print(
             f"[bold red]error:[/] --strict: {report.damaged:,} files or rows were rejected; see "

@@ -75,11 +75,11 @@ def list_command(as_json: bool) -> None:
     amr-train list
     amr-train list --json
     """
+    from amr_data.extensions import extension_names
     from amr_train import experiment_names, load_experiment
     from amr_train.evaluation.protocols import protocol_names
     from amr_train.experiments.loading import method_names, scale_names
     from amr_train.experiments.suites import load_suite, suite_names
-    from amr_train.extensions import extension_names
     from amr_train.models.registry import GROUP
 
     experiments = [load_experiment(name) for name in experiment_names()]

@@ -34,6 +34,7 @@ def print_report(report: ConvertReport, as_json: bool) -> None:
     facts(
         f"{summary['dataset']} → {report.path}",
         {
+            **({"taken for": report.recognised.told} if report.recognised else {}),
             **({"synthetic": INVENTED} if summary["synthetic"] else {}),
             "recipe": ", ".join([recipe["name"], *(k for k in ("rotate", "scale") if recipe[k])]),
             "source files": summary["sources"],
@@ -41,12 +42,27 @@ def print_report(report: ConvertReport, as_json: bool) -> None:
             "bodies": summary["bodies"],
             "frames": f"{summary['clip_frames']:,} of clips, {summary['frames']:,} of bodies",
             "classes seen": summary["classes"],
+            **({"without a label": summary["unlabelled"]} if summary["unlabelled"] else {}),
             "rejects": summary["rejects"],
             "shards": f"{summary['shards']:,}{kept}",
             "time": f"{report.seconds:.1f} s for {summary['source_megabytes']:,.0f} MB{speed}",
         },
     )
+    print_splits(report.manifest["protocol_counts"])
     print_rejects(report.path, report.manifest)
+
+
+def print_splits(splits: Mapping[str, Mapping[str, int]]) -> None:
+    """The number of clips in each part of each split."""
+    if not splits:
+        return
+    parts = [p for p in ("train", "test", "validation", "unassigned") if any(p in s for s in splits.values())]
+    table = Table(title="splits", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("split", *parts):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for name, counts in splits.items():
+        table.add_row(escape(name), *(f"{counts[k]:,}" if k in counts else "" for k in parts))
+    console.print(table)
 
 
 def print_rejects(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -72,12 +88,7 @@ def print_rejects(path: Path, manifest: Mapping[str, Any]) -> None:
 def print_dataset(summary: Mapping[str, Any], dataset: ShardDataset) -> None:
     """Facts, splits, lengths, bodies, classes and rejects."""
     facts(summary["title"], {k.replace("_", " "): v for k, v in summary["facts"].items()})
-    table = Table(title="splits", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("split", "train", "test", "unassigned"):
-        table.add_column(column, justify="left" if column == "split" else "right")
-    for name, counts in summary["protocols"].items():
-        table.add_row(name, *(f"{counts[k]:,}" for k in ("train", "test", "unassigned")))
-    console.print(table)
+    print_splits(summary["protocols"])
     print_bars("clip lengths (frames)", summary["lengths"])
     print_bars("bodies in a clip", summary["bodies"])
     print_bars("classes", summary["classes"])

@@ -10,7 +10,9 @@ import numpy as np
 
 from amr_data.errors import UsageError
 from amr_data.shards.reader import ShardDataset
-from amr_data.specs import TEST, TRAIN, UNASSIGNED
+from amr_data.specs import TEST, TRAIN, UNASSIGNED, VALIDATION
+
+SIDES = {TRAIN: "train", TEST: "test", VALIDATION: "validation", UNASSIGNED: "unassigned"}
 
 
 def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
@@ -21,11 +23,10 @@ def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
     protocols = {}
     for name in spec.protocols:
         member = dataset.membership(name)
-        protocols[name] = {
-            "train": int((member == TRAIN).sum()),
-            "test": int((member == TEST).sum()),
-            "unassigned": int((member == UNASSIGNED).sum()),
-        }
+        sides = {"train": TRAIN, "test": TEST, "unassigned": UNASSIGNED}
+        if spec.protocols[name].validation:
+            sides["validation"] = VALIDATION
+        protocols[name] = {part: int((member == side).sum()) for part, side in sides.items()}
     width = statistics["length_bin"]
     quantiles = np.quantile(lengths, (0, 0.5, 1)).astype(int).tolist() if len(lengths) else [0, 0, 0]
     return {
@@ -164,8 +165,7 @@ def clip_facts(dataset: ShardDataset, index: int) -> dict[str, Any]:
         "still_frames": f"{float(row['still_share']):.1%}",
         "path_length_m": round(float(row["path_length"].sum()), 2),
         "splits": ", ".join(
-            f"{name}: {('train', 'test', 'unassigned')[int(dataset.membership(name)[index])]}"
-            for name in spec.protocols
+            f"{name}: {SIDES[int(dataset.membership(name)[index])]}" for name in spec.protocols
         ),
         "dropped": clip.dropped,
         "joint_energy": {

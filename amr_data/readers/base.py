@@ -1,18 +1,14 @@
-"""What every reader offers: `discover` lists the units of work without reading them, `read` turns one unit
-into clips and rejects."""
+"""What readers work with: units of work, what lies in a source, and clips by their files' names."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from typing import Protocol as TypingProtocol
 
 from amr_data.clip import Clip
 from amr_data.errors import Reject, RejectError
 from amr_data.readers.sources import Member, RawSource
-from amr_data.specs import DatasetSpec, Protocol
+from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
 
 @dataclass(frozen=True)
@@ -41,66 +37,66 @@ class Discovery:
     """The source's protocols are the only ones that its clips can be split by."""
     synthetic: bool = False
     """The source itself says, besides any mark beside it, that its motion is invented."""
+    classes: dict[int, str] = field(default_factory=dict)
+    """Classes that the source brings along, for a spec that has none: number to name, in label order."""
 
 
-class Reader(TypingProtocol):
-    def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery: ...
-
-    def read(
-        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int
-    ) -> Iterator[Clip | Reject]: ...
-
-
-class UnitReader(ABC):
-    """A reader that takes its units one by one."""
-
-    def read(
-        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int
-    ) -> Iterator[Clip | Reject]:
-        for unit in units:
-            yield from self.read_one(source, unit, spec, frame_base)
-
-    @abstractmethod
-    def read_one(
-        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
-    ) -> Iterator[Clip | Reject]: ...
-
-
-def discover_by_name(source: RawSource, spec: DatasetSpec, ending: str) -> Discovery:
-    """Units of one file each, for formats that put a clip's numbers into the file name."""
-    found = Discovery()
+def discover_by_name(source: RawSource, spec: DatasetSpec, members: list[Member]) -> Discovery:
+    """Units of one file each, for formats that put a clip's numbers into the file name. Without a naming
+    every file is a unit, named by its path."""
+    found = Discovery(sources=len(members))
     seen: set[str] = set()
     unusable = set(spec.unusable)
-    for member in source.members():
-        if not member.filename.lower().endswith(ending) or _is_litter(member):
-            continue
-        found.sources += 1
+    names = path_names(source, spec, members) if spec.naming is None else None
+    for index, member in enumerate(members):
         shown = source.shown(member)
-        numbers = spec.parse_name(member.stem)
-        if numbers is None:
-            found.rejects.append(Reject(shown, "name", f"expected a name like {spec.naming}"))
-        elif member.stem in seen:
-            found.rejects.append(
-                Reject(shown, "duplicate", f"{member.stem} was already taken from another folder or archive")
-            )
-        elif member.stem in unusable:
-            found.rejects.append(
-                Reject(shown, "listed_unusable", f"listed by {spec.title} as without a usable skeleton")
-            )
-        elif spec.label(numbers["action"]) is None:
-            found.rejects.append(
-                Reject(shown, "unknown_class", f"action {numbers['action']} is not in {spec.name}")
-            )
+        name = names[index] if names else spec.name_of(member.path)
+        problem = name_problem(spec, name)
+        if name in seen:
+            problem = "duplicate", f"{name} was already taken from another folder or archive"
+        elif name in unusable:
+            problem = "listed_unusable", f"listed by {spec.title} as without a usable skeleton"
+        if problem:
+            found.rejects.append(Reject(shown, *problem))
         else:
-            found.units.append(Unit(member.stem, (member,)))
-        seen.add(member.stem)
+            found.units.append(Unit(name, (member,)))
+        seen.add(name)
     return found
 
 
+def name_problem(spec: DatasetSpec, name: str) -> tuple[str, str] | None:
+    """Why a name is not one of the dataset's: reason and detail; None where it is."""
+    numbers = spec.parse_name(name)
+    if numbers is None:
+        return "name", f"expected {spec.named_like}"
+    if "action" in numbers and spec.label(numbers["action"]) is None:
+        return "unknown_class", f"action {numbers['action']} is not in {spec.name}"
+    return None
+
+
+def path_names(source: RawSource, spec: DatasetSpec, members: list[Member]) -> list[str]:
+    """A name for every file that differs from all others: its path without the ending; with the ending, and
+    with the source's name before it, where these tell apart."""
+    ways = (
+        [spec.name_of(m.path) for m in members],
+        [m.path for m in members],
+        [source.shown(m) for m in members],
+    )
+    for names in ways:
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name}#{m.source}" for name, m in zip(ways[-1], members, strict=True)]
+
+
+def files_ending(source: RawSource, endings: tuple[str, ...]) -> list[Member]:
+    """Files of a source by their ending, without what operating systems leave there."""
+    return [m for m in source.members() if m.filename.lower().endswith(endings) and not is_litter(m)]
+
+
 def new_clip(unit: Unit, spec: DatasetSpec, source: str) -> Clip:
-    """An empty clip with everything that the file name says."""
+    """An empty clip with everything that the file name says. Raises RejectError for an unknown class."""
     numbers = spec.parse_name(unit.name) or {}
-    label = spec.label(numbers["action"])
+    label = spec.label(numbers["action"]) if "action" in numbers else NO_LABEL
     if label is None:
         raise RejectError("unknown_class", f"action {numbers['action']} is not in {spec.name}")
     return Clip(unit.name, label, 0, [], source=source, **name_fields(spec, unit.name))
@@ -112,6 +108,6 @@ def name_fields(spec: DatasetSpec, name: str) -> dict[str, Any]:
     return {field: numbers.get(field, -1) for field in ("subject", "camera", "setup", "replication")}
 
 
-def _is_litter(member: Member) -> bool:
+def is_litter(member: Member) -> bool:
     """Files that operating systems leave in folders and archives."""
     return member.filename.startswith("._") or "__MACOSX/" in member.path

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import zipfile
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,19 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import AmrError, Reject, RejectError, UsageError
-from amr_data.readers.base import Discovery, Unit, UnitReader, name_fields
+from amr_data.readers.base import Discovery, Unit, name_fields
+from amr_data.readers.family import Family, FamilyOptions, load_family
 from amr_data.readers.safe_pickle import UnsafePickle, load_plain
 from amr_data.readers.sources import Member, RawSource, bomb
 from amr_data.readers.text import check_positions
 from amr_data.specs import DatasetSpec, Protocol
 
 
-class _ImportReader(UnitReader):
+class _ImportFamily(Family):
     """Reads the file once and keeps its clips; a unit is one of them."""
+
+    imported = True
+    parallel = False  # the file is read once and cut into clips by index
 
     def __init__(self) -> None:
         self._key: tuple[Path, int] | None = None
@@ -43,11 +47,34 @@ class _ImportReader(UnitReader):
     def load(self, path: Path) -> dict[str, Any]:
         """The file's content, its structure checked. Raises AmrError."""
 
+    def read(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: FamilyOptions
+    ) -> Iterator[Clip | Reject]:
+        for unit in units:
+            yield self.read_one(source, unit, spec)
 
-class PysklReader(_ImportReader):
+    @abstractmethod
+    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec) -> Clip | Reject: ...
+
+    def clean(self, clip: Clip, recipe: str, spec: DatasetSpec) -> Clip:
+        """As the dataset's own files are cleaned, for whoever asks for it."""
+        return load_family(spec.raw).clean(clip, recipe, spec)
+
+    def centres(self, recipe: str, spec: DatasetSpec) -> bool:
+        return load_family(spec.raw).centres(recipe, spec)
+
+
+class PysklFamily(_ImportFamily):
     """`split` : part name to frame_dirs, as in xsub_train and xsub_val.  `annotations` : dicts with
     frame_dir, label, total_frames and keypoint (M, T, V, 3).  `synthetic` : True in an export of invented
     motion; other readers look past it."""
+
+    name = "pyskl"
+    title = "PYSKL annotation files"
+    endings = (".pkl", ".pickle")
+
+    def sniff(self, head: bytes, filename: str) -> bool:
+        return head[:1] == b"\x80" or filename.lower().endswith(self.endings)
 
     def load(self, path: Path) -> dict[str, Any]:
         try:
@@ -64,7 +91,11 @@ class PysklReader(_ImportReader):
             )
         return content
 
-    def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
+    def matches(self, source: RawSource, spec: DatasetSpec) -> tuple[int, int]:
+        annotations = self.content(source)["annotations"]
+        return sum(_is_of(spec, a) for a in annotations), len(annotations)
+
+    def discover(self, source: RawSource, spec: DatasetSpec, options: FamilyOptions) -> Discovery:
         content = self.content(source)
         found = Discovery(
             sources=len(content["annotations"]),
@@ -96,9 +127,7 @@ class PysklReader(_ImportReader):
             raise AmrError(f"{source.paths[0]}: 'split' has no pair such as xsub_train and xsub_val")
         return found
 
-    def read_one(
-        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
-    ) -> Iterator[Clip | Reject]:
+    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec) -> Clip | Reject:
         index = int(unit.members[0].path)
         annotation = self.content(source)["annotations"][index]
         shown = f"{source.names[0]}:{index}"
@@ -106,7 +135,7 @@ class PysklReader(_ImportReader):
             keypoint, label = annotation.get("keypoint"), annotation.get("label")
             if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.dtype.kind != "f":
                 raise RejectError("not_skeleton", "keypoint is not an array of floats (M, T, V, 3)")
-            yield _clip(
+            return _clip(
                 unit.name,
                 label,
                 keypoint.transpose(1, 0, 2, 3),
@@ -116,12 +145,19 @@ class PysklReader(_ImportReader):
                 unit.name,
             )
         except RejectError as error:
-            yield Reject(shown, error.reason, error.detail)
+            return Reject(shown, error.reason, error.detail)
 
 
-class NpzReader(_ImportReader):
+class NpzFamily(_ImportFamily):
     """x_train, x_test : (N, T, M * V * 3), zero-padded.  y_train, y_test : (N, classes) one-hot, or (N,)
     labels."""
+
+    name = "npz"
+    title = ".npz files of CTR-GCN, MAMP and their kin"
+    endings = (".npz",)
+
+    def sniff(self, head: bytes, filename: str) -> bool:
+        return head.startswith(b"PK") and filename.lower().endswith(self.endings)
 
     def load(self, path: Path) -> dict[str, Any]:
         content: dict[str, Any] = {}
@@ -148,7 +184,19 @@ class NpzReader(_ImportReader):
                 )
         return content
 
-    def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
+    def matches(self, source: RawSource, spec: DatasetSpec) -> tuple[int, int]:
+        """All clips where the values a frame and the classes are as many as the dataset's, else none."""
+        content = self.content(source)
+        parts = [p for p in ("train", "test") if f"x_{p}" in content]
+        clips = sum(len(content[f"x_{p}"]) for p in parts)
+        values = spec.max_bodies * len(spec.skeleton.joints) * 3
+        fits = all(
+            content[f"x_{p}"].shape[2] == values and content[f"y_{p}"].shape[1:] == (len(spec.classes),)
+            for p in parts
+        )
+        return clips if fits else 0, clips
+
+    def discover(self, source: RawSource, spec: DatasetSpec, options: FamilyOptions) -> Discovery:
         content = self.content(source)
         found = Discovery(replace_protocols=True)
         stamp = source.paths[0].stat().st_mtime_ns
@@ -162,9 +210,7 @@ class NpzReader(_ImportReader):
         found.protocols["split"] = Protocol(by="video", train=["train"], test=["test"])
         return found
 
-    def read_one(
-        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
-    ) -> Iterator[Clip | Reject]:
+    def read_one(self, source: RawSource, unit: Unit, spec: DatasetSpec) -> Clip | Reject:
         part, index = unit.members[0].path.split("/")
         content = self.content(source)
         x, y = content[f"x_{part}"][int(index)], content[f"y_{part}"][int(index)]
@@ -180,11 +226,21 @@ class NpzReader(_ImportReader):
                 raise RejectError("label_mismatch", "the label is not one-hot")
             label = int(y.argmax()) if y.ndim else int(y)
             frames = int(used[-1]) + 1 if len(used) else 0
-            yield _clip(
+            return _clip(
                 unit.name, label, x.reshape(len(x), -1, joints, 3)[:frames], frames, shown, spec, part
             )
         except RejectError as error:
-            yield Reject(shown, error.reason, error.detail)
+            return Reject(shown, error.reason, error.detail)
+
+
+def _is_of(spec: DatasetSpec, annotation: Any) -> bool:
+    """Whether an annotation's name is one of the dataset's, and its label the class that the name says."""
+    name = annotation.get("frame_dir") if isinstance(annotation, dict) else None
+    numbers = spec.parse_name(name) if isinstance(name, str) and spec.naming is not None else None
+    if not numbers:
+        return False
+    label = annotation.get("label")
+    return "action" not in numbers or (label is not None and spec.label(numbers["action"]) == label)
 
 
 def _npy(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:

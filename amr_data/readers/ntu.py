@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError
-from amr_data.readers.base import Discovery, Unit, discover_by_name, new_clip
+from amr_data.readers.base import Discovery, Unit, discover_by_name, files_ending, new_clip
+from amr_data.readers.family import Family, FamilyOptions
 from amr_data.readers.sources import RawSource
 from amr_data.readers.text import check_positions, parse_columns, parse_count, parse_lines, within_range
+from amr_data.recipes.cleaning import clean_ntu
 from amr_data.specs import DatasetSpec
 
 MAX_BODIES_IN_FRAME = 64
@@ -30,12 +32,34 @@ GROUP_BYTES = 2 << 20
 Parsed = tuple[int, list[BodyTrack], list[str]]
 
 
-class NtuReader:
-    def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
-        return discover_by_name(source, spec, ".skeleton")
+class NtuFamily(Family):
+    name = "ntu"
+    title = "NTU RGB+D .skeleton files"
+    endings = (".skeleton",)
+
+    def sniff(self, head: bytes, filename: str) -> bool:
+        """Lines of one number (frames), one number (bodies), then a body's ten fields or the next frame."""
+        lines = [line.split() for line in head.split(b"\n")[:4]]
+        return (
+            len(lines) > 2
+            and all(len(f) == 1 and f[0].isdigit() for f in lines[:2])
+            and (len(lines[2]) == BODY_FIELDS or (len(lines[2]) == 1 and lines[2][0].isdigit()))
+        )
+
+    def discover(self, source: RawSource, spec: DatasetSpec, options: FamilyOptions) -> Discovery:
+        members = files_ending(source, self.endings)
+        if spec.naming is None:
+            named = {(m.source, m.path) for m in members}
+            members = [
+                m for m in source.members() if (m.source, m.path) in named or self.looks_like(source, m)
+            ]
+        return discover_by_name(source, spec, members)
+
+    def clean(self, clip: Clip, recipe: str, spec: DatasetSpec) -> Clip:
+        return clean_ntu(clip, recipe)
 
     def read(
-        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, frame_base: int
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: FamilyOptions
     ) -> Iterator[Clip | Reject]:
         joints = len(spec.skeleton.joints)
         for group in _groups(units):
@@ -49,10 +73,10 @@ class NtuReader:
                 shown = source.shown(unit.members[0])
                 if isinstance(parsed, RejectError):
                     yield Reject(shown, parsed.reason, parsed.detail)
-                else:
-                    clip = new_clip(unit, spec, shown)
-                    clip.frames, clip.tracks, clip.dropped = parsed
-                    yield clip
+                    continue
+                clip = new_clip(unit, spec, shown)
+                clip.frames, clip.tracks, clip.dropped = parsed
+                yield clip
 
 
 def parse_ntu(data: bytes, joints: int) -> Parsed:

@@ -4,37 +4,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError
-from amr_data.readers.base import Discovery, Unit, UnitReader, discover_by_name, new_clip
+from amr_data.readers.base import Discovery, Unit, discover_by_name, files_ending, new_clip
+from amr_data.readers.family import Family, FamilyOptions
 from amr_data.readers.sources import RawSource
 from amr_data.readers.text import check_positions
-from amr_data.specs import DatasetSpec
+from amr_data.specs import NO_LABEL, DatasetSpec
 
 
-class NwUclaReader(UnitReader):
-    def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
-        return discover_by_name(source, spec, ".json")
+class NwUclaFamily(Family):
+    name = "nw-ucla"
+    title = "NW-UCLA clips as JSON"
+    endings = (".json",)
 
-    def read_one(
-        self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
+    def sniff(self, head: bytes, filename: str) -> bool:
+        return head.lstrip().startswith(b"{") and b'"skeletons"' in head
+
+    def discover(self, source: RawSource, spec: DatasetSpec, options: FamilyOptions) -> Discovery:
+        return discover_by_name(source, spec, files_ending(source, self.endings))
+
+    def read(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: FamilyOptions
     ) -> Iterator[Clip | Reject]:
-        shown = source.shown(unit.members[0])
-        try:
-            clip = new_clip(unit, spec, shown)
-            track, label = parse_nw_ucla(source.read(unit.members[0]), len(spec.skeleton.joints))
-            if label is not None and label != clip.label + 1:
-                raise RejectError(
-                    "label_mismatch", f"the file says class {label}, its name says {clip.label + 1}"
-                )
-            clip.frames, clip.tracks = int(track.frames[-1]) + 1, [track]
-            yield clip
-        except RejectError as error:
-            yield Reject(shown, error.reason, error.detail)
+        for unit in units:
+            shown = source.shown(unit.members[0])
+            try:
+                clip = new_clip(unit, spec, shown)
+                track, label = parse_nw_ucla(source.read(unit.members[0]), len(spec.skeleton.joints))
+                if label is not None and clip.label not in (NO_LABEL, label - 1):
+                    raise RejectError(
+                        "label_mismatch", f"the file says class {label}, its name says {clip.label + 1}"
+                    )
+                clip.frames, clip.tracks = int(track.frames[-1]) + 1, [track]
+                yield clip
+            except RejectError as error:
+                yield Reject(shown, error.reason, error.detail)
 
 
 def parse_nw_ucla(data: bytes, joints: int) -> tuple[BodyTrack, int | None]:

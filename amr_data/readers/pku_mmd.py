@@ -8,23 +8,62 @@ its name. Every label row becomes a clip or a reject.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError, UsageError
-from amr_data.readers.base import Discovery, Unit, UnitReader, name_fields
+from amr_data.readers.base import Discovery, Unit, files_ending, name_fields, path_names
+from amr_data.readers.family import Family, FamilyOptions
 from amr_data.readers.sources import Member, RawSource
 from amr_data.readers.text import check_positions, parse_columns, parse_lines
-from amr_data.specs import DatasetSpec, Protocol
+from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
 BODIES = 2
 
 
-class PkuMmdReader(UnitReader):
-    def discover(self, source: RawSource, spec: DatasetSpec) -> Discovery:
+class PkuMmdOptions(FamilyOptions):
+    frame_base: int = Field(
+        0,
+        ge=0,
+        le=1,
+        strict=True,
+        description="PKU-MMD label rows: 0 reads [start, end), 1 reads [start-1, end).",
+    )
+
+
+class PkuMmdFamily(Family):
+    name = "pku-mmd"
+    title = "PKU-MMD videos with label files"
+    endings = (".txt",)
+    options = PkuMmdOptions
+
+    def check(self, spec: DatasetSpec) -> None:
+        super().check(spec.changed(classes={}, mutual=[]))  # the class stands in the label row
+
+    def sniff(self, head: bytes, filename: str) -> bool:
+        """A line of as many numbers as two bodies have, or a row of a label file."""
+        first = head.split(b"\n", 1)[0]
+        return (len(first.split()) == BODIES * 25 * 3 and _is_number(first.split()[0])) or bool(
+            re.fullmatch(rb"\s*-?[0-9]+(\s*,\s*-?[0-9]+){2,3}\s*", first)
+        )
+
+    def matches(self, source: RawSource, spec: DatasetSpec) -> tuple[int, int]:
+        """Split files stand beside skeleton and label files, and count as neither."""
+        split_files = {f.lower() for rule in spec.protocols.values() for f in rule.split_files}
+        files = [m for m in self.files(source) if m.filename.lower() not in split_files]
+        return sum(spec.parse_name(m.stem) is not None for m in files), len(files)
+
+    def centres(self, recipe: str, spec: DatasetSpec) -> bool:
+        """The reference takes PKU-MMD clips where they stand."""
+        return recipe == "amr"
+
+    def discover(self, source: RawSource, spec: DatasetSpec, options: FamilyOptions) -> Discovery:
+        if spec.naming is None:
+            return self._videos(source, spec)
         found = Discovery()
         skeletons: dict[str, Member] = {}
         labels: dict[str, Member] = {}
@@ -40,7 +79,7 @@ class PkuMmdReader(UnitReader):
             shown = source.shown(member)
             kind = labels if "label" in _folder(source, member) else skeletons
             if spec.parse_name(member.stem) is None:
-                found.rejects.append(Reject(shown, "name", f"expected a name like {spec.naming}"))
+                found.rejects.append(Reject(shown, "name", f"expected {spec.named_like}"))
             elif member.stem in kind:
                 found.rejects.append(
                     Reject(
@@ -62,7 +101,34 @@ class PkuMmdReader(UnitReader):
                 )
         return found
 
-    def read_one(
+    def _videos(self, source: RawSource, spec: DatasetSpec) -> Discovery:
+        """Every video as one clip without a label."""
+        columns = BODIES * len(spec.skeleton.joints) * 3
+        members = [m for m in files_ending(source, self.endings) if _columns(source, m) == columns]
+        names = path_names(source, spec, members)
+        units = [Unit(name, (member,)) for name, member in zip(names, members, strict=True)]
+        return Discovery(units, sources=len(units))
+
+    def read(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: PkuMmdOptions
+    ) -> Iterator[Clip | Reject]:
+        for unit in units:
+            if spec.naming is None:
+                yield self._whole(source, unit, spec)
+            else:
+                yield from self._labelled(source, unit, spec, options.frame_base)
+
+    def _whole(self, source: RawSource, unit: Unit, spec: DatasetSpec) -> Clip | Reject:
+        shown = source.shown(unit.members[0])
+        try:
+            video = parse_video(source.read(unit.members[0]), len(spec.skeleton.joints))
+            clip = _cut(unit.name, unit.name, spec, video, NO_LABEL, 0, len(video))
+        except RejectError as error:
+            return Reject(shown, error.reason, error.detail)
+        clip.source = shown
+        return clip
+
+    def _labelled(
         self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
     ) -> Iterator[Clip | Reject]:
         shown = source.shown(unit.members[0])
@@ -87,7 +153,8 @@ class PkuMmdReader(UnitReader):
                 label, start, end = parse_label_row(line, spec)
                 if video is None:
                     raise RejectError(*failure)
-                clip = _cut(unit.name, number, spec, video, label, start - frame_base, end)
+                name = f"{unit.name}_{number:03d}"
+                clip = _cut(name, unit.name, spec, video, label, start - frame_base, end)
                 clip.source = f"{shown}:{number}"
                 yield clip
             except RejectError as error:
@@ -136,7 +203,7 @@ def parse_label_row(line: bytes, spec: DatasetSpec) -> tuple[int, int, int]:
 
 def _cut(
     name: str,
-    number: int,
+    recording: str,
     spec: DatasetSpec,
     video: npt.NDArray[np.float64],
     label: int,
@@ -148,9 +215,8 @@ def _cut(
             "interval", f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames"
         )
     part = video[start:end]
-    clip = Clip(
-        f"{name}_{number:03d}", label, len(part), [], video=name, start=start, **name_fields(spec, name)
-    )
+    fields = name_fields(spec, recording)
+    clip = Clip(name, label, len(part), [], video=recording, start=start, **fields)
     if end > len(video):
         clip.dropped.append(f"{end - len(video)} frames that the label names lie past the video's end")
     for slot in range(BODIES):
@@ -190,6 +256,15 @@ def _folder(source: RawSource, member: Member) -> str:
     """The folder a member lies in, in lower case; the source's own name where it lies at the top."""
     inner = member.path.rpartition("/")[0]
     return (inner or source.paths[member.source].name).lower()
+
+
+def _columns(source: RawSource, member: Member) -> int:
+    """Numbers in a file's first line, 0 where it has none."""
+    try:
+        first = source.head(member, 1 << 14).split(b"\n", 1)[0].split()
+    except RejectError:
+        return 0
+    return len(first) if first and _is_number(first[0]) else 0
 
 
 def _is_number(text: bytes) -> bool:

@@ -139,6 +139,34 @@ class RawSource:
             raise RejectError("unreadable", f"more than the {member.size:,} bytes that it had a moment ago")
         return data
 
+    def head(self, member: Member, count: int) -> bytes:
+        """The first bytes of a member, at most `count`. Raises RejectError for one that cannot be read."""
+        if member.refused:
+            raise RejectError("unsafe_name", member.refused)
+        path = self.paths[member.source]
+        try:
+            if path.is_dir():
+                path = path / member.path
+            elif path.suffix.lower() not in IMPORTS and zipfile.is_zipfile(path):
+                with self._zip(member.source).open(member.path) as packed:
+                    return packed.read(count)
+            if not path.is_file():
+                raise RejectError("unreadable", "not a regular file")
+            with open(path, "rb") as file:
+                return file.read(count)
+        except (
+            OSError,
+            RuntimeError,
+            NotImplementedError,
+            EOFError,
+            KeyError,
+            ValueError,
+            zlib.error,
+        ) as error:
+            raise RejectError("unreadable", str(error) or type(error).__name__) from None
+        except zipfile.BadZipFile as error:
+            raise RejectError("unreadable", str(error)) from None
+
     def _zip(self, index: int) -> zipfile.ZipFile:
         if index not in self._open:
             try:

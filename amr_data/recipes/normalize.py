@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip, FloatArray
 from amr_data.errors import RejectError, UsageError
-from amr_data.recipes.cleaning import clean_ntu, clean_slots
 from amr_data.specs import DatasetSpec, unknown
 
 RECIPES = {
@@ -32,8 +31,7 @@ MIN_SPINE = 1e-3
 class Recipe:
     """name : a key of `RECIPES`.  rotate : into the body frame of the main actor's first frame, spine along
     z, shoulders along x.
-    scale : in units of the main actor's mean spine length.  frame_base : how PKU-MMD label rows count, see
-        docs/datasets.md.
+    scale : in units of the main actor's mean spine length.
 
     Raises: UsageError.
     """
@@ -41,42 +39,46 @@ class Recipe:
     name: str = "amr"
     rotate: bool = False
     scale: bool = False
-    frame_base: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in RECIPES:
             raise UsageError(unknown("recipe", self.name, RECIPES))
-        if self.frame_base not in (0, 1):
-            raise UsageError(f"frame base is 0 or 1, not {self.frame_base}")
 
-    def centres(self, spec: DatasetSpec) -> bool:
-        """The reference takes PKU-MMD clips where they stand; otherwise only `none` leaves the origin
-        alone."""
-        return self.name == "amr" or (self.name == "ctrgcn" and spec.raw != "pku-mmd")
+    def check(self, spec: DatasetSpec) -> None:
+        """Refuse what cannot be done to clips of the dataset. Raises UsageError."""
+        if self.rotate and spec.dimensions == 2:
+            raise UsageError(f"{spec.title} is two-dimensional: there is no body frame to rotate into")
 
-    def record(self, spec: DatasetSpec) -> dict[str, Any]:
+    def record(self, spec: DatasetSpec, family: Cleaner) -> dict[str, Any]:
         """The settings as the manifest keeps them."""
-        settings = {
+        return {
             **asdict(self),
-            "centred": self.centres(spec),
-            "unit": "spine lengths" if self.scale else "metres",
+            "centred": family.centres(self.name, spec),
+            "unit": "spine lengths" if self.scale else spec.unit,
         }
-        return settings if spec.raw == "pku-mmd" else {k: v for k, v in settings.items() if k != "frame_base"}
 
 
-def apply_recipe(clip: Clip, spec: DatasetSpec, recipe: Recipe) -> Clip:
+class Cleaner(Protocol):
+    """What a recipe asks of the raw family: see `amr_data.readers.Family`."""
+
+    def clean(self, clip: Clip, recipe: str, spec: DatasetSpec) -> Clip: ...
+
+    def centres(self, recipe: str, spec: DatasetSpec) -> bool: ...
+
+
+def apply_recipe(clip: Clip, spec: DatasetSpec, recipe: Recipe, family: Cleaner) -> Clip:
     """Clean, centre, turn and scale one raw clip.
 
-    Returns: a clip whose tracks hold float32 coordinates, slots 0 and up, gaps kept.
+    Args:
+        family: how its bodies are chosen, and whether it is centred.
+    Returns: a clip whose tracks hold float32 coordinates, slots 0 and up, gaps kept; bodies past
+        `max_bodies` are left out with a note.
     Raises: RejectError where nothing is left, or where a body frame cannot be found.
     """
     if recipe.name != "none":
-        clip = clean_ntu(clip, recipe.name) if spec.raw == "ntu" else clean_slots(clip, recipe.name)
-    kept = [t for t in clip.tracks if t.slot < spec.max_bodies]
-    if not kept:
-        raise RejectError("no_body_left", f"no body in the first {spec.max_bodies} slots")
-    clip = replace(clip, tracks=kept)
-    if recipe.centres(spec):
+        clip = family.clean(clip, recipe.name, spec)
+    clip = _first_bodies(clip, spec.max_bodies)
+    if family.centres(recipe.name, spec):
         clip = centre(clip, spec.skeleton.index(spec.skeleton.centre))
     if recipe.scale:
         length = spine_length(clip, spec)
@@ -85,6 +87,18 @@ def apply_recipe(clip: Clip, spec: DatasetSpec, recipe: Recipe) -> Clip:
         frame = body_frame(clip, spec)
         clip = _each(clip, lambda joints: joints @ frame.T)
     return _each(clip, lambda joints: joints.astype(np.float32))
+
+
+def _first_bodies(clip: Clip, most: int) -> Clip:
+    kept = [t for t in clip.tracks if t.slot < most]
+    if not kept:
+        raise RejectError("no_body_left", f"no body in the first {most} slots")
+    notes = [
+        f"body {t.body_id}: one more than {most} bodies, in frames {t.frames[0]}-{t.frames[-1]}"
+        for t in clip.tracks
+        if t.slot >= most
+    ]
+    return replace(clip, tracks=kept, dropped=[*clip.dropped, *notes])
 
 
 def centre(clip: Clip, joint: int) -> Clip:

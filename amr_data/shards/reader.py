@@ -17,9 +17,9 @@ import numpy.typing as npt
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import AmrError, UsageError
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, clip_dtype, track_dtype
-from amr_data.specs import TEST, TRAIN, DatasetSpec, spec_from_json, unknown
+from amr_data.specs import NAMED, TEST, TRAIN, VALIDATION, DatasetSpec, spec_from_json, unknown
 
-PARTS = {"train": TRAIN, "test": TEST}
+PARTS = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
 SYNTHETIC = "synthetic: invented motion"
 
 
@@ -114,13 +114,23 @@ class ShardDataset:
             raise UsageError(unknown("clip", name, known, f" in {self.path}")) from None
 
     def membership(self, name: str) -> npt.NDArray[np.int8]:
-        """(N,) int8: TRAIN (0), TEST (1) or UNASSIGNED (-1) for every clip, by the split of that name."""
+        """(N,) int8: TRAIN (0), TEST (1), VALIDATION (2) or UNASSIGNED (-1) for every clip, by the split of
+        that name."""
         rule = self.spec.protocol(name)
-        values = self.clips["video"].astype(str) if rule.by == "video" else self.clips[rule.by]
-        return rule.assign(values)
+        return rule.assign(self.values(rule.by))
+
+    def values(self, field: str) -> npt.NDArray[np.generic]:
+        """(N,) what splits go by: numbers, or for `video` and `name` text; a clip of no recording has its own
+        name for one."""
+        if field not in NAMED:
+            return self.clips[field]
+        if field == "name":
+            return np.array(self.names, dtype=str)
+        videos = [v.decode() for v in self.clips["video"].tolist()]
+        return np.array([v or n for v, n in zip(videos, self.names, strict=True)], dtype=str)
 
     def split(self, name: str, part: str) -> npt.NDArray[np.int64]:
-        """Indices of the clips in 'train' or 'test' of a split such as 'xsub'."""
+        """Indices of the clips in 'train', 'test' or 'validation' of a split such as 'xsub'."""
         if part not in PARTS:
             raise UsageError(unknown("part", part, PARTS))
         return np.flatnonzero(self.membership(name) == PARTS[part])

@@ -16,7 +16,7 @@ from amr_data.files import sha256_of
 from amr_data.readers.text import MAX_METRES
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, content_checksum, shard_name
 from amr_data.shards.reader import open_dataset, read_rejects
-from amr_data.specs import DatasetSpec, spec_from_json
+from amr_data.specs import NO_LABEL, TEST, TRAIN, UNASSIGNED, VALIDATION, DatasetSpec, spec_from_json
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _check_tables(
                     f"{name} from {values.min():.4g} to {values.max():.4g}, outside {low:g} to {high:g}",
                 )
             )
-    if len(clips) and not ((clips["label"] >= 0) & (clips["label"] < len(spec.classes))).all():
+    if len(clips) and not ((clips["label"] >= NO_LABEL) & (clips["label"] < len(spec.classes))).all():
         problems.append(("range", "a label is not one of the dataset's classes"))
     return problems
 
@@ -210,14 +210,14 @@ def _check_counts(path: Path, manifest: dict[str, Any], records: list[dict[str, 
                 )
             )
     dataset = open_dataset(path)
-    labels, counts = np.unique(dataset.clips["label"], return_counts=True)
+    labelled = dataset.clips["label"] != NO_LABEL
+    labels, counts = np.unique(dataset.clips["label"][labelled], return_counts=True)
     if {str(k): int(v) for k, v in zip(labels, counts, strict=True)} != manifest["class_counts"]:
         findings.append(Finding(MANIFEST, "totals", "class_counts is not what the shards hold"))
     for name, expected in manifest["protocol_counts"].items():
         sides = dataset.membership(name)
-        found_counts = {
-            part: int((sides == side).sum()) for part, side in (("train", 0), ("test", 1), ("unassigned", -1))
-        }
+        parts = {"train": TRAIN, "test": TEST, "unassigned": UNASSIGNED, "validation": VALIDATION}
+        found_counts = {part: int((sides == parts[part]).sum()) for part in expected if part in parts}
         if found_counts != expected:
             findings.append(
                 Finding(

@@ -140,7 +140,13 @@ def shard_record(tables: ShardTables, rejects: Sequence[Reject]) -> dict[str, An
         "bodies": int(clips["bodies"].sum()),
         "class_counts": _counts(clips["label"]),
         "body_counts": _counts(clips["bodies"]),
-        "field_counts": {field: _counts(clips[field]) for field in ("subject", "camera", "setup", "video")},
+        "field_counts": {
+            **{
+                field: _counts(clips[field])
+                for field in ("subject", "camera", "setup", "replication", "name")
+            },
+            "video": _counts(np.where(clips["video"] == b"", clips["name"], clips["video"])),
+        },
         "length_histogram": {str(k): v for k, v in sorted(lengths.items())},
         "position_sum": total.reshape(-1, 3).sum(axis=0).tolist(),
         "position_square_sum": squares.reshape(-1, 3).sum(axis=0).tolist(),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from amr_data.clip import Clip, FloatArray
 from amr_data.errors import Reject, UsageError
-from amr_data.readers import open_sources, reader_for
+from amr_data.readers import family_for, family_options, open_sources
 from amr_data.recipes.motion import WINDOWS, focal_weights, segments
 from amr_data.shards.reader import ShardDataset
 from amr_data.specs import DatasetSpec, Skeleton
@@ -211,9 +211,12 @@ def _raw_clips(dataset: ShardDataset, indices: Sequence[int], sources: Sequence[
     names = {dataset.names[i] for i in indices}
     wanted = names | {dataset.clips["video"][i].decode() for i in indices}
     with open_sources(list(sources), dataset.path) as source:
-        reader = reader_for(source, dataset.spec)
-        units = [u for u in reader.discover(source, dataset.spec).units if u.name in wanted]
-        read = reader.read(source, units, dataset.spec, dataset.manifest["recipe"].get("frame_base", 0))
+        family = family_for(source, dataset.spec)
+        recipe = dataset.manifest["recipe"]
+        mine = {k: recipe[k] for k in family.options.model_fields if k in recipe}
+        options = family_options(family, mine)
+        units = [u for u in family.discover(source, dataset.spec, options).units if u.name in wanted]
+        read = family.read(source, units, dataset.spec, options)
         found = {item.name: item for item in read if not isinstance(item, Reject) and item.name in names}
     missing = sorted(names - set(found))
     if missing:

@@ -21,8 +21,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from amr_data import UsageError
+from amr_data.extensions import extension_names
 from amr_train.config import Experiment
-from amr_train.extensions import extension_names
 from amr_train.models.registry import GROUP
 
 Settings = dict[str, Any]

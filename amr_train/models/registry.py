@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from amr_data.extensions import load_extension
 from amr_train.config import Experiment
-from amr_train.extensions import load_extension
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.method import Method
 

@@ -15,7 +15,6 @@ from amr_data import AmrError, UsageError, convert, open_dataset
 from amr_data.plan import cut_shards
 from amr_data.readers import Member, Unit
 from amr_data.recipes.motion import windowed_energy
-from amr_data.recipes.normalize import Recipe
 from amr_data.shards.layout import content_checksum
 from amr_data.shards.reader import read_rejects
 
@@ -144,14 +143,14 @@ def test_a_folder_with_other_things_in_it_is_left_alone(raw, tmp_path):
         ({"backend": "spark"}, "known: processes, dask"),
         ({"backend": "dask"}, "--scheduler"),
         ({"workers": -3}, "workers"),
+        ({"options": {"frame_base": 1}}, "frame-base is no option of NTU"),
+        ({"options": {"frame_base": 2}, "dataset": "pku-mmd-1"}, "frame_base"),
         ({"dataset": "ntu61"}, "did you mean 'ntu60'"),
     ],
 )
 def test_wrong_settings_are_named(raw, tmp_path, options, says):
     with pytest.raises(UsageError, match=says):
         convert(raw, tmp_path / "out", **{"dataset": "ntu60", **options})
-    with pytest.raises(UsageError, match="frame base"):
-        Recipe("amr", frame_base=2)
     assert not (tmp_path / "out").exists()
 
 

@@ -9,13 +9,15 @@ import pytest
 import yaml
 
 from amr_data.errors import UsageError
-from amr_data.specs import load_skeleton, load_spec, spec_names
+from amr_data.readers import check_spec
+from amr_data.specs import TEST, TRAIN, UNASSIGNED, VALIDATION, Protocol, load_skeleton, load_spec, spec_names
 
 
 def test_all_built_in_specs_load():
-    assert spec_names() == ["ntu120", "ntu60", "nw-ucla", "pku-mmd-1", "pku-mmd-2"]
-    sizes = {name: len(load_spec(name).classes) for name in spec_names()}
-    assert sizes == {"ntu60": 60, "ntu120": 120, "pku-mmd-1": 51, "pku-mmd-2": 51, "nw-ucla": 10}
+    for name in spec_names():
+        check_spec(load_spec(name))
+    sizes = {"ntu60": 60, "ntu120": 120, "pku-mmd-1": 51, "pku-mmd-2": 51, "nw-ucla": 10}
+    assert {name: len(load_spec(name).classes) for name in sizes} == sizes
 
 
 def test_unusable_lists_have_the_published_length():
@@ -83,7 +85,7 @@ def test_a_users_own_spec(tmp_path, own_spec):
     ("changes", "says"),
     [
         ({"colour": 1}, "colour"),
-        ({"raw": "bvh"}, "raw"),
+        ({"raw": "nut"}, "did you mean 'ntu'"),
         ({"naming": "A(?P<action"}, "regular expression"),
         ({"naming": "(?P<person>.)A(?P<action>.)"}, "person"),
         ({"mutual": [5]}, "mutual names class 5"),
@@ -93,7 +95,10 @@ def test_a_users_own_spec(tmp_path, own_spec):
         ({"protocols": {"x": {"by": "subject", "train": [1], "test": [1]}}}, "in train and in test"),
         ({"protocols": {"x": {"by": "subject", "train": ["a"], "test": [1]}}}, "cannot list 'a'"),
         ({"unusable": "no-such-list.txt"}, "no-such-list"),
-        ({"classes": {}}, "classes"),
+        ({"classes": {1: "a", 2: "A"}}, "two classes are called 'a'"),
+        ({"example": "S1"}, "the example 'S1' does not follow naming"),
+        ({"layout": {"unit": "m"}}, "layout belongs to other families"),
+        ({"codes": {"colour": {"r": 1}}}, "colour"),
         ({"protocols": 3}, "mine.yaml"),
     ],
 )
@@ -101,7 +106,7 @@ def test_a_wrong_spec_is_refused_by_field(tmp_path, own_spec, changes, says):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**own_spec, **changes}))
     with pytest.raises(UsageError, match=re.escape(says)):
-        load_spec(str(path))
+        check_spec(load_spec(str(path)))
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "- a\n- b", "!!python/object/apply:os.system ['true']"])
@@ -114,3 +119,102 @@ def test_a_file_that_is_no_spec(tmp_path, text):
 def test_an_unknown_dataset_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'ntu60'"):
         load_spec("ntu-60")
+
+
+def own_file(tmp_path, own_spec, text="", **changes):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**own_spec, **changes}) + text)
+    return path
+
+
+def test_numbers_with_leading_zeros_are_decimal(tmp_path, own_spec):
+    own_spec.pop("classes"), own_spec.pop("mutual", None)
+    path = own_file(tmp_path, own_spec, "classes:\n  008: sit\n  010: stand\n  12: no\n")
+    assert load_spec(path).classes == {8: "sit", 10: "stand", 12: "no"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("title: again\n", "gives 'title' a second time"),
+        ("unusable: &x [a]\nmutual: *x\n", "alias"),
+        ("? [1, 2]\n: 3\n", "no plain value"),
+    ],
+)
+def test_keys_are_plain_and_given_once(tmp_path, own_spec, text, says):
+    with pytest.raises(UsageError, match=says):
+        load_spec(own_file(tmp_path, own_spec, text))
+
+
+def test_codes_concern_their_own_field(tmp_path, own_spec):
+    naming = "(?P<subject>[0-9A-Z]+)_(?P<camera>[0-9A-Z]+)_(?P<action>.+)"
+    spec = own_spec | {"naming": naming, "camera_codes": {"3": 7}, "classes": {3: "wave hand", 4: "bow"}}
+    loaded = load_spec(own_file(tmp_path, spec | {"mutual": [], "protocols": {}}))
+    assert loaded.parse_name("3_3_3") == {"subject": 3, "camera": 7, "action": 3}
+    assert loaded.parse_name("3_3_Wave-Hand") == {"subject": 3, "camera": 7, "action": 3}
+    assert loaded.parse_name("X_3_3") is None
+    coded = load_spec(
+        own_file(tmp_path, spec | {"mutual": [], "protocols": {}, "codes": {"subject": {"X": 5}}})
+    )
+    assert coded.parse_name("X_3_bow") == {"subject": 5, "camera": 7, "action": 4}
+
+
+def test_a_group_that_is_absent_says_nothing(tmp_path, own_spec):
+    spec = own_spec | {"naming": "A(?P<action>[0-9]+)(P(?P<subject>[0-9]+))?", "protocols": {}}
+    loaded = load_spec(own_file(tmp_path, spec))
+    assert loaded.parse_name("A3") == {"action": 3}
+    assert loaded.parse_name("A3P2") == {"action": 3, "subject": 2}
+    assert loaded.parse_name("A3P99999999999") is None
+
+
+def test_an_edited_spec_is_read_anew(tmp_path, own_spec):
+    assert load_spec(own_file(tmp_path, own_spec, title="one")).title == "one"
+    assert load_spec(own_file(tmp_path, own_spec, title="two")).title == "two"
+
+
+def test_lists_in_files_serve_every_field_and_may_begin_with_a_mark(tmp_path, own_spec):
+    (tmp_path / "train.txt").write_text("\ufeff1\n3\n", encoding="utf-8")
+    (tmp_path / "names.txt").write_text("\ufeffP1A3\r\nP2A3\r\n", encoding="utf-8")
+    rules = {
+        "xsub": {"by": "subject", "train": "train.txt", "test": [2]},
+        "listed": {"by": "name", "train": ["P3A3"], "test": "names.txt"},
+    }
+    loaded = load_spec(own_file(tmp_path, own_spec, protocols=rules))
+    assert loaded.protocols["xsub"].train == [1, 3]
+    assert loaded.protocols["listed"].test == ["P1A3", "P2A3"]
+    rules["xsub"]["train"] = "names.txt"
+    with pytest.raises(UsageError, match="'P1A3' is not a number"):
+        load_spec(own_file(tmp_path, own_spec, protocols=rules))
+
+
+def test_folds_become_one_rule_each(tmp_path, own_spec):
+    loaded = load_spec(
+        own_file(tmp_path, own_spec, protocols={"fold": {"by": "subject", "folds": [[1, 4], [2], [3]]}})
+    )
+    assert list(loaded.protocols) == ["fold1", "fold2", "fold3"]
+    assert (loaded.protocols["fold2"].train, loaded.protocols["fold2"].test) == ([1, 4, 3], [2])
+    drawn = load_spec(own_file(tmp_path, own_spec, protocols={"fold": {"by": "subject", "folds": 2}}))
+    dealt = drawn.with_folds({"subject": [5, 1, 9, 1, -1]})
+    assert [r.test for r in dealt.protocols.values()] == [[1, 9], [5]]
+    assert [r.train for r in dealt.protocols.values()] == [[5], [1, 9]]
+    with pytest.raises(ValueError, match="1 subject values for 2 folds"):
+        drawn.with_folds({"subject": [1]})
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ({"by": "subject", "folds": [[1, 2], [2, 3]]}, "2 is in fold 1 and in fold 2"),
+        ({"by": "subject", "folds": [[1]]}, "one fold"),
+        ({"by": "subject", "folds": [[1], [2]], "train": [3]}, "take the place"),
+        ({"by": "subject", "train": [1], "test": [2], "validation": [1]}, "in train and in validation"),
+    ],
+)
+def test_splits_that_contradict_themselves(tmp_path, own_spec, rule, says):
+    with pytest.raises(UsageError, match=says):
+        load_spec(own_file(tmp_path, own_spec, protocols={"x": rule}))
+
+
+def test_a_validation_part_is_a_side_of_its_own():
+    rule = Protocol(by="subject", train=[1, 2], test=[3], validation=[4])
+    assert rule.assign([1, 2, 3, 4, 5]).tolist() == [TRAIN, TRAIN, TEST, VALIDATION, UNASSIGNED]

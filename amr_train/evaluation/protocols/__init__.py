@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 
 from amr_data import UsageError
+from amr_data.extensions import extension_names, load_extension
 from amr_train.evaluation.protocols.base import Protocol, Result
 from amr_train.evaluation.protocols.finetune import Finetune
 from amr_train.evaluation.protocols.knn import Knn
@@ -17,7 +18,6 @@ from amr_train.evaluation.protocols.logistic import Logistic
 from amr_train.evaluation.protocols.retrieval import Retrieval
 from amr_train.evaluation.protocols.semi import Semi
 from amr_train.evaluation.protocols.supervised import Supervised
-from amr_train.extensions import extension_names, load_extension
 
 GROUP = "amr_train.protocols"
 PROTOCOLS: dict[str, Protocol] = {

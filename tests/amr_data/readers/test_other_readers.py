@@ -11,7 +11,7 @@ import pytest
 
 from amr_data.clip import Clip
 from amr_data.errors import Reject, RejectError, UsageError
-from amr_data.readers import READERS, RawSource
+from amr_data.readers import RawSource, load_family
 from amr_data.readers.nw_ucla import parse_nw_ucla
 from amr_data.readers.pku_mmd import parse_label_row, parse_split_file, parse_video
 from amr_data.specs import load_spec
@@ -39,9 +39,15 @@ def pku_folder(tmp_path, labels: str, video: str | None):
 
 def read_all(path, spec, frame_base=0):
     source = RawSource([path])
-    reader = READERS[spec.raw]
-    found = reader.discover(source, spec)
-    return found.rejects + list(reader.read(source, found.units, spec, frame_base))
+    family = load_family(spec.raw)
+    options = family.options(**({"frame_base": frame_base} if frame_base else {}))
+    found = family.discover(source, spec, options)
+    return found.rejects + list(family.read(source, found.units, spec, options))
+
+
+def discover(paths, spec):
+    family = load_family(spec.raw)
+    return family.discover(RawSource(paths), spec, family.options())
 
 
 def test_a_video_is_cut_by_its_labels(tmp_path):
@@ -109,11 +115,11 @@ def test_split_files_as_they_come():
 def test_a_split_file_in_the_folder_replaces_the_rule(tmp_path):
     pku_folder(tmp_path, "1,0,5,2\n", video_text(10))
     (tmp_path / "cross-subject.txt").write_text("Training videos:\n0400-L\nValidation videos:\n0002-L\n")
-    found = READERS["pku-mmd"].discover(RawSource([tmp_path]), PKU1)
+    found = discover([tmp_path], PKU1)
     assert found.protocols["xsub"].assign(["0002-L", "0400-L", "0500-L"]).tolist() == [1, 0, -1]
     (tmp_path / "cross-subject.txt").write_text("nothing of the kind")
     with pytest.raises(UsageError, match=r"cross-subject\.txt"):
-        READERS["pku-mmd"].discover(RawSource([tmp_path]), PKU1)
+        discover([tmp_path], PKU1)
 
 
 def test_the_genuine_split_files(genuine):
@@ -204,7 +210,7 @@ def test_the_same_name_in_two_sources_is_a_duplicate(tmp_path):
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "a01_s01_e00_v01.json").write_bytes(ucla_json())
-    found = READERS["nw-ucla"].discover(RawSource([tmp_path / "a", tmp_path / "b"]), load_spec("nw-ucla"))
+    found = discover([tmp_path / "a", tmp_path / "b"], load_spec("nw-ucla"))
     assert (len(found.units), [r.reason for r in found.rejects]) == (1, ["duplicate"])
 
 

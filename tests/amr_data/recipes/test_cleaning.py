@@ -7,6 +7,8 @@ import pytest
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import RejectError
+from amr_data.readers.ntu import NtuFamily
+from amr_data.readers.pku_mmd import PkuMmdFamily
 from amr_data.recipes.cleaning import body_motion, spread_is_good
 from amr_data.recipes.normalize import Recipe, apply_recipe
 from amr_data.specs import load_spec
@@ -52,7 +54,7 @@ def test_spread_and_motion_by_hand():
 def test_one_body_is_only_centred(recipe):
     frames = list(range(5))
     joints = person(frames)
-    clip = apply_recipe(clip_of(5, ("7", frames, joints)), NTU, Recipe(recipe))
+    clip = apply_recipe(clip_of(5, ("7", frames, joints)), NTU, Recipe(recipe), NtuFamily())
     np.testing.assert_allclose(clip.tracks[0].joints, joints - joints[0, 1], atol=1e-6)
     assert clip.tracks[0].joints.dtype == np.float32
     assert not clip.tracks[0].joints[0, 1].any()
@@ -61,8 +63,14 @@ def test_one_body_is_only_centred(recipe):
 def test_gaps_stay_in_amr_and_close_in_ctrgcn():
     frames = [2, 3, 4, 8, 9]
     bodies = ("7", frames, person(frames))
-    assert apply_recipe(clip_of(12, bodies), NTU, Recipe("amr")).tracks[0].frames.tolist() == [0, 1, 2, 6, 7]
-    closed = apply_recipe(clip_of(12, bodies), NTU, Recipe("ctrgcn"))
+    assert apply_recipe(clip_of(12, bodies), NTU, Recipe("amr"), NtuFamily()).tracks[0].frames.tolist() == [
+        0,
+        1,
+        2,
+        6,
+        7,
+    ]
+    closed = apply_recipe(clip_of(12, bodies), NTU, Recipe("ctrgcn"), NtuFamily())
     assert (closed.frames, closed.tracks[0].frames.tolist()) == (5, [0, 1, 2, 3, 4])
 
 
@@ -78,7 +86,7 @@ def test_short_visitors_and_ghosts_go_and_the_one_that_moves_most_comes_first(re
         ("visitor", frames[:11], visitor),
         ("chair", frames, chair),
     )
-    clip = apply_recipe(raw, NTU, Recipe(recipe))
+    clip = apply_recipe(raw, NTU, Recipe(recipe), NtuFamily())
     order = sorted((("lively", body_motion(lively)), ("calm", body_motion(calm))), key=lambda p: -p[1])
     assert slots(clip) == {0: [order[0][0]], 1: [order[1][0]]}
     text = " ".join(clip.dropped)
@@ -89,9 +97,8 @@ def test_short_visitors_and_ghosts_go_and_the_one_that_moves_most_comes_first(re
 @pytest.mark.parametrize("recipe", ["amr", "ctrgcn"])
 def test_a_body_that_continues_another_joins_its_track(recipe):
     first, second = list(range(15)), list(range(15, 30))
-    clip = apply_recipe(
-        clip_of(30, ("a", first, person(first, 0.3)), ("b", second, person(second, 0.1))), NTU, Recipe(recipe)
-    )
+    raw = clip_of(30, ("a", first, person(first, 0.3)), ("b", second, person(second, 0.1)))
+    clip = apply_recipe(raw, NTU, Recipe(recipe), NtuFamily())
     assert {k: sorted(v) for k, v in slots(clip).items()} == {0: ["a", "b"]}
     assert clip.dense().shape == (1, 30, 25, 3)
     assert clip.dense().any(axis=(2, 3)).all()
@@ -100,11 +107,11 @@ def test_a_body_that_continues_another_joins_its_track(recipe):
 def test_intervals_that_touch_in_one_frame_do_not_overlap_for_the_reference():
     first, second = list(range(15)), list(range(14, 30))
     raw = clip_of(30, ("a", first, person(first, 0.5)), ("b", second, person(second, 0.1, seed=1)))
-    assert sorted(slots(apply_recipe(raw, NTU, Recipe("ctrgcn")))[0]) == [
+    assert sorted(slots(apply_recipe(raw, NTU, Recipe("ctrgcn"), NtuFamily()))[0]) == [
         "a",
         "b",
     ]  # min(ends) - max(starts) = 0
-    assert sorted(slots(apply_recipe(raw, NTU, Recipe("amr")))) == [0, 1]  # they share frame 14
+    assert sorted(slots(apply_recipe(raw, NTU, Recipe("amr"), NtuFamily()))) == [0, 1]  # they share frame 14
 
 
 def test_a_third_body_is_dropped_with_a_note():
@@ -116,7 +123,7 @@ def test_a_third_body_is_dropped_with_a_note():
             for i, (n, s) in enumerate([("a", 0.5), ("b", 0.4), ("c", 0.3)])
         ),
     )
-    clip = apply_recipe(raw, NTU, Recipe("amr"))
+    clip = apply_recipe(raw, NTU, Recipe("amr"), NtuFamily())
     assert len(clip.tracks) == 2
     assert "a third body" in " ".join(clip.dropped)
 
@@ -124,7 +131,10 @@ def test_a_third_body_is_dropped_with_a_note():
 def test_frames_that_lose_their_only_body_go_in_ctrgcn_and_stay_as_a_gap_in_amr():
     long, visitor = [*range(14), *range(20, 34)], list(range(14, 20))
     raw = clip_of(34, ("v", visitor, person(visitor)), ("a", long, person(long, 0.3, seed=1)))
-    closed, gapped = apply_recipe(raw, NTU, Recipe("ctrgcn")), apply_recipe(raw, NTU, Recipe("amr"))
+    closed, gapped = (
+        apply_recipe(raw, NTU, Recipe("ctrgcn"), NtuFamily()),
+        apply_recipe(raw, NTU, Recipe("amr"), NtuFamily()),
+    )
     assert (
         closed.frames == 28
     )  # the k-th sighting stands at (first frame + k): the last 6 of 34 frames lose their body
@@ -135,16 +145,16 @@ def test_frames_that_lose_their_only_body_go_in_ctrgcn_and_stay_as_a_gap_in_amr(
 def test_only_short_bodies_leave_nothing_in_ctrgcn_and_the_longest_in_amr():
     raw = clip_of(9, ("a", list(range(5)), person(range(5))), ("b", list(range(9)), person(range(9))))
     with pytest.raises(RejectError, match="no_body_left"):
-        apply_recipe(raw, NTU, Recipe("ctrgcn"))
-    assert slots(apply_recipe(raw, NTU, Recipe("amr"))) == {0: ["b"]}
+        apply_recipe(raw, NTU, Recipe("ctrgcn"), NtuFamily())
+    assert slots(apply_recipe(raw, NTU, Recipe("amr"), NtuFamily())) == {0: ["b"]}
 
 
 def test_pku_is_taken_as_it_is_in_ctrgcn_and_centred_in_amr():
     joints = person(range(4))
     raw = Clip("x", 0, 6, [BodyTrack(np.arange(2, 6), joints, "2", 1)], source="x")
-    same = apply_recipe(raw, PKU, Recipe("ctrgcn"))
+    same = apply_recipe(raw, PKU, Recipe("ctrgcn"), PkuMmdFamily())
     assert (same.frames, same.tracks[0].slot) == (6, 1)
     np.testing.assert_allclose(same.tracks[0].joints, joints, atol=1e-6)
-    ours = apply_recipe(raw, PKU, Recipe("amr"))
+    ours = apply_recipe(raw, PKU, Recipe("amr"), PkuMmdFamily())
     assert (ours.frames, ours.tracks[0].slot) == (4, 0)
     assert not ours.tracks[0].joints[0, 1].any()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from amr_data.clip import Clip
 from amr_data.errors import RejectError
-from amr_data.readers.ntu import parse_ntu
-from amr_data.readers.pku_mmd import PkuMmdReader
+from amr_data.readers.ntu import NtuFamily, parse_ntu
+from amr_data.readers.pku_mmd import PkuMmdFamily
 from amr_data.readers.sources import RawSource
 from amr_data.recipes.normalize import Recipe, apply_recipe
 from amr_data.specs import load_spec
@@ -59,7 +59,7 @@ def test_ntu_clips_equal_the_reference(ntu_file, frames):
         expected = None
     try:
         count, tracks, _ = parse_ntu(ntu_file(frames), 25)
-        clip = apply_recipe(Clip("x", 0, count, tracks, source="x"), NTU, Recipe("ctrgcn"))
+        clip = apply_recipe(Clip("x", 0, count, tracks, source="x"), NTU, Recipe("ctrgcn"), NtuFamily())
     except RejectError:
         clip = None
     assert (clip is None) == (expected is None)
@@ -75,7 +75,7 @@ def test_ntu_clips_equal_the_reference(ntu_file, frames):
 def test_recipe_amr_keeps_true_frames_and_loses_no_clip_with_a_body(ntu_file, frames):
     try:
         count, tracks, _ = parse_ntu(ntu_file(frames), 25)
-        clip = apply_recipe(Clip("x", 0, count, tracks, source="x"), NTU, Recipe("amr"))
+        clip = apply_recipe(Clip("x", 0, count, tracks, source="x"), NTU, Recipe("amr"), NtuFamily())
     except RejectError:
         assert not any(joints.any() for frame in frames for _, joints in frame)
         return
@@ -101,14 +101,15 @@ def test_pku_clips_equal_the_reference(tmp_path, frame_base):
     (tmp_path / "label" / "0002-L.txt").write_text("".join(f"{a},{s},{e},2\n" for a, s, e in rows))
     text = "\n".join(" ".join(f"{v:.6f}" for v in frame.ravel()) for frame in video)
     (tmp_path / "skeleton" / "0002-L.txt").write_text(text)
-    source, reader = RawSource([tmp_path]), PkuMmdReader()
-    (unit,) = reader.discover(source, PKU).units
-    items = list(reader.read(source, [unit], PKU, frame_base))
+    source, family = RawSource([tmp_path]), PkuMmdFamily()
+    options = family.options(frame_base=frame_base)
+    (unit,) = family.discover(source, PKU, options).units
+    items = list(family.read(source, [unit], PKU, options))
     for (action, start, end), item in zip(rows, items, strict=True):
         expected = reference.cut_pku(video, start, end, frame_base)
         if expected is None:
             assert item.reason == "no_body"
             continue
-        clip = apply_recipe(item, PKU, Recipe("ctrgcn"))
+        clip = apply_recipe(item, PKU, Recipe("ctrgcn"), family)
         assert clip.label == action - 1
         np.testing.assert_allclose(clip.dense(2).transpose(1, 0, 2, 3), expected, atol=1e-6)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from amr_data import AmrError, Clip, UsageError, convert, open_dataset
 from amr_data.clip import BodyTrack
+from amr_data.readers.ntu import NtuFamily
 from amr_data.readers.safe_pickle import UnsafePickle, load_plain
 from amr_data.recipes.normalize import Recipe, apply_recipe
 from amr_data.shards.exchange import export_dataset
@@ -338,8 +339,8 @@ def spine(joints: np.ndarray) -> np.ndarray:
 @given(st.integers(0, 10**6), st.booleans(), st.sampled_from(["none", "ctrgcn", "amr"]))
 def test_rotation_and_scale_compose_with_any_recipe(seed, scale, name):
     raw = leaning(seed)
-    plain = apply_recipe(raw, NTU, Recipe(name))
-    turned = apply_recipe(raw, NTU, Recipe(name, rotate=True, scale=scale))
+    plain = apply_recipe(raw, NTU, Recipe(name), NtuFamily())
+    turned = apply_recipe(raw, NTU, Recipe(name, rotate=True, scale=scale), NtuFamily())
     first = turned.tracks[0].joints[0].astype(float)
     up = spine(first)
     np.testing.assert_allclose(up[:2], 0, atol=1e-5)
@@ -357,7 +358,7 @@ def test_rotation_and_scale_compose_with_any_recipe(seed, scale, name):
 
 def test_a_rotation_never_mirrors():
     clip = leaning(3)
-    turned = apply_recipe(clip, NTU, Recipe("none", rotate=True))
+    turned = apply_recipe(clip, NTU, Recipe("none", rotate=True), NtuFamily())
     a, b = (c.tracks[0].joints[0, [3, 7, 12, 20]].astype(float) for c in (clip, turned))
     handed = [np.linalg.det(p[1:] - p[0]) for p in (a, b)]
     np.testing.assert_allclose(handed[0], handed[1], rtol=1e-3)

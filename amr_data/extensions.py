@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from amr_data import UsageError
+from amr_data.errors import UsageError
 
 T = TypeVar("T")
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

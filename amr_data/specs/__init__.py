@@ -1,0 +1,38 @@
+"""Datasets and skeletons as validated data, read from `data_specs/` or from a user's own YAML file."""
+
+from amr_data.errors import unknown
+from amr_data.specs.dataset import FIELDS, NO_LABEL, DatasetSpec
+from amr_data.specs.loading import (
+    first_problem,
+    load_skeleton,
+    load_spec,
+    skeleton_names,
+    spec_from_json,
+    spec_names,
+    spec_text,
+)
+from amr_data.specs.skeleton import STRICT, Skeleton
+from amr_data.specs.splits import NAMED, TEST, TRAIN, UNASSIGNED, VALIDATION, Protocol, unfolded
+
+__all__ = [
+    "FIELDS",
+    "NAMED",
+    "NO_LABEL",
+    "STRICT",
+    "TEST",
+    "TRAIN",
+    "UNASSIGNED",
+    "VALIDATION",
+    "DatasetSpec",
+    "Protocol",
+    "Skeleton",
+    "first_problem",
+    "load_skeleton",
+    "load_spec",
+    "skeleton_names",
+    "spec_from_json",
+    "spec_names",
+    "spec_text",
+    "unfolded",
+    "unknown",
+]

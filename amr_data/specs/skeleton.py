@@ -1,0 +1,68 @@
+"""Skeletons as validated data: joints, bones, and the few joints that a recipe needs by name."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+STRICT = ConfigDict(extra="forbid", frozen=True)
+"""What every part of a spec is: nothing unknown in it, and nothing changes it."""
+
+
+class Skeleton(BaseModel):
+    """Joint names in file order; bones as (joint, the joint it hangs on) by name. Recipes move `centre` to
+    the origin; `spine` (low, high) and `shoulders` (right, left) give a body its length and its axes.
+    `counterparts`: joints that other skeletons call differently."""
+
+    model_config = STRICT
+
+    name: str
+    joints: list[str] = Field(min_length=2, max_length=512)
+    bones: list[tuple[str, str]]
+    symmetric: list[tuple[str, str]] = []
+    parts: dict[str, list[str]]
+    centre: str
+    spine: tuple[str, str]
+    shoulders: tuple[str, str]
+    counterparts: dict[str, str] = {}
+
+    @property
+    def common_names(self) -> list[str]:
+        """The joints by the names that skeletons share."""
+        return [self.counterparts.get(joint, joint) for joint in self.joints]
+
+    @model_validator(mode="after")
+    def _check(self) -> Skeleton:
+        if len(set(self.joints)) != len(self.joints):
+            raise ValueError("a joint name occurs twice")
+        named = [j for pair in (*self.bones, *self.symmetric) for j in pair] + [
+            j for p in self.parts.values() for j in p
+        ]
+        for joint in [*named, self.centre, *self.spine, *self.shoulders, *self.counterparts]:
+            if joint not in self.joints:
+                raise ValueError(f"'{joint}' is not one of the joints")
+        if sorted(j for p in self.parts.values() for j in p) != sorted(self.joints):
+            raise ValueError("parts must hold every joint exactly once")
+        children = [child for child, _ in self.bones]
+        if len(set(children)) != len(children) or len(children) != len(self.joints) - 1:
+            raise ValueError("bones must form a tree: every joint but the root hangs on exactly one other")
+        parent = dict(self.bones)
+        for start in children:
+            joint, steps = start, 0
+            while joint in parent:
+                joint, steps = parent[joint], steps + 1
+                if steps > len(children):
+                    raise ValueError(f"bones form a ring through '{start}'")
+        return self
+
+    def index(self, joint: str) -> int:
+        """Row of a joint in the (V, 3) arrays, 0-based."""
+        return self.joints.index(joint)
+
+    @cached_property
+    def bone_indices(self) -> npt.NDArray[np.int64]:
+        """(V - 1, 2) int64: joint and the joint it hangs on, 0-based."""
+        return np.array([[self.index(a), self.index(b)] for a, b in self.bones], np.int64)
