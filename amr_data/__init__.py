@@ -6,12 +6,14 @@ from amr_data.errors import AmrError, Reject, UsageError
 from amr_data.recipes.normalize import Recipe
 from amr_data.repairing import repair
 from amr_data.shards.exchange import export_dataset
-from amr_data.shards.reader import ShardDataset, SplitArrays, open_dataset
+from amr_data.shards.reader import ALL, ShardDataset, SplitArrays, open_dataset
 from amr_data.shards.verification import Finding, verify
-from amr_data.specs import DatasetSpec, load_spec, spec_names
+from amr_data.specs import NO_LABEL, DatasetSpec, load_spec, spec_from_json, spec_names
 
 __version__ = "0.1.0"
 __all__ = [
+    "ALL",
+    "NO_LABEL",
     "AmrError",
     "BodyTrack",
     "Clip",
@@ -28,6 +30,7 @@ __all__ = [
     "load_spec",
     "open_dataset",
     "repair",
+    "spec_from_json",
     "spec_names",
     "verify",
 ]

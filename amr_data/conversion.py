@@ -124,7 +124,7 @@ def convert(
     run = shard_runner(workers, backend, scheduler)
     out = Path(out).resolve()
     check_folder(out)
-    with open_sources(paths, out.parent) as source:
+    with open_sources(paths, out.parent, [out]) as source:
         recognised = recognise(source) if spec is None else None
         spec = spec or (recognised.spec if recognised else None)
         assert spec is not None

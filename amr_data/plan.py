@@ -92,7 +92,8 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
     files = [(u.name, [(m.path, m.size) for m in u.members]) for u in found.units]
     stamps = [m.stamp for u in found.units for m in u.members]
     settings_record = [asdict(settings.recipe), settings.compression, dict(settings.options)]
-    rejects = [asdict(r) for r in found.rejects]
+    rejected = [*source.rejects, *found.rejects]
+    rejects = [asdict(r) for r in rejected]
     content = [
         FORMAT_VERSION,
         version("amr-skeleton"),
@@ -108,7 +109,7 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
         family,
         settings,
         cut_shards(found.units),
-        found.rejects,
+        rejected,
         found.sources,
         _digest(content),
         _digest(stamps),

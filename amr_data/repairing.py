@@ -32,7 +32,7 @@ def repair(
     path = Path(path).resolve()
     findings = verify(path)
     plan_record = read_plan(path) or _plan_from_manifest(path)
-    with open_sources([Path(s) for s in sources], path.parent) as source, locked(path):
+    with open_sources([Path(s) for s in sources], path.parent, [path]) as source, locked(path):
         settings = Settings(
             Recipe(**plan_record["recipe"]), plan_record["compression"], plan_record["options"]
         )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
+from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from amr_cli.ui import console, errors, facts, guarded
+from amr_data.errors import AmrError, UsageError
 
 
 @click.command("embed")
@@ -72,7 +72,7 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling:
 @click.command("predict")
 @click.argument("classifier", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--dataset", help="The dataset whose raw files these are; the classifier's own by default.")
+@click.option("--dataset", help="The dataset whose raw files these are; recognised by default.")
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset."
 )
@@ -89,46 +89,53 @@ def predict_command(
     top: int,
     as_json: bool,
 ) -> None:
-    """Say what is done in raw files: SOURCES are raw files, folders or archives, or one converted dataset.
+    """Say what is done in SOURCES: raw files of any name, folders, archives, or converted datasets.
 
     CLASSIFIER is what `amr-train eval RUN --protocol finetune` leaves in RUN/evaluations. Raw files are
     cleaned and normalised as its training clips were.
 
     \b
-    amr-train predict runs/a/evaluations/finetune-1234/classifier.safetensors S001C001P001R001A001.skeleton
-    amr-train predict classifier.safetensors new-recordings/ --top 1 --json
+    amr-train predict runs/a/evaluations/finetune-1234/classifier.safetensors "my recording.skeleton"
+    amr-train predict classifier.safetensors new-recordings/ more.zip --top 1 --json
     """
-    from amr_train.deploy.predicting import predict
+    from amr_train.deploy.anything import predict_anything
     from amr_train.evaluation.classifier import load_classifier
 
-    loaded = load_classifier(classifier)
-    rejects: list[dict[str, str]] = []
-    with TemporaryDirectory() as scratch:
-        if len(sources) == 1 and (sources[0] / "manifest.json").is_file():
-            shards = sources[0]
-        else:
-            what = str(spec) if spec else dataset or loaded.config.encoder.dataset
-            shards, rejects = _converted(sources, what, loaded.config.encoder.recipe, Path(scratch))
-        found = predict(classifier, shards)
-    classes = loaded.config.classes
-    rows: list[dict[str, Any]] = []
-    for name, probabilities in found.items():
-        best = probabilities.topk(min(top, len(classes)))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        rows.append(
-            {"name": name, "classes": [{"label": i, "class": classes[i], "probability": p} for i, p in pairs]}
-        )
+    if dataset is not None and spec is not None:
+        raise UsageError("give --dataset NAME or --spec FILE.yaml, not both")
+    classes = load_classifier(classifier).config.classes
+    found, rejects = predict_anything(classifier, sources, spec or dataset)
+    rows = [prediction.as_dict(classes, top) for prediction in found]
     if as_json:
         click.echo(json.dumps({"clips": rows, "rejects": rejects}))
-        return
+    else:
+        _print_predictions(rows, sources[0] if len(sources) == 1 else None)
+        for reject in rejects:
+            line = escape(f"{reject['source']}: {reject['reason']}: {reject['detail']}")
+            errors.print(f"[bold yellow]rejected:[/] {line}", soft_wrap=True)
+    if not rows:
+        raise AmrError("no clip came out of these sources, so there is nothing to predict")
+
+
+def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:
+    """A row a clip: where it lies (in the only source), which seconds of it, and the likeliest classes."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("clip", no_wrap=True)
-    table.add_column("classes", overflow="fold")
+    table.add_column("path", overflow="fold", ratio=3)
+    for column in ("seconds", "class"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("then", overflow="fold", ratio=2)
+    several = Counter(row["path"] for row in rows)
     for row in rows:
-        table.add_row(row["name"], ", ".join(f"{c['class']} {c['probability']:.0%}" for c in row["classes"]))
+        path = row["path"]
+        if folder is not None and path != str(folder):
+            path = str(Path(path).relative_to(folder))
+        if several[row["path"]] > 1:
+            path = row["name"] if folder is not None else f"{path} {row['name']}"
+        then = ", ".join(f"{c['class']} {c['probability']:.0%}" for c in row["classes"][1:])
+        seconds = f"{row['start_s']:.1f}-{row['stop_s']:.1f}"
+        table.add_row(escape(path), seconds, escape(row["class"]), f"{row['probability']:.0%}", escape(then))
     console.print(table)
-    for reject in rejects:
-        errors.print(f"[bold yellow]rejected:[/] {reject['source']}: {reject['reason']}", soft_wrap=True)
 
 
 @click.command("export")
@@ -199,30 +206,3 @@ def report_command(runs: tuple[Path, ...], out: Path | None, form: str | None) -
         click.echo(text, nl=False)
     else:
         console.print(f"report → {out}")
-
-
-def _converted(
-    sources: tuple[Path, ...], dataset: str, recipe: dict[str, Any], scratch: Path
-) -> tuple[Path, list[dict[str, str]]]:
-    """Convert raw files as the classifier's training clips were; gives the shards, and what was rejected."""
-    from amr_data import Recipe, UsageError, convert
-
-    if not dataset:
-        raise UsageError("the classifier does not say which dataset it knows: give --dataset or --spec")
-    files = [path for path in sources if path.is_file() and path.suffix == ".skeleton"]
-    folders = [path for path in sources if path not in files]
-    if files:
-        raw = scratch / "raw"
-        raw.mkdir()
-        for path in files:
-            shutil.copy(path, raw / path.name)
-        folders.append(raw)
-    known = {key: recipe[key] for key in ("name", "rotate", "scale", "frame_base") if key in recipe}
-    out = scratch / "shards"
-    convert(folders, out, dataset, recipe=Recipe(**known), workers=1)
-    lines = (
-        (out / "rejects.jsonl").read_text(encoding="utf-8").splitlines()
-        if (out / "rejects.jsonl").is_file()
-        else []
-    )
-    return out, [json.loads(line) for line in lines]

@@ -55,13 +55,18 @@ def discover_by_name(source: RawSource, spec: DatasetSpec, members: list[Member]
         if name in seen:
             problem = "duplicate", f"{name} was already taken from another folder or archive"
         elif name in unusable:
-            problem = "listed_unusable", f"listed by {spec.title} as without a usable skeleton"
+            problem = "listed_unusable", unusable_detail(spec)
         if problem:
             found.rejects.append(Reject(shown, *problem))
         else:
             found.units.append(Unit(name, (member,)))
         seen.add(name)
     return found
+
+
+def unusable_detail(spec: DatasetSpec) -> str:
+    """What a reject says of a name that is among the spec's `unusable`."""
+    return f"listed by {spec.title} as without a usable skeleton"
 
 
 def name_problem(spec: DatasetSpec, name: str) -> tuple[str, str] | None:

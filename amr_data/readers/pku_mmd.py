@@ -1,8 +1,9 @@
 """PKU-MMD I and II: untrimmed videos as text (150 numbers a frame, two bodies) and label files that say which
 frames are which action.
 
-Skeleton and label files share their names; a file is a label file where its folder or archive has 'label' in
-its name. Every label row becomes a clip or a reject.
+Skeleton and label files share their names, and their content tells them apart; where that is of neither kind,
+'label' in the name of the folder (or, at the top, of the archive) does. Every label row becomes a clip or a
+reject.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from pydantic import Field
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError, UsageError
-from amr_data.readers.base import Discovery, Unit, files_ending, name_fields, path_names
+from amr_data.readers.base import Discovery, Unit, files_ending, name_fields, path_names, unusable_detail
 from amr_data.readers.family import Family, FamilyOptions
 from amr_data.readers.sources import Member, RawSource
 from amr_data.readers.text import check_positions, parse_columns, parse_lines
 from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
 BODIES = 2
+LABEL_FIELDS = 4
+HEAD_BYTES = 4096
 
 
 class PkuMmdOptions(FamilyOptions):
@@ -67,6 +70,7 @@ class PkuMmdFamily(Family):
         found = Discovery()
         skeletons: dict[str, Member] = {}
         labels: dict[str, Member] = {}
+        unusable = set(spec.unusable)
         split_names = {f.lower(): name for name, p in spec.protocols.items() for f in p.split_files}
         for member in source.members():
             if not member.filename.lower().endswith(".txt") or "__MACOSX/" in member.path:
@@ -77,7 +81,7 @@ class PkuMmdFamily(Family):
                 continue
             found.sources += 1
             shown = source.shown(member)
-            kind = labels if "label" in _folder(source, member) else skeletons
+            kind = labels if _is_label_file(source, member) else skeletons
             if spec.parse_name(member.stem) is None:
                 found.rejects.append(Reject(shown, "name", f"expected {spec.named_like}"))
             elif member.stem in kind:
@@ -89,11 +93,11 @@ class PkuMmdFamily(Family):
             else:
                 kind[member.stem] = member
         for name in sorted(skeletons.keys() | labels.keys()):
-            if name not in labels:
-                detail = (
-                    "no label file of that name; label files lie in a folder or archive "
-                    "with 'label' in its name"
-                )
+            if name in unusable:
+                shown = source.shown(skeletons.get(name) or labels[name])
+                found.rejects.append(Reject(shown, "listed_unusable", unusable_detail(spec)))
+            elif name not in labels:
+                detail = f"no label file named {name}.txt, of rows action,start,end,confidence"
                 found.rejects.append(Reject(source.shown(skeletons[name]), "no_label", detail))
             else:
                 found.units.append(
@@ -146,8 +150,12 @@ class PkuMmdFamily(Family):
                 video = parse_video(source.read(unit.members[1]), len(spec.skeleton.joints))
             except RejectError as error:
                 failure = (error.reason, f"{source.shown(unit.members[1])}: {error.detail}")
+        unusable = set(spec.unusable)
         for number, line in enumerate(lines, 1):
             if not line.strip():
+                continue
+            if f"{unit.name}_{number:03d}" in unusable:
+                yield Reject(f"{shown}:{number}", "listed_unusable", unusable_detail(spec))
                 continue
             try:
                 label, start, end = parse_label_row(line, spec)
@@ -252,10 +260,20 @@ def _protocol(source: RawSource, member: Member, spec: DatasetSpec, name: str) -
         ) from None
 
 
-def _folder(source: RawSource, member: Member) -> str:
-    """The folder a member lies in, in lower case; the source's own name where it lies at the top."""
-    inner = member.path.rpartition("/")[0]
-    return (inner or source.paths[member.source].name).lower()
+def _is_label_file(source: RawSource, member: Member) -> bool:
+    """By its first line of either kind: two or three commas, or a skeleton's many columns. A file without
+    such a line goes by the name of its folder, which is the source's own where it lies at the top."""
+    try:
+        head = source.head(member, HEAD_BYTES)
+    except RejectError:  # it is rejected when it is read
+        head = b""
+    for line in head.splitlines():
+        if line.count(b",") in (2, 3):
+            return True
+        if len(line.split()) > LABEL_FIELDS or line.count(b",") > LABEL_FIELDS:
+            return False
+    folder = member.path.rpartition("/")[0].rpartition("/")[2] or source.names[member.source]
+    return "label" in folder.lower()
 
 
 def _columns(source: RawSource, member: Member) -> int:

@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from amr_data.errors import UsageError
-from amr_data.readers.family import Family, family_for, family_names, load_family
+from amr_data.readers.family import Family, family_for, load_family
 from amr_data.readers.sources import RawSource
 from amr_data.specs import DatasetSpec, load_spec, spec_names
 
-SHOWN = 3
+SHOWN, SNIFFED = 3, 50
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,19 @@ def recognise(source: RawSource) -> Recognised:
             f"the files look like {title}, their names like no dataset's",
             False,
         )
+    by_content = sniffed(source)
+    if by_content is not None:
+        spec = next(s for s in map(load_spec, spec_names()) if s.raw == by_content.name)
+        because = f"the content is that of {by_content.title}"
+        return Recognised(spec.unlabelled(), by_content.name, because, labelled=False)
     raise UsageError(f"{', '.join(source.names)}: {_unknown(source)}")
 
 
 def sniffed(source: RawSource) -> Family | None:
-    """The family of the first file that one of them knows by its content, whatever it is called."""
-    families = [load_family(name) for name in family_names()]
-    for member in source.members()[:50]:
+    """The family of a built-in dataset that knows one of the first files by its content, whatever it is
+    called."""
+    families = [load_family(name) for name in dict.fromkeys(load_spec(s).raw for s in spec_names())]
+    for member in source.members()[:SNIFFED]:
         for family in families:
             if family.looks_like(source, member):
                 return family

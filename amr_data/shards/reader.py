@@ -20,6 +20,7 @@ from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, clip_dtype
 from amr_data.specs import NAMED, TEST, TRAIN, VALIDATION, DatasetSpec, spec_from_json, unknown
 
 PARTS = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
+ALL = "all"
 SYNTHETIC = "synthetic: invented motion"
 
 
@@ -115,7 +116,9 @@ class ShardDataset:
 
     def membership(self, name: str) -> npt.NDArray[np.int8]:
         """(N,) int8: TRAIN (0), TEST (1), VALIDATION (2) or UNASSIGNED (-1) for every clip, by the split of
-        that name."""
+        that name; `all` is a split of every dataset, by which every clip trains."""
+        if name == ALL and ALL not in self.spec.protocols:
+            return np.full(len(self), TRAIN, np.int8)
         rule = self.spec.protocol(name)
         return rule.assign(self.values(rule.by))
 

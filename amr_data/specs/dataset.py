@@ -171,7 +171,7 @@ class DatasetSpec(BaseModel):
     def protocol(self, name: str) -> Protocol:
         """A train/test rule by its name. Raises UsageError."""
         if name not in self.protocols:
-            known = self.protocols or ["none; give the spec `protocols`"]
+            known = [*self.protocols, "all (every clip trains)"]
             raise UsageError(unknown("split", name, known, f" of {self.name}"))
         return self.protocols[name]
 

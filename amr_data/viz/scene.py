@@ -210,7 +210,7 @@ def _raw_clips(dataset: ShardDataset, indices: Sequence[int], sources: Sequence[
     """Clips by name as they stand in the sources, which are searched once."""
     names = {dataset.names[i] for i in indices}
     wanted = names | {dataset.clips["video"][i].decode() for i in indices}
-    with open_sources(list(sources), dataset.path) as source:
+    with open_sources(list(sources), dataset.path, [dataset.path]) as source:
         family = family_for(source, dataset.spec)
         recipe = dataset.manifest["recipe"]
         mine = {k: recipe[k] for k in family.options.model_fields if k in recipe}

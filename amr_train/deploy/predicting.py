@@ -11,7 +11,7 @@ from torch import Tensor
 
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.data.feed import Feed
-from amr_train.evaluation.classifier import load_classifier
+from amr_train.evaluation.classifier import ClipClassifier, load_classifier
 from amr_train.evaluation.features import MEAN, encode
 from amr_train.evaluation.joints import encoder_for, joints_of, shared_joints
 from amr_train.evaluation.subjects import trained
@@ -50,7 +50,6 @@ def embed(
     return encode(module, feed, views, listener=listener)[pooling].cpu().numpy(), data
 
 
-@torch.no_grad()
 def predict(
     classifier: str | Path, dataset: str | Path, device: str = "auto", crop: float = 0.95
 ) -> dict[str, Tensor]:
@@ -58,9 +57,17 @@ def predict(
 
     Raises: UsageError where its skeleton is another.
     """
-    where = choose_device(device)
-    loaded, data = load_classifier(classifier, where), open_dataset(dataset)
-    config = loaded.config.encoder
+    loaded, data = load_classifier(classifier, choose_device(device)), open_dataset(dataset)
+    return dict(zip(data.names, predictions(loaded, data, crop), strict=True))
+
+
+@torch.no_grad()
+def predictions(loaded: ClipClassifier, data: ShardDataset, crop: float = 0.95) -> Tensor:
+    """Probabilities for every clip of an open dataset, in its order: (N, classes) float32 on the CPU.
+
+    Raises: UsageError where its skeleton is another.
+    """
+    config, where = loaded.config.encoder, next(loaded.parameters()).device
     names, wanted = data.spec.skeleton.common_names, config.joint_names
     if not set(wanted) <= set(names):
         raise UsageError(
@@ -69,9 +76,8 @@ def predict(
     bodies = data.spec.max_bodies if config.empty_bodies == "keep" else None
     arrays = joints_of(data.arrays(np.arange(len(data))), [names.index(name) for name in wanted])
     feed = Feed(arrays, where, config.model.frames, bodies=bodies)
-    found = {}
+    found = torch.empty(len(data), len(loaded.config.classes))
     for batch in feed.batches(feed.centre_views(BATCH, crop, rounding=config.augment.rounding)):
         logits = loaded.model(batch.joints, batch.present, batch.clip, len(batch.clips))
-        rows = zip(batch.clips.tolist(), logits.softmax(dim=1).cpu(), strict=True)
-        found.update({feed.names[i]: row for i, row in rows})
+        found[batch.clips] = logits.softmax(dim=1).cpu()
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,13 +23,15 @@ _KEY = "amr_classifier"
 
 class ClassifierConfig(BaseModel):
     """What a classifier's file says beside its weights: its encoder, its head's width, its classes' names by
-    label."""
+    label, and the spec of the dataset that it was trained on, for reading other files of its kind; {} in
+    files from before."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     encoder: EncoderConfig
     hidden: int
     classes: list[str]
+    spec: dict[str, Any] = {}
 
 
 class ClipClassifier(nn.Module):
@@ -68,7 +71,8 @@ def keep_classifier(model: Classifier, encoder: EncoderConfig, dataset: ShardDat
     )
     classes = dataset.spec.class_names
     folder.mkdir(parents=True, exist_ok=True)
-    config = ClassifierConfig(encoder=described, hidden=model.hidden, classes=classes)
+    spec = dataset.spec.unlabelled().model_dump(mode="json")
+    config = ClassifierConfig(encoder=described, hidden=model.hidden, classes=classes, spec=spec)
     save_classifier(model, config, folder / CLASSIFIER)
 
 

@@ -42,19 +42,18 @@ class Monitor:
         self.asking = max(1, round(len(order) * HELD_OUT))
 
     def look(self, encoder: SkeletonEncoder) -> dict[str, float]:
-        """`knn`: accuracy of the nearest neighbour on held-out training clips, percent. `rank`, `spread`: of
-        the features, see `effective_rank` and `spread_of`."""
+        """`knn`: accuracy of the nearest neighbour on held-out training clips, percent, if all have labels.
+        `rank`, `spread`: of the features, see `effective_rank` and `spread_of`."""
         where = (self.processes.rank, self.processes.size)
         views = self.watched.centre_views(self.settings.batch_size, self.settings.crop, *where)
         mean = encode(encoder, self.watched, views, self.processes)[MEAN]
+        found = {"rank": effective_rank(mean), "spread": spread_of(mean)}
         labels, ask = self.watched.labels, self.asking
+        if bool((labels < 0).any()):  # without labels nobody can vote
+            return found
         held = Features({MEAN: mean[ask:]}, labels[ask:], {MEAN: mean[:ask]}, labels[:ask], self.classes)
         right = votes(held, MEAN, 1).argmax(dim=1) == labels[:ask]
-        return {
-            "knn": 100 * float(right.float().mean()),
-            "rank": effective_rank(mean),
-            "spread": spread_of(mean),
-        }
+        return {"knn": 100 * float(right.float().mean()), **found}
 
 
 def effective_rank(features: Tensor) -> float:

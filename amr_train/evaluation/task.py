@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from amr_data import ShardDataset, SplitArrays, UsageError
+from amr_data import ALL, NO_LABEL, ShardDataset, SplitArrays, UsageError
 from amr_train.config import AugmentConfig, EvaluationConfig
 from amr_train.data.feed import Feed
 from amr_train.evaluation.features import (
@@ -156,22 +156,39 @@ class Task:
 
 
 def parts_of(dataset: ShardDataset, split: str) -> list[npt.NDArray[np.int64]]:
-    """Indices of a split's train and test clips. Raises: UsageError where either has none."""
-    parts = [dataset.split(split, part) for part in PARTS]
-    for part, clips in zip(PARTS, parts, strict=True):
-        if not len(clips):
-            raise UsageError(f"{dataset.path} has no {part} clip in the split {split}")
+    """Indices of the labelled clips in a split's train and test part. Raises: UsageError where either has
+    none."""
+    labelled = dataset.clips["label"] != NO_LABEL
+    parts = []
+    for part in PARTS:
+        clips = dataset.split(split, part)
+        if not labelled[clips].any():
+            what = "labelled " if len(clips) else ""
+            raise UsageError(
+                f"{dataset.path} has no {what}{part} clip in the split {split}, so nothing can be judged by "
+                f"it; evaluation.protocols=[] trains alone"
+            )
+        parts.append(clips[labelled[clips]])
     return parts
 
 
+def training_clips(dataset: ShardDataset, split: str) -> npt.NDArray[np.int64]:
+    """Indices of a split's train clips, with or without a label. Raises: UsageError where there is none."""
+    clips = dataset.split(split, "train")
+    if not len(clips):
+        raise UsageError(f"{dataset.path} has no train clip in the split {split}")
+    return clips
+
+
 def only_split(dataset: ShardDataset, split: str | None) -> str:
-    """The split that is asked for, or the dataset's only one. Raises: UsageError where it has none or
-    several."""
+    """The split that is asked for, or the dataset's only one; `all` where it has none. Raises: UsageError
+    where it has several, or not the one that is asked for."""
     names: Sequence[str] = list(dataset.spec.protocols)
     if split is not None:
-        dataset.spec.protocol(split)
+        dataset.membership(split)
         return split
-    if len(names) != 1:
-        found = f"several: {', '.join(names)}" if names else "none"
-        raise UsageError(f"{dataset.path} has {found}; say which train/test split with --split")
-    return names[0]
+    if len(names) > 1:
+        raise UsageError(
+            f"{dataset.path} has several: {', '.join(names)}; say which train/test split with --split"
+        )
+    return names[0] if names else ALL

@@ -23,7 +23,7 @@ from amr_train.evaluation.protocols.finetune import Finetune
 from amr_train.evaluation.protocols.semi import Semi
 from amr_train.evaluation.records import read_record_of
 from amr_train.evaluation.subjects import trained
-from amr_train.evaluation.task import Task, only_split, parts_of
+from amr_train.evaluation.task import Task, only_split, parts_of, training_clips
 from amr_train.experiments.running import Clips, steps_of
 from amr_train.experiments.stages import Stage
 from amr_train.identity import differences, recorded_experiment, training_settings
@@ -102,7 +102,8 @@ def _planned(stage: Stage) -> Planned:
         return Planned(stage.name, stage.seed, NO_DATA, protocols=protocols)
     dataset = open_dataset(stage.data)
     split = only_split(dataset, stage.transfer.split if stage.transfer else experiment.data.split)
-    train, test = parts_of(dataset, split)
+    train = training_clips(dataset, split)
+    labelled, test = parts_of(dataset, split) if protocols else (train, train)
     device = choose_device(experiment.device)
     state, done = _state(stage)
     left = _left(stage, dataset, split, protocols, device) if state == FINISHED else protocols
@@ -114,7 +115,7 @@ def _planned(stage: Stage) -> Planned:
         training = (steps - done) * batch * times.bodies(train) * times.pretraining() / 60
     judging = None
     if left and state != OTHER:
-        seconds = [times.evaluation(protocol_named(name), train, test) for name in left]
+        seconds = [times.evaluation(protocol_named(name), labelled, test) for name in left]
         if any(protocol_named(name).frozen for name in left):
             seconds.append(times.features(len(left) < len(protocols)))
         judging = sum(seconds) / 60

@@ -22,7 +22,7 @@ from amr_train.evaluation.monitor import Monitor
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import Record
 from amr_train.evaluation.subjects import trained
-from amr_train.evaluation.task import Task, only_split, parts_of
+from amr_train.evaluation.task import Task, only_split, parts_of, training_clips
 from amr_train.experiments.results import results_of, write_results
 from amr_train.listening import Listener, Listeners
 from amr_train.models.files import ENCODER, encoder_config, read_encoder, save_encoder
@@ -150,6 +150,8 @@ class _Run:
         experiment = self.experiment
         split = experiment.data.split
         assert split is not None
+        if not experiment.evaluation.protocols:
+            return []
         task = Task(
             trained(self.out, self.dataset, self.device),
             self.dataset,
@@ -218,7 +220,9 @@ def opened(
             )
     split = only_split(dataset, experiment.data.split)
     experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"split": split})})
-    train, _ = parts_of(dataset, split)
+    if experiment.evaluation.protocols:
+        parts_of(dataset, split)
+    train = training_clips(dataset, split)
     if min(experiment.pretrain.batch_size, len(train)) < processes.size:
         size = experiment.pretrain.batch_size
         raise UsageError(f"a batch of {size} clips cannot be shared by {processes.size} processes")

@@ -92,11 +92,14 @@ def stages_of(
 def _check(stage: Stage) -> None:
     """Raises UsageError where a protocol does not exist, or the dataset has no such split."""
     transfer = stage.transfer
-    for name in transfer.protocols if transfer else stage.experiment.evaluation.protocols:
+    protocols = transfer.protocols if transfer else stage.experiment.evaluation.protocols
+    for name in protocols:
         protocol_named(name)
     if stage.data is not None:
         dataset = open_dataset(stage.data)
-        parts_of(dataset, only_split(dataset, transfer.split if transfer else stage.experiment.data.split))
+        split = only_split(dataset, transfer.split if transfer else stage.experiment.data.split)
+        if protocols:
+            parts_of(dataset, split)
 
 
 def run_stage(stage: Stage, listener: Listener | None = None, trackers: Sequence[str] = ()) -> dict[str, Any]:

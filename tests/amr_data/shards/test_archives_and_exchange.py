@@ -86,7 +86,6 @@ def test_7z_archives_of_pku_are_unpacked_read_and_gone(tmp_path):
         with py7zr.SevenZipFile(tmp_path / f"{name}.7z", "w") as archive:
             archive.writestr(text, inner)
     sources = [tmp_path / "Skeleton.7z", tmp_path / "Label_PKUMMD.7z"]
-    (tmp_path / ".amr-unpacked-999999999-left").mkdir()  # by a process that was killed
     convert(sources, tmp_path / "out", "pku-mmd-1", workers=2)
     dataset = open_dataset(tmp_path / "out")
     assert dataset.names == ["0002-L_001"]

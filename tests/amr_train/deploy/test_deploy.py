@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from amr_cli.train import main
-from amr_data import AmrError, SplitArrays, UsageError, open_dataset
+from amr_data import AmrError, SplitArrays, UsageError, convert, open_dataset
 from amr_train import embed, evaluate, load_encoder, predict, run_experiment
 from amr_train.config import EvaluationConfig, FinetuneConfig
 from amr_train.data.feed import Feed
@@ -91,12 +91,63 @@ def test_raw_files_are_labelled_like_the_converted_ones(classifier, ntu_raw, ntu
     several = call("predict", classifier, folder)
     assert several.exit_code == 0, several.output
     for name in names:
-        assert name in several.stdout
+        assert f"{name}.skeleton" in several.stdout
     assert "S001C001P001R001A001.skeleton: not_skeleton" in several.stderr
     right = sum(int(expected[n].argmax()) == dataset.clip(n).label for n in dataset.names) / len(dataset)
     assert right > 0.5  # of four classes; it was trained on most of them
     shards = call("predict", classifier, ntu_shards, "--top", 1, "--json")
     assert len(json.loads(shards.stdout)["clips"]) == len(dataset)
+
+
+def test_files_of_any_name_ending_and_place_are_predicted(classifier, ntu_raw, ntu_shards, tmp_path):
+    expected = predict(classifier, ntu_shards)
+    names = open_dataset(ntu_shards).names[:2]
+    places = [tmp_path / "a" / "my take.skeleton", tmp_path / "b" / "my take.skeleton", tmp_path / "x.txt"]
+    for place, name in zip(places, [*names, names[0]], strict=True):
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(next(ntu_raw.rglob(f"{name}.skeleton")), place)
+    for words in (places, [tmp_path]):  # as files, and as the folder that holds them
+        said = call("predict", classifier, *words, "--json")
+        assert said.exit_code == 0, said.output
+        rows = {row["path"]: row for row in json.loads(said.stdout)["clips"]}
+        assert set(rows) == {str(p) for p in places}
+        for place, name in zip(places, [*names, names[0]], strict=True):
+            row = rows[str(place)]
+            assert row["probability"] == pytest.approx(float(expected[name].max()), abs=1e-6)
+            assert row["label"] == int(expected[name].argmax())
+            assert len(row["classes"]) == 3
+            assert row["stop_frame"] / 30 == pytest.approx(row["stop_s"], abs=1e-3)
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "a")
+    (row,) = json.loads(call("predict", classifier, archive, "--json").stdout)["clips"]
+    assert row["path"] == f"{archive}/my take.skeleton"
+
+
+def test_nothing_to_predict_is_a_failure(classifier, tmp_path):
+    (tmp_path / "x.skeleton").write_text("not a skeleton")
+    said = call("predict", classifier, tmp_path / "x.skeleton")
+    assert (said.exit_code, "no clip came out" in said.stderr) == (1, True)
+
+
+def test_clips_without_labels_train_embed_and_predict(run, classifier, ntu_raw, tmp_path):
+    convert(ntu_raw, tmp_path / "shards", "ntu60", unlabelled=True, workers=1)
+    settings = [
+        "data.dataset=ntu60",
+        "pretrain.epochs=1",
+        "pretrain.warmup_epochs=0",
+        "data.split=all",
+        "evaluation.protocols=[]",
+    ]
+    words = ["run", "demo", "--data", tmp_path / "shards", "--out", tmp_path / "run"]
+    words += [w for setting in settings for w in ("--set", setting)]
+    judged = call(*words[:-2])
+    assert (judged.exit_code, "no labelled train clip in the split all" in judged.stderr) == (2, True), judged.output
+    trained = call(*words)
+    assert trained.exit_code == 0, trained.output
+    assert load_encoder(tmp_path / "run").config.split == "all"
+    embedded = call("embed", tmp_path / "run", tmp_path / "shards", "-o", tmp_path / "f.parquet", "--json")
+    assert json.loads(embedded.stdout)["clips"] == 48
+    predicted = json.loads(call("predict", classifier, tmp_path / "shards", "--json").stdout)["clips"]
+    assert len(predicted) == 48
 
 
 @pytest.mark.parametrize("kind", ["encoder", "classifier"])

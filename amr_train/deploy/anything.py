@@ -1,0 +1,138 @@
+"""What a classifier says about anything: raw files of any name, folders, archives or converted datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import Tensor
+
+from amr_data import (
+    DatasetSpec,
+    Recipe,
+    ShardDataset,
+    UsageError,
+    convert,
+    open_dataset,
+    spec_from_json,
+)
+from amr_data.shards.reader import read_rejects
+from amr_train.deploy.predicting import predictions
+from amr_train.evaluation.classifier import ClipClassifier, load_classifier
+from amr_train.parallel.processes import choose_device
+
+MANIFEST = "manifest.json"
+ARCHIVES = (".zip", ".7z", ".tar", ".gz", ".tgz")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """path : the file, or the dataset's folder.  name : the clip's.  start, stop : frames of the source.
+    rate : frames a second.  probabilities : (classes,) float32, on the CPU."""
+
+    path: str
+    name: str
+    start: int
+    stop: int
+    rate: float
+    probabilities: Tensor
+
+    def as_dict(self, classes: Sequence[str], top: int) -> dict[str, Any]:
+        """Plain values; the likeliest classes first."""
+        best = self.probabilities.topk(min(top, len(classes)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        named = [{"label": i, "class": classes[i], "probability": p} for i, p in pairs]
+        return {
+            "path": self.path,
+            "name": self.name,
+            "start_frame": self.start,
+            "stop_frame": self.stop,
+            "start_s": round(self.start / self.rate, 3),
+            "stop_s": round(self.stop / self.rate, 3),
+            **named[0],
+            "classes": named,
+        }
+
+
+def predict_anything(
+    classifier: str | Path,
+    sources: Sequence[str | Path],
+    dataset: str | Path | DatasetSpec | None = None,
+    device: str = "auto",
+) -> tuple[list[Prediction], list[dict[str, str]]]:
+    """Predictions for every clip that the sources hold, and what was rejected, as rejects.jsonl has it.
+
+    Names of raw files need not follow any rule; labels are not read. Files are cleaned and normalised as the
+    classifier's training clips were.
+
+    Args:
+        sources: each is a raw file, a folder, an archive, another project's file or a converted dataset.
+        dataset: whose raw files these are, see `amr_data.convert`; by default those that the classifier was
+            trained on, or what their content says.
+    Raises: UsageError, AmrError.
+    """
+    loaded = load_classifier(classifier, choose_device(device))
+    found: list[Prediction] = []
+    rejects: list[dict[str, str]] = []
+    for given in map(Path, sources):
+        if (given / MANIFEST).is_file():
+            found += [replace(p, path=str(given)) for p in _of_dataset(loaded, open_dataset(given))]
+            continue
+        with TemporaryDirectory() as scratch:
+            made = _converted(given, dataset, loaded, Path(scratch))
+            rejects += read_rejects(made.path)
+            found += [replace(p, path=_path(given, p.path)) for p in _of_dataset(loaded, made)]
+    return found, rejects
+
+
+def _of_dataset(loaded: ClipClassifier, data: ShardDataset) -> list[Prediction]:
+    """For every clip; the path is its source."""
+    made = []
+    for index, row in enumerate(predictions(loaded, data)):
+        clip = data.clip(index)
+        stop = clip.start + clip.frames
+        made.append(Prediction(clip.source, clip.name, clip.start, stop, data.spec.frame_rate, row))
+    return made
+
+
+def _converted(
+    given: Path, dataset: str | Path | DatasetSpec | None, loaded: ClipClassifier, scratch: Path
+) -> ShardDataset:
+    """Convert a source as the classifier's training clips were; its own kind of files is tried first."""
+    known = loaded.config.encoder.recipe
+    recipe = Recipe(**{key: known[key] for key in ("name", "rotate", "scale") if key in known})
+    ways = [dataset] if dataset is not None else [own for own in (_own(loaded),) if own] + [None]
+    made: list[ShardDataset] = []
+    problem: UsageError | None = None
+    for number, way in enumerate(ways):
+        try:
+            report = convert(given, scratch / str(number), way, recipe=recipe, unlabelled=True, workers=1)
+        except UsageError as error:  # no file of that kind: what is it then?
+            problem = error
+            continue
+        made.append(open_dataset(report.path))
+        if len(made[-1]):
+            return made[-1]
+    if not made:
+        assert problem is not None
+        raise problem
+    return made[0]
+
+
+def _own(loaded: ClipClassifier) -> DatasetSpec | None:
+    """The spec of the dataset that the classifier was trained on, from its file. A family that is named as
+    module:Class is not believed, since naming one would import it."""
+    try:
+        spec = spec_from_json(loaded.config.spec) if loaded.config.spec else None
+    except ValueError:
+        return None
+    return None if spec is None or ":" in spec.raw else spec
+
+
+def _path(given: Path, source: str) -> str:
+    """A clip's file as the user can name it: the source itself, or what lies in it."""
+    inside = source.partition("/")[2]
+    return str(given / inside) if given.is_dir() or given.suffix.lower() in ARCHIVES else str(given)
