@@ -8,7 +8,7 @@ SITE := mkdocs-material
 # Constraints reach the packages that builds need only through the environment: old pips read the first, new ones the second.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
-.PHONY: demo test lint browser figures site bench fuzz pins clean install dev
+.PHONY: demo test lint browser figures site bench fuzz mutants pins clean install dev
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
@@ -77,10 +77,16 @@ pins:
 	$$fresh/venv/bin/python -m pip check && $$fresh/venv/bin/python .ci/pins.py
 
 clean:
-	rm -rf $(VENV) $(DEMO) .figures .site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) .mutants .figures .site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 # Ten minutes of coverage-guided fuzzing of every reader; no version of atheris has wheels for all our Pythons, so it is
 # neither part of the tests nor pinned.
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet atheris
 	$(BIN)/python -m benchmarks.fuzz 600
+
+# Whether tests notice small changes to the data side: every module, or one, as in `make mutants ONLY=amr_data/manifest.py`.
+# A module takes minutes; a run that was stopped goes on. mutmut is neither part of the tests nor pinned.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet mutmut
+	OMP_NUM_THREADS=1 nice -n 15 $(BIN)/python -m benchmarks.mutants $(ONLY)

@@ -2,12 +2,12 @@
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.conversion import ConvertReport, convert
-from amr_data.errors import AmrError, Reject, UsageError
+from amr_data.errors import AmrError, Record, UsageError
 from amr_data.recipes.normalize import Recipe
 from amr_data.repairing import repair
 from amr_data.shards.exchange import export_dataset
 from amr_data.shards.reader import ALL, ShardDataset, SplitArrays, open_dataset
-from amr_data.shards.verification import Finding, verify
+from amr_data.shards.verification import verify
 from amr_data.specs import NO_LABEL, DatasetSpec, load_spec, spec_from_json, spec_names
 
 __version__ = "0.1.0"
@@ -19,9 +19,8 @@ __all__ = [
     "Clip",
     "ConvertReport",
     "DatasetSpec",
-    "Finding",
     "Recipe",
-    "Reject",
+    "Record",
     "ShardDataset",
     "SplitArrays",
     "UsageError",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.floating]
 
 
-@dataclass
+@dataclass(repr=False)
 class BodyTrack:
     """What one body did in a clip.
 
@@ -33,6 +33,10 @@ class BodyTrack:
     inferred: npt.NDArray[np.bool_] | None = None
     energy: npt.NDArray[np.float32] | None = None
 
+    def __repr__(self) -> str:
+        where = f", {self.frames[0]} to {self.frames[-1]}" if len(self.frames) else ""
+        return f"BodyTrack({self.body_id!r}, slot={self.slot}, {len(self.frames)} frames{where})"
+
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> BodyTrack:
         """The same track with only the given rows (boolean mask or indices)."""
         return BodyTrack(
@@ -45,7 +49,7 @@ class BodyTrack:
         )
 
 
-@dataclass
+@dataclass(repr=False)
 class Clip:
     """One labelled action. `label` is 0-based in the order of the spec's classes; ids are the dataset's own
     numbers, -1 where it has none."""
@@ -64,6 +68,13 @@ class Clip:
     """Frame of the source at which the clip begins, 0-based."""
     dropped: list[str] = field(default_factory=list)
     """What the clean-up left out and why, one line each."""
+    scale: float = 1.0
+    """What the joints were divided by: the main actor's spine in metres after `--scale`."""
+
+    def __repr__(self) -> str:
+        bodies = len({t.slot for t in self.tracks})
+        shown = f"{self.frames} frames, {bodies} {'body' if bodies == 1 else 'bodies'}"
+        return f"Clip({self.name!r}, label={self.label}, {shown})"
 
     def dense(self, bodies: int | None = None) -> npt.NDArray[np.float32]:
         """The clip as the zero-padded array that other projects use.

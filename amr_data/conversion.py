@@ -23,18 +23,22 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from amr_data.clip import Clip
 from amr_data.errors import AmrError, Reject, RejectError, UsageError
-from amr_data.files import sha256_of
-from amr_data.manifest import write_manifest
+from amr_data.files import WriteError, sha256_of
+from amr_data.identity import unit_hashes
+from amr_data.manifest import sources_hash, write_manifest
 from amr_data.plan import Plan, Settings, check_folder, make_plan, take_folder
 from amr_data.readers import RawSource, Unit, family_for, family_options, open_sources
 from amr_data.readers.recognising import Recognised, recognise
-from amr_data.recipes.motion import add_energy
+from amr_data.recipes.motion import WINDOWS, add_energy
 from amr_data.recipes.normalize import Recipe, apply_recipe
 from amr_data.shards.layout import shard_name
-from amr_data.shards.writer import build_tables, read_record, write_shard
+from amr_data.shards.model import ShardRecord
+from amr_data.shards.writer import build_tables, check_storable, read_record, write_shard
 from amr_data.specs import DatasetSpec, load_spec
 
 Progress = Callable[[int, int, dict[str, Any]], None]
+Runner = Callable[[Plan, Path, list[int]], Iterator[tuple[int, ShardRecord, str]]]
+"""Makes the shards of the given numbers: number, record and the file's SHA-256 of each, in any order."""
 BACKENDS = ("processes", "dask")
 
 
@@ -133,7 +137,7 @@ def convert(
             settings = replace(settings, recipe=replace(chosen, name="none"))
         plan = make_plan(source, spec, settings)
         with locked(out):
-            take_folder(out, plan, overwrite)
+            plan = take_folder(out, plan, overwrite)
             manifest, kept = build_missing(plan, out, run, progress)
     return ConvertReport(out, manifest, time.perf_counter() - started, kept, recognised)
 
@@ -141,20 +145,20 @@ def convert(
 def build_missing(
     plan: Plan,
     out: Path,
-    run: Callable[[Plan, Path, list[int]], Iterator[tuple[int, dict[str, Any], str]]],
+    run: Runner,
     progress: Progress | None,
-    expected: Mapping[str, str] | None = None,
+    expected: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[dict[str, Any], int]:
     """Make the shards of a plan that are not there yet, then the manifest.
 
     Args:
-        expected: checksums by shard file that the content must have; a new shard that differs is taken away
-            again, and nothing else changes.
+        expected: lines of an earlier manifest by shard file, whose checksums the content must have; a new
+            shard that differs is taken away again, and nothing else changes.
     Returns: the manifest, and how many shards were there before.
     """
-    records: dict[int, tuple[dict[str, Any], str]] = {}
+    records: dict[int, tuple[ShardRecord, str]] = {}
     for index in range(len(plan.shards)):
-        record = read_record(out / shard_name(index), plan.fingerprint)
+        record = read_record(out / shard_name(index), plan.fingerprint, plan.spec, len(WINDOWS))
         if record is not None:
             records[index] = record, sha256_of(out / shard_name(index))
     kept = len(records)
@@ -164,18 +168,16 @@ def build_missing(
     try:
         for index, record, sha256 in run(plan, out, missing) if missing else ():
             records[index] = record, sha256
-            name = shard_name(index)
-            if expected and expected.get(name, record["checksum"]) != record["checksum"]:
-                (out / name).unlink()
-                raise AmrError(
-                    f"{name} comes out with other content than before: the sources have changed; convert "
-                    f"again with --overwrite"
-                )
+            _check_as_before(out / shard_name(index), record, (expected or {}).get(shard_name(index)))
             done += sizes[index]
             if progress:
-                progress(done, total, record)
+                progress(done, total, record.model_dump())
         ordered = [records[i] for i in range(len(plan.shards))]
         return write_manifest(out, plan, [r for r, _ in ordered], [h for _, h in ordered]), kept
+    except WriteError as error:
+        raise AmrError(
+            f"writing to {out} failed: {error.reason}; finished shards are kept, run again"
+        ) from None
     except OSError as error:
         raise AmrError(
             f"writing to {out} failed: {error.strerror or error}; finished shards are kept, run again"
@@ -185,6 +187,21 @@ def build_missing(
             "a worker process was killed, perhaps for want of memory; finished shards are kept, run again "
             "with fewer --workers"
         ) from None
+
+
+def _check_as_before(shard: Path, record: ShardRecord, before: Mapping[str, Any] | None) -> None:
+    if before is None or before["checksum"] == record.checksum:
+        return
+    shard.unlink()
+    if not before.get("sources"):
+        why = "the sources have changed, or this release makes other clips of them"
+    elif before["sources"] == sources_hash(record):
+        why = "the sources are the same, but this release makes other clips of them"
+    else:
+        why = "the sources have changed"
+    raise AmrError(
+        f"{shard.name} comes out with other content than before: {why}; convert again with --overwrite"
+    )
 
 
 @contextlib.contextmanager
@@ -219,15 +236,14 @@ def read_clips(
                 item = apply_recipe(item, spec, settings.recipe, family)
                 for track in item.tracks:
                     add_energy(track)
+                check_storable(item)
             except RejectError as error:
                 item = Reject(item.source, error.reason, error.detail)
         out.append(item)
     return out
 
 
-def shard_runner(
-    workers: int | None, backend: str, scheduler: str | None
-) -> Callable[[Plan, Path, list[int]], Iterator[tuple[int, dict[str, Any], str]]]:
+def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Runner:
     """How the missing shards are made: in processes here, or on a Dask cluster. Raises UsageError."""
     if backend not in BACKENDS:
         raise UsageError(f"there is no backend '{backend}': known: {', '.join(BACKENDS)}")
@@ -236,7 +252,7 @@ def shard_runner(
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; give 1 or more")
 
-    def run(plan: Plan, out: Path, missing: list[int]) -> Iterator[tuple[int, dict[str, Any], str]]:
+    def run(plan: Plan, out: Path, missing: list[int]) -> Iterator[tuple[int, ShardRecord, str]]:
         owner = os.getpid() if backend == "processes" else 0
         jobs = (
             joblib.delayed(_make_shard)(
@@ -250,7 +266,7 @@ def shard_runner(
                     n_jobs=-1, return_as="generator_unordered", pre_dispatch="2*n_jobs"
                 )(jobs)
             return
-        count = min(workers or joblib.cpu_count(), len(missing)) if plan.family.parallel else 1
+        count = min(workers or joblib.cpu_count(), len(missing))
         yield from joblib.Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs")(
             jobs
         )
@@ -281,16 +297,18 @@ def _make_shard(
     out: Path,
     index: int,
     owner: int,
-) -> tuple[int, dict[str, Any], str]:
+) -> tuple[int, ShardRecord, str]:
     if owner not in (0, os.getpid()):
         _end_with_parent(owner)
     items = read_clips(source, units, spec, settings)
     clips = [i for i in items if isinstance(i, Clip)]
     rejects = [i for i in items if isinstance(i, Reject)]
-    tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate)
+    tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate, spec.dimensions == 3)
     if owner and owner not in (os.getpid(), os.getppid()):
         os._exit(1)  # the parent was killed; its folder may be another conversion's by now
-    return index, *write_shard(out / shard_name(index), tables, rejects, fingerprint, settings.compression)
+    hashes = unit_hashes(source, units)
+    path = out / shard_name(index)
+    return index, *write_shard(path, tables, rejects, fingerprint, settings.compression, hashes)
 
 
 _watch: threading.Thread | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,28 +11,50 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from amr_data.errors import AmrError
+
 SYNTHETIC_MARK = "synthetic.json"
 """Lies in every folder of invented raw files and says so; what is made from a source that holds it, at
 whatever depth, is synthetic too."""
 
 
+class WriteError(AmrError):
+    """A file cannot be written: no space, no permission, no such place. `reason` : the system's words."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.path, self.reason = path, " ".join((error.strerror or str(error)).split())[:160]
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            remedy = "free some space, or name another place"
+        else:
+            remedy = "name a place that you may write to"
+        super().__init__(f"{path} cannot be written: {self.reason}; {remedy}")
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self._error)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and takes the name, on failure it is
-    removed."""
+    """Yield a temporary path beside `path`, making the folder where there is none; on success it is synced
+    and takes the name, on failure it is removed. Raises: WriteError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.fsync(folder)
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         finally:
-            os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteError(path, error) from None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -49,7 +72,6 @@ def sha256_of(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, making its folder where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a text file whole, making its folder where there is none. Raises: WriteError."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -3,10 +3,10 @@ JSON line each."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections import Counter
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,39 +19,57 @@ from amr_data.files import whole_file, write_json
 from amr_data.plan import Plan
 from amr_data.recipes.motion import WINDOWS
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, shard_name
+from amr_data.shards.model import ShardRecord
+from amr_data.shards.opening import Shard
+from amr_data.shards.tables import side_counts, split_values
 from amr_data.shards.writer import LENGTH_BIN
-from amr_data.specs import NAMED, NO_LABEL, TEST, TRAIN, UNASSIGNED, VALIDATION, DatasetSpec
+from amr_data.specs import NO_LABEL, DatasetSpec
 
 
-def write_manifest(out: Path, plan: Plan, records: list[dict[str, Any]], hashes: list[str]) -> dict[str, Any]:
+def write_manifest(out: Path, plan: Plan, records: list[ShardRecord], hashes: list[str]) -> dict[str, Any]:
     """Write rejects.jsonl, then manifest.json, which makes the dataset complete. Returns the manifest."""
-    rejects = [asdict(r) for r in plan.rejects] + [r for record in records for r in record["rejects"]]
+    rejects = [r.as_stored() for r in plan.rejects] + [
+        r.model_dump() for record in records for r in record.rejects
+    ]
     with whole_file(out / REJECTS) as temporary:
         temporary.write_text(
             "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rejects), encoding="utf-8"
         )
-    manifest = build_manifest(plan, records, hashes, rejects)
+    spec, counts = _splits(out, plan, len(records))
+    manifest = build_manifest(plan, spec, records, hashes, rejects, counts)
     write_json(out / MANIFEST, manifest)
     return manifest
 
 
 def build_manifest(
-    plan: Plan, records: list[dict[str, Any]], hashes: list[str], rejects: list[dict[str, Any]]
+    plan: Plan,
+    spec: DatasetSpec,
+    records: list[ShardRecord],
+    hashes: list[str],
+    rejects: list[dict[str, Any]],
+    counts: dict[str, dict[str, int]],
 ) -> dict[str, Any]:
-    """hashes : SHA-256 of each shard file. Raises UsageError for more folds than values."""
-    spec = _with_folds(plan, records)
-    frames = sum(r["frames"] for r in records)
+    """spec : the plan's, its folds dealt out.  hashes : SHA-256 of each shard file.  counts : clips in each
+    part of each split."""
+    frames = sum(r.frames for r in records)
     points = max(frames * len(plan.spec.skeleton.joints), 1)
-    mean = np.sum([r["position_sum"] for r in records], axis=0) / points if records else np.zeros(3)
-    square = np.sum([r["position_square_sum"] for r in records], axis=0) / points if records else np.zeros(3)
-    energy = (
-        np.sum([r["energy_sum"] for r in records], axis=0) / points if records else np.zeros(len(WINDOWS))
-    )
-    totals = {key: sum(r[key] for r in records) for key in ("clips", "frames", "clip_frames", "bodies")}
+    mean = np.sum([r.position_sum for r in records], axis=0) / points if records else np.zeros(3)
+    square = np.sum([r.position_square_sum for r in records], axis=0) / points if records else np.zeros(3)
+    energy = np.sum([r.energy_sum for r in records], axis=0) / points if records else np.zeros(len(WINDOWS))
+    totals = {
+        key: sum(getattr(r, key) for r in records) for key in ("clips", "frames", "clip_frames", "bodies")
+    }
     classes = _added(records, "class_counts")
     unlabelled = classes.pop(str(NO_LABEL), 0)
     shards = [
-        {"file": shard_name(i), **{k: r[k] for k in ("clips", "frames", "checksum")}, "sha256": h}
+        {
+            "file": shard_name(i),
+            "clips": r.clips,
+            "frames": r.frames,
+            "checksum": r.checksum,
+            "sha256": h,
+            "sources": sources_hash(r),
+        }
         for i, (r, h) in enumerate(zip(records, hashes, strict=True))
     ]
     return {
@@ -83,43 +101,37 @@ def build_manifest(
         },
         "class_counts": classes,
         "body_counts": _added(records, "body_counts"),
-        "protocol_counts": protocol_counts(spec, records),
+        "protocol_counts": counts,
         "shards": shards,
         "rejects_by_reason": dict(Counter(r["reason"] for r in rejects).most_common()),
     }
 
 
-def _with_folds(plan: Plan, records: list[dict[str, Any]]) -> DatasetSpec:
-    """The spec with every number of folds dealt out over what occurs in the clips."""
-    values: dict[str, list[int | str]] = {}
-    for rule in plan.spec.protocols.values():
-        found = {v for record in records for v in record["field_counts"].get(rule.by, {})}
-        values[rule.by] = list(found) if rule.by in NAMED else [int(v) for v in found]
+def _splits(out: Path, plan: Plan, shards: int) -> tuple[DatasetSpec, dict[str, dict[str, int]]]:
+    """The spec with every number of folds dealt out over what occurs in the clips, and the clips in each part
+    of each split, as the shards in `out` give them. Raises UsageError for more folds than values."""
+    columns: dict[str, list[Any]] = {rule.by: [] for rule in plan.spec.protocols.values()}
+    for index in range(shards if columns else 0):
+        with Shard(out / shard_name(index), len(plan.spec.skeleton.joints), len(WINDOWS)) as shard:
+            clips, _ = shard.tables(len(plan.spec.classes), plan.spec.max_bodies)
+        for field, values in columns.items():
+            values += split_values(clips, field).tolist()
     try:
-        return plan.spec.with_folds(values)
+        spec = plan.spec.with_folds(columns)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    return spec, {
+        name: side_counts(rule.assign(columns[rule.by]), rule) for name, rule in spec.protocols.items()
+    }
 
 
-def protocol_counts(spec: DatasetSpec, records: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Clips in each part of each split, and in none."""
-    counts = {}
-    for name, rule in spec.protocols.items():
-        values: Counter[str] = Counter()
-        for record in records:
-            values.update(record["field_counts"][rule.by])
-        keys = list(values) if rule.by in NAMED else [int(v) for v in values]
-        sides = rule.assign(keys) if keys else np.zeros(0, np.int8)
-        sizes = np.array(list(values.values()), np.int64)
-        parts = {"train": TRAIN, "test": TEST, "unassigned": UNASSIGNED}
-        if rule.validation:
-            parts["validation"] = VALIDATION
-        counts[name] = {part: int(sizes[sides == side].sum()) for part, side in parts.items()}
-    return counts
+def sources_hash(record: ShardRecord) -> str:
+    """SHA-256 over what a shard's record says of its sources, "" where it says nothing."""
+    return hashlib.sha256("\n".join(record.sources).encode()).hexdigest() if record.sources else ""
 
 
-def _added(records: list[dict[str, Any]], key: str) -> dict[str, int]:
+def _added(records: list[ShardRecord], key: str) -> dict[str, int]:
     total: Counter[str] = Counter()
     for record in records:
-        total.update(record[key])
+        total.update(getattr(record, key))
     return {k: total[k] for k in sorted(total, key=int)}

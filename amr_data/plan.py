@@ -3,23 +3,27 @@ and the fingerprints by which an interrupted run knows its own work again."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from amr_data.errors import AmrError, Reject, UsageError
 from amr_data.files import write_json
+from amr_data.identity import changed_unit, digest, plan_fingerprint
 from amr_data.readers import Family, RawSource, Unit, family_for, family_options
-from amr_data.recipes.motion import WINDOWS
 from amr_data.recipes.normalize import Recipe
-from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, PLAN
+from amr_data.shards.layout import MANIFEST, PLAN, SHARD_FILES
+from amr_data.shards.model import DamageError, PlanRecord, believed, read_object
+from amr_data.shards.opening import is_shard
 from amr_data.shards.writer import COMPRESSIONS
-from amr_data.specs import DatasetSpec, spec_from_json, unknown
+from amr_data.specs import DatasetSpec, first_problem, spec_from_json, unknown
 
+_LEFT_OVER = re.compile(r"\.(shard-[0-9]+\.h5|manifest\.json|plan\.json|rejects\.jsonl)\.[0-9]+\.tmp")
+"""What a killed conversion leaves, see `files.whole_file`."""
 MIN_SHARD_BYTES, MAX_SHARD_BYTES, TARGET_SHARDS = 4 << 20, 48 << 20, 32
 
 
@@ -42,9 +46,9 @@ class Settings:
 @dataclass
 class Plan:
     """`shards` : the units of each shard, in order.  `sources` : files seen (for PKU-MMD with their label
-    files).  `fingerprint` changes with the names and sizes of the sources, the spec, the settings and the
-    format; `stamps` with their times or checksums.  `synthetic` : a source says that its motion is invented;
-    it is no part of the fingerprint, since it changes no clip."""
+    files).  `fingerprint` : see `identity`; `stamps` changes with the files' times or checksums.  `synthetic`
+    : a source says that its motion is invented; it is no part of the fingerprint, since it changes no
+    clip."""
 
     source: RawSource
     spec: DatasetSpec
@@ -71,11 +75,8 @@ class Plan:
             "compression": self.settings.compression,
             "options": dict(self.settings.options),
             "synthetic": self.synthetic,
+            "names": self.source.names,
         }
-
-    def recall(self, record: dict[str, Any]) -> None:
-        """Stay synthetic where an earlier plan of the same sources was, though the mark is gone since."""
-        self.synthetic = self.synthetic or record.get("synthetic") is True
 
 
 def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
@@ -84,25 +85,19 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
     settings.recipe.check(spec)
     options = family_options(family, settings.options)
     settings = replace(settings, options=options.model_dump())
-    found = family.discover(source, spec, options)
-    if not found.units and not found.rejects:
-        raise UsageError(f"{', '.join(map(str, source.paths))}: no {spec.title} file in it")
-    protocols = found.protocols if found.replace_protocols else {**spec.protocols, **found.protocols}
-    spec = spec.changed(protocols=protocols, classes=spec.classes or found.classes)
-    files = [(u.name, [(m.path, m.size) for m in u.members]) for u in found.units]
+    given = ", ".join(source.given)
+    try:
+        found = family.discover(source, spec, options)
+        if not found.units and not found.rejects:
+            raise UsageError(f"{given}: no {spec.title} file in it")
+        protocols = found.protocols if found.replace_protocols else {**spec.protocols, **found.protocols}
+        spec = spec.changed(protocols=protocols, classes=spec.classes or found.classes)
+    except ValidationError as error:  # classes or splits that the files bring along and no spec may have
+        raise UsageError(f"{given}: {first_problem(error, spec.name)[:400]}") from None
     stamps = [m.stamp for u in found.units for m in u.members]
-    settings_record = [asdict(settings.recipe), settings.compression, dict(settings.options)]
     rejected = [*source.rejects, *found.rejects]
-    rejects = [asdict(r) for r in rejected]
-    content = [
-        FORMAT_VERSION,
-        version("amr-skeleton"),
-        spec.model_dump(),
-        settings_record,
-        files,
-        rejects,
-        WINDOWS,
-    ]
+    changed = options.model_dump(exclude_defaults=True)
+    fingerprint = plan_fingerprint(spec, settings, changed, found.units, rejected)
     return Plan(
         source,
         spec,
@@ -111,8 +106,8 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
         cut_shards(found.units),
         rejected,
         found.sources,
-        _digest(content),
-        _digest(stamps),
+        fingerprint,
+        digest(stamps),
         source.synthetic or found.synthetic,
     )
 
@@ -136,48 +131,90 @@ def check_folder(out: Path) -> None:
     """Refuse a place that is not ours to write to, before anything is made there. Raises UsageError."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; name a folder to write the dataset to")
-    ours = (out / PLAN).exists() or (out / MANIFEST).exists()
-    if out.is_dir() and not ours and any(p.name != ".lock" for p in out.iterdir()):
+    if out.is_dir() and any(p.name != ".lock" for p in out.iterdir()) and not is_dataset(out):
         raise UsageError(f"{out} is not empty and holds no dataset; name a new folder")
 
 
-def take_folder(out: Path, plan: Plan, overwrite: bool) -> None:
-    """Make the folder this plan's, or take up an unfinished conversion of the same plan. Raises UsageError,
-    AmrError."""
-    path = out / PLAN
+def is_dataset(out: Path) -> bool:
+    """Whether a folder holds a dataset, whole, unfinished or damaged: judged by what the files say, since
+    others name their files manifest.json too."""
+    if read_plan(out) is not None:
+        return True
     try:
-        if path.exists() or (out / MANIFEST).exists():
-            old = read_plan(out)
-            same = old is not None and (old["fingerprint"], old["stamps"]) == (plan.fingerprint, plan.stamps)
-            if not same:
+        if {"format_version", "spec", "shards"} <= read_object(out / MANIFEST).keys():
+            return True
+    except (DamageError, FileNotFoundError):
+        pass
+    return any(is_shard(p) for p in out.iterdir() if SHARD_FILES.fullmatch(p.name))
+
+
+def take_folder(out: Path, plan: Plan, overwrite: bool) -> Plan:
+    """Make the folder this plan's, or take up an unfinished conversion of the same plan.
+
+    Returns: the plan, with the names that the sources had when the conversion began.
+    Raises: UsageError, AmrError.
+    """
+    try:
+        check_folder(out)
+        old = read_plan(out)
+        if any((out / name).exists() for name in (PLAN, MANIFEST)):
+            plan, other = _same_plan(out, plan, old)
+            if other:
                 if not overwrite:
                     raise UsageError(
-                        f"{out} holds a dataset made from other sources or settings; --overwrite replaces it"
+                        f"{out} holds a dataset made from other {other}; --overwrite replaces it"
                     )
-                for stale in [*out.glob("shard-*.h5"), out / MANIFEST, path]:
+                for stale in [*_shards(out), out / MANIFEST, out / PLAN]:
                     stale.unlink(missing_ok=True)
-            elif old is not None:
-                plan.recall(old)
-        for stale in out.glob(".*.tmp"):
-            stale.unlink(missing_ok=True)
-        if not path.exists():
-            write_json(path, plan.record())
+                old = None
+        for stale in out.iterdir():
+            if _LEFT_OVER.fullmatch(stale.name):
+                stale.unlink(missing_ok=True)
+        if old is None or old.model_dump() != plan.record():
+            write_json(out / PLAN, plan.record())
     except OSError as error:
         raise AmrError(f"{out} cannot be written: {error.strerror or error}") from None
+    return plan
 
 
-def read_plan(out: Path) -> dict[str, Any] | None:
+def _same_plan(out: Path, plan: Plan, old: PlanRecord | None) -> tuple[Plan, str]:
+    """The plan as it goes on, and what the folder was made from otherwise, or nothing."""
+    if old is None:
+        return plan, "sources or settings"
+    plan = _named(plan, old)
+    if old.fingerprint != plan.fingerprint:
+        return plan, "sources or settings"
+    plan.synthetic = plan.synthetic or old.synthetic  # though the mark may be gone since
+    if old.stamps != plan.stamps and (unit := changed_unit(plan, out)):
+        return plan, f"sources or settings: {unit} may have changed"
+    return plan, ""
+
+
+def _named(plan: Plan, old: PlanRecord) -> Plan:
+    """The plan with the names that the sources had at first, if it is the same plan: what a clip says of its
+    source must not depend on whether the folder was renamed in between."""
+    given = plan.source.names
+    if old.names is None or old.names == given or len(old.names) != len(given):
+        return plan
+    plan.source.names = list(old.names)
+    renamed = make_plan(plan.source, plan.spec, plan.settings)
+    if renamed.fingerprint == old.fingerprint:
+        return renamed
+    plan.source.names = given
+    return plan
+
+
+def _shards(out: Path) -> list[Path]:
+    return [p for p in out.iterdir() if SHARD_FILES.fullmatch(p.name)]
+
+
+def read_plan(out: Path) -> PlanRecord | None:
     """The record in plan.json, or None where it is missing or damaged."""
+    path = out / PLAN
     try:
-        record = json.loads((out / PLAN).read_text(encoding="utf-8"))
-        spec_from_json(record["spec"])
-        Settings(Recipe(**record["recipe"]), record["compression"], record["options"])
-        return (
-            record if isinstance(record["fingerprint"], str) and isinstance(record["stamps"], str) else None
-        )
-    except (OSError, ValueError, KeyError, TypeError, AmrError):
+        record = believed(path, PlanRecord, read_object(path))
+        spec_from_json(record.spec)
+        Settings(Recipe(**record.recipe), record.compression, record.options)
+    except (FileNotFoundError, ValueError, TypeError, AmrError):
         return None
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return record

@@ -9,11 +9,14 @@ from typing import Any
 
 from amr_data.conversion import ConvertReport, Progress, build_missing, locked, shard_runner
 from amr_data.errors import AmrError, UsageError
-from amr_data.plan import Settings, make_plan, read_plan
+from amr_data.files import write_json
+from amr_data.identity import MARK, changed_unit
+from amr_data.plan import Plan, Settings, make_plan, read_plan
 from amr_data.readers import open_sources
 from amr_data.recipes.normalize import Recipe
 from amr_data.shards.layout import MANIFEST, PLAN
-from amr_data.shards.verification import check_manifest, verify
+from amr_data.shards.model import DamageError, PlanRecord, believed, read_manifest
+from amr_data.shards.verification import verify
 from amr_data.specs import spec_from_json
 
 
@@ -24,50 +27,81 @@ def repair(
     progress: Progress | None = None,
 ) -> ConvertReport:
     """Rebuild the shards that `verify` finds broken, and the manifest, from the same sources; sound shards
-    stay untouched.
+    stay untouched. The sources may have another name by now, or come from another release of this package.
 
     Raises: UsageError where the sources are not those that the dataset was made from, AmrError where the
         rebuilt content differs.
     """
     path = Path(path).resolve()
-    findings = verify(path)
-    plan_record = read_plan(path) or _plan_from_manifest(path)
-    with open_sources([Path(s) for s in sources], path.parent, [path]) as source, locked(path):
-        settings = Settings(
-            Recipe(**plan_record["recipe"]), plan_record["compression"], plan_record["options"]
-        )
-        plan = make_plan(source, spec_from_json(plan_record["spec"]), settings)
-        if plan.fingerprint != plan_record["fingerprint"]:
-            raise UsageError(
-                f"{', '.join(plan.source.names)}: not the files that {path} was made from (names, sizes or "
-                f"settings differ)"
-            )
-        plan.recall(plan_record)
-        before = {}
-        manifest, _, _ = check_manifest(path)
-        if manifest:
-            plan.recall(manifest["source"])
-            before = {s["file"]: s["checksum"] for s in manifest["shards"]}
-        for finding in findings:
-            if finding.file.startswith("shard-"):
-                (path / finding.file).unlink(missing_ok=True)
-        new, kept = build_missing(plan, path, shard_runner(workers, "processes", None), progress, before)
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a folder")
+    with locked(path):
+        findings = verify(path)
+        manifest = _manifest(path)
+        record = read_plan(path) or _plan_from_manifest(path, manifest)
+        names = record.names or (manifest["source"]["paths"] if manifest else [])
+        with open_sources([Path(s) for s in sources], path.parent, [path]) as source:
+            given = ", ".join(source.names)
+            if len(names) == len(source.names):
+                source.names = list(names)  # a clip names its source as it was called at first
+            settings = Settings(Recipe(**record.recipe), record.compression, record.options)
+            plan = make_plan(source, spec_from_json(record.spec), settings)
+            if not _same_sources(plan, record, manifest):
+                raise UsageError(
+                    f"{given}: not the files that {path} was made from (names, sizes, or the order of the "
+                    f"sources: {', '.join(names)})"
+                )
+            plan.fingerprint = record.fingerprint
+            plan.synthetic = plan.synthetic or record.synthetic
+            if manifest:
+                plan.synthetic = plan.synthetic or manifest["source"].get("synthetic", False)
+            if not manifest and plan.stamps != record.stamps and (unit := changed_unit(plan, path)):
+                raise UsageError(f"{given}: not the files that {path} was made from: {unit} may have changed")
+            for finding in findings:
+                if finding.where.startswith("shard-"):
+                    (path / finding.where).unlink(missing_ok=True)
+            if read_plan(path) is None:
+                # the times of these files are believed once a conversion has proved their content
+                write_json(path / PLAN, {**plan.record(), "stamps": record.stamps})
+            before = {s["file"]: s for s in manifest["shards"]} if manifest else {}
+            new, kept = build_missing(plan, path, shard_runner(workers, "processes", None), progress, before)
     return ConvertReport(path, new, 0.0, kept)
 
 
-def _plan_from_manifest(path: Path) -> dict[str, Any]:
-    manifest, _, _ = check_manifest(path)
+def _same_sources(plan: Plan, record: PlanRecord, manifest: dict[str, Any] | None) -> bool:
+    if plan.fingerprint == record.fingerprint:
+        return True
+    if record.fingerprint.startswith(MARK):
+        return False
+    # A dataset of release 0.1.0 is recognised by the files' stamps, or by their number and size; each rebuilt
+    # shard must then have the checksum in the manifest.
+    if manifest is None:
+        return plan.stamps == record.stamps
+    found = plan.sources, plan.bytes, len(plan.shards)
+    return found == (manifest["source"]["files"], manifest["source"]["bytes"], len(manifest["shards"]))
+
+
+def _manifest(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_manifest(path)[0]
+    except (DamageError, FileNotFoundError):
+        return None
+
+
+def _plan_from_manifest(path: Path, manifest: dict[str, Any] | None) -> PlanRecord:
     if manifest is None:
         raise AmrError(
             f"{path}: {PLAN} and {MANIFEST} are both damaged, so nothing says how it was made; convert "
             f"again with --overwrite"
         )
-    recipe = {k: manifest["recipe"][k] for k in ("name", "rotate", "scale")}
+    recipe = {k: v for k, v in manifest["recipe"].items() if k in ("name", "rotate", "scale")}
     said = {*recipe, "centred", "unit"}
-    return {
+    about = {
         "fingerprint": manifest["source"]["fingerprint"],
+        "stamps": "",
         "spec": manifest["spec"],
         "recipe": recipe,
-        "compression": manifest["compression"],
+        "compression": manifest.get("compression", "none"),
         "options": {k: v for k, v in manifest["recipe"].items() if k not in said},
     }
+    return believed(path / MANIFEST, PlanRecord, about)

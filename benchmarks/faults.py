@@ -53,7 +53,7 @@ def score(dataset: ShardDataset, planted: dict[str, set[str]]) -> list[tuple[str
     damaged = set().union(*planted.values())
     rows = []
     for kind in KINDS:
-        named = {f.clip for f in found if f.kind == kind}
+        named = {f.where for f in found if f.kind == kind}
         wanted = planted.get(kind, set())
         rows.append((kind, len(wanted), len(named & wanted), len(named - damaged)))
     return rows

@@ -1,4 +1,4 @@
-"""amr-data: convert, verify, inspect, export, synth."""
+"""amr-data: convert, spec, verify, inspect, export, synth."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from amr_cli.families import FamilyCommand
 from amr_cli.look import inspect_command, serve_command
-from amr_cli.show import print_report
-from amr_cli.ui import EXIT_FAILED, GOES_ON, console, errors, facts, guarded, guarded_saying, progress_bar
+from amr_cli.show import print_findings, print_report
+from amr_cli.spec import spec_command
+from amr_cli.terminal import Commands
+from amr_cli.ui import (
+    ANEW,
+    EXIT_FAILED,
+    GOES_ON,
+    complain,
+    facts,
+    guarded,
+    guarded_saying,
+    progress_bar,
+    say,
+    tell,
+)
 from amr_data import __version__, convert, open_dataset, spec_names
 from amr_data.conversion import BACKENDS, Progress
 from amr_data.errors import UsageError
@@ -27,10 +38,13 @@ from amr_data.shards.verification import verify
 from amr_data.shards.writer import COMPRESSIONS
 from amr_data.synth import synthesize
 
+NAMES = {"name", "no_label", "unknown_class"}
+"""Reasons that concern names and labels alone."""
+UNLABELLED_HINT = "--unlabelled takes files of any name, as clips without a label"
 DATASETS = ", ".join(spec_names())
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="amr-data")
 def main() -> None:
     """Raw skeleton files to normalised shards with motion statistics, and a look at them.
@@ -130,15 +144,14 @@ def convert_command(
         )
     print_report(report, as_json)
     if not report.manifest["totals"]["clips"]:
-        errors.print(
-            f"[bold red]error:[/] no clip came out of {report.manifest['totals']['sources']:,} files or "
-            f"rows; see {escape(str(out))}/rejects.jsonl"
-        )
+        rows = f"{report.manifest['totals']['sources']:,} files or rows"
+        complain("error", f"no clip came out of {rows}; see {out}/rejects.jsonl")
+        if NAMES & set(report.manifest["rejects_by_reason"]):
+            tell(UNLABELLED_HINT)
         sys.exit(EXIT_FAILED)
     if strict and report.damaged:
-        errors.print(
-            f"[bold red]error:[/] --strict: {report.damaged:,} files or rows were rejected; see "
-            f"{out}/rejects.jsonl"
+        complain(
+            "error", f"--strict: {report.damaged:,} files or rows were rejected; see {out}/rejects.jsonl"
         )
         sys.exit(EXIT_FAILED)
 
@@ -167,7 +180,7 @@ def _counted_bar(title: str, quiet: bool) -> Iterator[Progress]:
 )
 @click.option("--workers", type=int, help="Processes for the repair; all cores by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@guarded
+@guarded_saying(f"shards that --repair has rebuilt are kept; {ANEW}, and rebuilds only the others")
 def verify_command(dataset_dir: Path, sources: tuple[Path, ...], workers: int | None, as_json: bool) -> None:
     """Check a dataset: files, structure, checksums, ranges, counts. Exit code 1 if anything is wrong.
 
@@ -182,32 +195,15 @@ def verify_command(dataset_dir: Path, sources: tuple[Path, ...], workers: int | 
             report = repair(dataset_dir, sources, workers, progress)
         rebuilt = len(report.manifest["shards"]) - report.kept_shards
         if not as_json:
-            console.print(f"rebuilt {rebuilt:,} of {len(report.manifest['shards']):,} shards")
+            say(f"rebuilt {rebuilt:,} of {len(report.manifest['shards']):,} shards")
     with progress_bar("verifying", quiet=as_json, counted=True) as bar:
         findings = verify(dataset_dir, lambda done, total: bar(done, total, ""))
     if as_json:
-        click.echo(
-            json.dumps(
-                {"path": str(dataset_dir), "sound": not findings, "findings": [vars(f) for f in findings]}
-            )
-        )
-    elif not findings:
-        console.print(f"{dataset_dir} is sound")
+        done = {"rebuilt_shards": rebuilt} if sources else {}
+        found = [finding.as_dict() for finding in findings]
+        click.echo(json.dumps({"path": str(dataset_dir), **done, "sound": not findings, "findings": found}))
     else:
-        table = Table(
-            title=f"{dataset_dir}: {len(findings)} findings",
-            title_justify="left",
-            box=None,
-            padding=(0, 2, 0, 0),
-        )
-        for column in ("file", "kind", "what was found"):
-            table.add_column(column, overflow="fold")
-        for finding in findings:
-            table.add_row(finding.file, finding.kind, escape(finding.detail))
-        console.print(table)
-        console.print(
-            "rebuild what is broken with `amr-data verify DIR --repair SOURCE`, the sources it was made from"
-        )
+        print_findings(dataset_dir, findings)
     if findings:
         sys.exit(EXIT_FAILED)
 
@@ -233,22 +229,24 @@ def _renamed_to_split(context: click.Context, option: click.Parameter, value: st
     is_flag=True,
     help="npz: fill the second body of one-person clips with the first, as NTU-120 files do.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
-def export_command(dataset_dir: Path, out: Path, form: str, **options: Any) -> None:
+def export_command(dataset_dir: Path, out: Path, form: str, as_json: bool, **options: Any) -> None:
     """Write a dataset as a file that other projects load.
 
     \b
     amr-data export ntu60/ ntu60_3danno.pkl --format pyskl
     amr-data export ntu60/ NTU60_CS.npz --format npz --split xsub
     """
-    with progress_bar("exporting", counted=True) as bar:
+    with progress_bar("exporting", quiet=as_json, counted=True) as bar:
         clips = export_dataset(
             open_dataset(dataset_dir), out, form, progress=lambda done, total: bar(done, total, ""), **options
         )
-    facts(
-        f"{dataset_dir} → {out}",
-        {"format": form, "clips": clips, "size": f"{out.stat().st_size / 1e6:,.1f} MB"},
-    )
+    size = out.stat().st_size
+    if as_json:
+        click.echo(json.dumps({"file": str(out), "format": form, "clips": clips, "bytes": size}))
+        return
+    facts(f"{dataset_dir} → {out}", {"format": form, "clips": clips, "size": f"{size / 1e6:,.1f} MB"})
 
 
 @main.command("synth")
@@ -264,7 +262,7 @@ def export_command(dataset_dir: Path, out: Path, form: str, **options: Any) -> N
 @click.option("--seed", default=0, show_default=True)
 @click.option("--workers", type=int, help="Processes; all cores by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@guarded
+@guarded_saying("files that were written stay in OUT: remove the folder, then the same command starts anew")
 def synth_command(out: Path, dataset: str | None, spec: Path | None, as_json: bool, **options: Any) -> None:
     """Write synthetic raw files into the folder OUT. Invented motion, for trying things out, never to be
     shown as real data.
@@ -290,5 +288,6 @@ def synth_command(out: Path, dataset: str | None, spec: Path | None, as_json: bo
     )
 
 
+main.add_command(spec_command)
 main.add_command(inspect_command)
 main.add_command(serve_command)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from amr_cli.ui import console, errors, facts, guarded
+from amr_cli.families import FamilyCommand
+from amr_cli.terminal import shown_lines, table
+from amr_cli.ui import console, facts, guarded, note, say
 from amr_data.errors import AmrError, UsageError
 
 
@@ -69,7 +69,7 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling:
     facts(f"features → {out}", {"clips": summary["clips"], "width": summary["width"]})
 
 
-@click.command("predict")
+@click.command("predict", cls=FamilyCommand)
 @click.argument("classifier", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--dataset", help="The dataset whose raw files these are; recognised by default.")
@@ -88,6 +88,7 @@ def predict_command(
     spec: Path | None,
     top: int,
     as_json: bool,
+    options: dict[str, Any],
 ) -> None:
     """Say what is done in SOURCES: raw files of any name, folders, archives, or converted datasets.
 
@@ -104,27 +105,26 @@ def predict_command(
     if dataset is not None and spec is not None:
         raise UsageError("give --dataset NAME or --spec FILE.yaml, not both")
     classes = load_classifier(classifier).config.classes
-    found, rejects = predict_anything(classifier, sources, spec or dataset)
+    found, rejects = predict_anything(classifier, sources, spec or dataset, options=options)
     rows = [prediction.as_dict(classes, top) for prediction in found]
     if as_json:
-        click.echo(json.dumps({"clips": rows, "rejects": rejects}))
+        click.echo(json.dumps({"clips": rows, "rejects": [reject.as_dict() for reject in rejects]}))
     else:
         _print_predictions(rows, sources[0] if len(sources) == 1 else None)
         for reject in rejects:
-            line = escape(f"{reject['source']}: {reject['reason']}: {reject['detail']}")
-            errors.print(f"[bold yellow]rejected:[/] {line}", soft_wrap=True)
+            note("rejected", f"{reject.where}: {reject.kind}: {reject.detail}")
     if not rows:
         raise AmrError("no clip came out of these sources, so there is nothing to predict")
 
 
 def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:
     """A row a clip: where it lies (in the only source), which seconds of it, and the likeliest classes."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("path", overflow="fold", ratio=3)
-    for column in ("seconds", "class"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("then", overflow="fold", ratio=2)
+    lines = table()
+    lines.add_column("path", overflow="fold", ratio=3)
+    for heading in ("seconds", "class"):
+        lines.add_column(heading, no_wrap=True)
+    lines.add_column("", justify="right", no_wrap=True)
+    lines.add_column("then", overflow="fold", ratio=2)
     several = Counter(row["path"] for row in rows)
     for row in rows:
         path = row["path"]
@@ -134,8 +134,8 @@ def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:
             path = row["name"] if folder is not None else f"{path} {row['name']}"
         then = ", ".join(f"{c['class']} {c['probability']:.0%}" for c in row["classes"][1:])
         seconds = f"{row['start_s']:.1f}-{row['stop_s']:.1f}"
-        table.add_row(escape(path), seconds, escape(row["class"]), f"{row['probability']:.0%}", escape(then))
-    console.print(table)
+        lines.add_row(path, seconds, row["class"], f"{row['probability']:.0%}", then)
+    console.print(lines)
 
 
 @click.command("export")
@@ -199,10 +199,8 @@ def report_command(runs: tuple[Path, ...], out: Path | None, form: str | None) -
 
     ending = out.suffix.lstrip(".") if out else ""
     chosen = form or (ending if ending in ("html", "md", "json", "csv") else "html" if out else "md")
-    text = write_report(
-        runs, out, chosen, lambda line: errors.print(f"[bold yellow]note:[/] {escape(line)}", soft_wrap=True)
-    )
+    text = write_report(runs, out, chosen, lambda line: note("note", line))
     if out is None:
-        click.echo(text, nl=False)
+        click.echo(shown_lines(text), nl=False)
     else:
-        console.print(f"report → {out}")
+        say(f"report → {out}")

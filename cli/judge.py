@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from amr_cli.outcome import clips_in_words, data_in_words, print_figures, recipe_in_words
-from amr_cli.ui import GOES_ON, console, facts, guarded_saying, renamed, warn
+from amr_cli.outcome import as_values, clips_in_words, data_in_words, print_figures
+from amr_cli.ui import GOES_ON, facts, guarded_saying, renamed, say, warn
+from amr_data.looking.words import recipe_in_words
 
 
 @click.command("eval")
@@ -36,7 +37,9 @@ from amr_cli.ui import GOES_ON, console, facts, guarded_saying, renamed, warn
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @renamed("--dataset", "--data")
-@guarded_saying(f"finished evaluations are kept in the run's folder or --out; with one, {GOES_ON}")
+@guarded_saying(
+    f"finished evaluations are kept in the run's folder or --out: with one {GOES_ON}, else it starts anew"
+)
 def eval_command(
     encoder: Path,
     overrides: tuple[str, ...],
@@ -68,10 +71,10 @@ def eval_command(
     if not records:  # another process has them
         return
     if as_json:
-        click.echo(json.dumps({"evaluations": records}))
+        click.echo(json.dumps({"evaluations": [as_values(record) for record in records]}))
         return
     record = records[-1]
-    console.print(f"[bold]{encoder}[/] on {data_in_words(record)}", soft_wrap=True)
+    say((encoder, "bold"), f" on {data_in_words(record)}")
     print_figures(records, "")
     trained, seen = record["subject"].get("recipe") or {}, record["data"]["recipe"]
     rows = {
@@ -81,7 +84,7 @@ def eval_command(
     }
     facts("", {**({"encoder": judging.standing} if judging.standing else {}), **rows})
     kept = f"results → {judging.folder}" if judging.folder else "results are not kept; --out keeps them"
-    console.print(kept, soft_wrap=True)
+    say(kept)
     if trained and recipe_in_words(trained) != recipe_in_words(seen):
         warn(
             f"the encoder was trained on clips of another recipe ({recipe_in_words(trained)}) than these "

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from amr_cli.show import INVENTED, print_bars, print_dataset, print_faults
-from amr_cli.ui import console, errors, facts, guarded, progress_bar
-from amr_data import ShardDataset, UsageError, open_dataset
+from amr_cli.show import doubts_in_words, print_clip, print_clips, print_dataset, print_faults
+from amr_cli.ui import ANEW, console, guarded_saying, progress_bar, say, tell
+from amr_data import Record, ShardDataset, UsageError, open_dataset
 
 if TYPE_CHECKING:
-    from amr_data.looking.faults import Fault
+    from amr_data.viz import Scene
 
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -77,7 +76,7 @@ PICTURES = (".png", ".pdf", ".svg")
     "--faults/--no-faults", default=True, show_default=True, help="Of a dataset: look for suspicious clips."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what is shown as JSON.")
-@guarded
+@guarded_saying(f"pictures and pages that were finished are kept; {ANEW}")
 def inspect_command(
     dataset_dir: Path,
     clips: tuple[str, ...],
@@ -109,8 +108,8 @@ def inspect_command(
     if worst:
         if chosen:
             raise UsageError("--worst chooses clips by itself: leave --clip, --class and --random out")
-        notes = _most_suspicious(dataset, worst, as_json)
-        _show_clips(dataset, list(notes), notes, seed, html, as_json, **options)
+        doubts = _most_suspicious(dataset, worst, as_json)
+        _show_clips(dataset, list(doubts), doubts, seed, html, as_json, **options)
         return
     if chosen:
         _show_clips(
@@ -123,23 +122,22 @@ def inspect_command(
     _show_dataset(dataset, html, faults, as_json)
 
 
-def _faults(dataset: ShardDataset, quiet: bool) -> list[Fault]:
+def _faults(dataset: ShardDataset, quiet: bool) -> list[Record]:
     from amr_data.looking.faults import find_faults
 
     with progress_bar("looking for faults", quiet=quiet, counted=True) as bar:
         return find_faults(dataset, progress=lambda done, total: bar(done, total, "shards"))
 
 
-def _most_suspicious(dataset: ShardDataset, count: int, quiet: bool) -> dict[int, str]:
+def _most_suspicious(dataset: ShardDataset, count: int, quiet: bool) -> dict[int, list[Record]]:
     """Index of each clip, the worst first, and what is wrong with it."""
-    notes: dict[str, list[str]] = {}
+    found: dict[str, list[Record]] = {}
     for fault in _faults(dataset, quiet):
-        if fault.clip in notes or len(notes) < count:
-            where = f" at frame {fault.frame}" if fault.frame >= 0 else ""
-            notes.setdefault(fault.clip, []).append(f"{fault.kind}{where}: {fault.detail}")
-    if not notes:
+        if fault.where in found or len(found) < count:
+            found.setdefault(fault.where, []).append(fault)
+    if not found:
         raise UsageError(f"{dataset.path} has no suspicious clip")
-    return {dataset.index(name): "; ".join(reasons) for name, reasons in notes.items()}
+    return {dataset.index(name): faults for name, faults in found.items()}
 
 
 def _show_dataset(dataset: ShardDataset, html: Path | None, faults: bool, as_json: bool) -> None:
@@ -148,23 +146,24 @@ def _show_dataset(dataset: ShardDataset, html: Path | None, faults: bool, as_jso
     from amr_data.viz.overview import overview_page
 
     summary = dataset_summary(dataset)
-    found = [f.as_dict() for f in _faults(dataset, as_json)] if faults else None
+    found = _faults(dataset, as_json) if faults else None
     if html:
         write_text(html, overview_page(summary, found))
     if as_json:
-        click.echo(json.dumps({**summary, "faults": found}))
+        listed = None if found is None else [fault.as_dict() for fault in found]
+        click.echo(json.dumps({**summary, "faults": listed}))
         return
     print_dataset(summary, dataset)
     if found is not None:
-        print_faults(found, len(dataset))
+        print_faults(summary, found)
     if html:
-        console.print(f"page → {html}", soft_wrap=True)
+        say(f"page → {html}")
 
 
 def _show_clips(
     dataset: ShardDataset,
     indices: list[int],
-    notes: dict[int, str],
+    doubts: dict[int, list[Record]],
     seed: int,
     html: Path | None,
     as_json: bool,
@@ -196,7 +195,7 @@ def _show_clips(
         scenes = with_raw(scenes, dataset, raw) if raw else scenes
     scenes = [replace(s, synthetic=dataset.synthetic) for s in scenes]  # those of a run do not know
     scenes = [
-        replace(s, title=f"{s.title} · {notes[i]}") if i in notes else s
+        replace(s, title=f"{s.title} · {doubts_in_words(doubts[i])}") if i in doubts else s
         for s, i in zip(scenes, chosen, strict=True)
     ]
     one = scenes[0] if len(scenes) == 1 else side_by_side(scenes[:6])
@@ -220,7 +219,7 @@ def _show_clips(
         written["page"] = str(html)
     shown = [{"name": dataset.names[i], **clip_facts(dataset, i)} for i in chosen]
     for row, i in zip(shown, chosen, strict=True):
-        row.update({"suspicious": notes[i]} if i in notes else {})
+        row.update({"suspicious": [fault.as_dict() for fault in doubts[i]]} if i in doubts else {})
     if as_json:
         click.echo(
             json.dumps(
@@ -231,49 +230,18 @@ def _show_clips(
         )
         return
     if len(shown) == 1:
-        _print_clip(shown[0])
+        print_clip(shown[0])
         _play(scenes[0], speed)
     else:
-        _print_clips(shown)
+        print_clips(shown)
     if len(indices) > len(chosen):
-        errors.print(
-            f"the first {len(chosen)} of {len(indices):,} clips; `amr-data serve {dataset.path}` shows all",
-            soft_wrap=True,
-        )
+        tell(f"the first {len(chosen)} of {len(indices):,} clips; `amr-data serve {dataset.path}` shows all")
     for name, where in written.items():
         only = " (the first 6)" if name != "page" and len(scenes) > 6 else ""
-        console.print(f"{name} → {where}{only}", soft_wrap=True)
+        say(f"{name} → {where}{only}")
 
 
-def _print_clip(shown: dict[str, Any]) -> None:
-    left_out = ("name", "synthetic", "dropped", "joint_energy")
-    rows = {k.replace("_", " "): v for k, v in shown.items() if k not in left_out}
-    facts(shown["name"], {**({"synthetic": INVENTED} if shown["synthetic"] else {}), **rows})
-    if shown["dropped"]:
-        facts("left out by the clean-up", {str(i): line for i, line in enumerate(shown["dropped"], 1)})
-    print_bars("motion energy by joint (root, mm)", shown["joint_energy"])
-
-
-def _print_clips(shown: list[dict[str, Any]]) -> None:
-    title = f"synthetic: {INVENTED}" if any(row["synthetic"] for row in shown) else None
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("clip")
-    table.add_column("class")
-    table.add_column("frames", justify="right")
-    table.add_column("path length, m", justify="right")
-    table.add_column("suspicious" if any("suspicious" in row for row in shown) else "", overflow="fold")
-    for row in shown:
-        table.add_row(
-            row["name"],
-            row["class"],
-            f"{row['frames']:,}",
-            f"{row['path_length_m']:.1f}",
-            row.get("suspicious", ""),
-        )
-    console.print(table)
-
-
-def _play(scene: Any, speed: float) -> None:
+def _play(scene: Scene, speed: float) -> None:
     """The clip in braille: moving in a terminal, four moments of it elsewhere."""
     from amr_data.viz import braille
     from amr_data.viz.contact_sheet import moments
@@ -281,9 +249,8 @@ def _play(scene: Any, speed: float) -> None:
     width, height = min(console.width - 1, 76), 18
     if not console.is_terminal:
         for t in moments(scene.panels[0].joints, 4):
-            console.print(
-                f"frame {t}", Text(braille(replace(scene, panels=scene.panels[:1]), t, 40, 12)), sep="\n"
-            )
+            say(f"frame {t}")
+            console.print(Text(braille(replace(scene, panels=scene.panels[:1]), t, 40, 12)))
         return
     began = time.monotonic()
     with Live(console=console, auto_refresh=False) as live:
@@ -301,7 +268,7 @@ def _play(scene: Any, speed: float) -> None:
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one."
 )
-@guarded
+@guarded_saying("nothing is lost: the dataset is only read")
 def serve_command(dataset_dir: Path, port: int) -> None:
     """Browse a whole dataset in the browser, on this machine only (127.0.0.1); clips are read when they are
     looked at.
@@ -315,7 +282,5 @@ def serve_command(dataset_dir: Path, port: int) -> None:
     from amr_data.viz.server import open_server
 
     server = open_server(open_dataset(dataset_dir), port)
-    console.print(
-        f"{dataset_dir} → http://127.0.0.1:{server.effective_port}/  (Ctrl-C ends it)", soft_wrap=True
-    )
+    say(f"{dataset_dir} → http://127.0.0.1:{server.effective_port}/  (Ctrl-C ends it)")
     server.run()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from amr_cli.terminal import shown, styled, table
 from amr_cli.ui import console, facts
 
 SUBJECTS = {"untrained": "untrained", "coordinates": "coordinates", "encoder": "pre-trained"}
@@ -19,44 +20,45 @@ def print_subjects(records: Sequence[Mapping[str, Any]], title: str) -> None:
     """A row for each subject, a column for each figure of the encoder. Where a baseline has figures of its
     own, such as positions and motion in place of mean and joints, the cell says which."""
     for number, columns in enumerate(_tables(records)):
-        table = _table(title if number == 0 else None, "encoder")
+        lines = _lines(title if number == 0 else "", "encoder")
         for name in columns:
-            table.add_column(name.replace(" ", "\n", 1), justify="right")
-        for kind, shown in SUBJECTS.items():
+            lines.add_column(Text("\n".join(map(shown, name.split(" ", 1)))), justify="right")
+        for kind, called in SUBJECTS.items():
             mine = {r["protocol"]: r for r in records if r["subject"]["kind"] == kind}
             if mine:
                 cells = (
                     _cell(mine.get(protocol), name, place) for name, (protocol, place) in columns.items()
                 )
-                table.add_row(shown, *cells)
-        console.print(table)
+                lines.add_row(called, *cells)
+        console.print(lines)
 
 
 def print_figures(records: Sequence[Mapping[str, Any]], title: str) -> None:
     """A row for each figure of each subject, with the settings that matter beside it."""
-    table = _table(title, "subject", "figure")
-    table.add_column("%", justify="right", no_wrap=True)
-    table.add_column("settings", style="dim", overflow="fold")
-    shown = None
+    lines = _lines(title, "subject", "figure")
+    lines.add_column("%", justify="right", no_wrap=True)
+    lines.add_column("settings", style="dim", overflow="fold")
+    before = None
     for kind, subject in SUBJECTS.items():
         for record in (r for r in records if r["subject"]["kind"] == kind):
             name = "encoder" if kind == "encoder" else subject
             for number, (figure, value) in enumerate(record["figures"].items()):
-                settings = escape(record["spoken"]) if number == 0 else ""
-                table.add_row("" if shown == kind else name, figure, f"{value:.1f}", settings)
-                shown = kind
-    console.print(table)
+                settings = record["spoken"] if number == 0 else ""
+                lines.add_row("" if before == kind else name, figure, f"{value:.1f}", settings)
+                before = kind
+    console.print(lines)
+
+
+def as_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A result for scripts: figures under a key with their unit, settings as values and not in words."""
+    kept = {key: value for key, value in record.items() if key not in ("figures", "spoken")}
+    return {**kept, "figures_percent": dict(record["figures"])}
 
 
 def data_in_words(record: Mapping[str, Any]) -> str:
     """Dataset and split of a result, and whether its clips are real."""
     data = record["data"]
     return f"{data['dataset']} {record['split']}" + (", synthetic" if data["synthetic"] else "")
-
-
-def recipe_in_words(recipe: Mapping[str, Any]) -> str:
-    """How clips were cleaned and normalised."""
-    return ", ".join([str(recipe.get("name", "unknown")), *(k for k in ("rotate", "scale") if recipe.get(k))])
 
 
 def clips_in_words(record: Mapping[str, Any]) -> str:
@@ -98,16 +100,17 @@ def _tables(records: Sequence[Mapping[str, Any]]) -> list[dict[str, tuple[str, i
     return tables
 
 
-def _cell(record: Mapping[str, Any] | None, name: str, place: int) -> str:
+def _cell(record: Mapping[str, Any] | None, name: str, place: int) -> Text:
     figures = list(record["figures"].items()) if record else []
     if place >= len(figures):
-        return ""
+        return Text()
     own, value = figures[place]
-    return f"{value:.1f}" if own == name else f"{value:.1f}\n[dim]{own.rsplit(' ', 1)[-1]}[/]"
+    number = Text(f"{value:.1f}")
+    return number if own == name else number.append("\n").append(styled((own.rsplit(" ", 1)[-1], "dim")))
 
 
-def _table(title: str | None, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+def _lines(title: str, *headings: str) -> Table:
+    lines = table(title)
     for heading in headings:
-        table.add_column(heading, no_wrap=True)
-    return table
+        lines.add_column(heading, no_wrap=True)
+    return lines

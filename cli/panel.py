@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable
 
 from rich.console import RenderableType
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from amr_cli.ui import errors
+from amr_cli.terminal import column, shown
+from amr_cli.ui import errors, tell, warn
 from amr_train.listening import Listener
 
 NOTE = {
@@ -30,9 +30,9 @@ class Panel(Listener):
         self.live = errors.is_terminal and not quiet
         self.quiet = quiet
         self.bar = _Bar(
-            TextColumn("{task.description}"),
+            column("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
+            column("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=errors,
@@ -42,11 +42,11 @@ class Panel(Listener):
         self.title, self.said = "starting", 0.0
 
     def stage(self, title: str) -> None:
-        self.title = title
+        self.title = title = shown(title)
         self.bar.update(self.task, completed=self.bar.tasks[0].total or 0)
         self.bar.reset(self.task, description=title, total=None, note="")
         if not self.live and not self.quiet:
-            errors.print(title, markup=False, soft_wrap=True)
+            tell(title)
 
     def advance(self, done: int, total: int, metrics: dict[str, float]) -> None:
         due = time.monotonic() - self.said > (0.2 if self.live else 15) or done == total
@@ -56,10 +56,10 @@ class Panel(Listener):
         note = note_of(metrics)
         self.bar.update(self.task, completed=done, total=total, note=note)
         if not self.live and metrics:
-            errors.print(f"{self.title} {done}/{total}  {note}", markup=False, soft_wrap=True)
+            tell(f"{self.title} {done}/{total}  {note}")
 
     def warn(self, line: str) -> None:
-        errors.print(f"[bold yellow]warning:[/] {escape(line)}", soft_wrap=True)
+        warn(line)
 
 
 class _Bar(Progress):

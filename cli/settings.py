@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from amr_cli.ui import console, guarded
+from amr_cli.terminal import styled, table
+from amr_cli.ui import console, guarded, say
 
 if TYPE_CHECKING:
     from amr_train.experiments.stages import Stage
@@ -50,18 +49,19 @@ def show_command(experiment: str, overrides: tuple[str, ...], as_json: bool) -> 
     if as_json:
         click.echo(json.dumps(shown))
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    lines = table(header=False)
     for style in ("", "", "dim"):
-        table.add_column(style=style, overflow="fold")
+        lines.add_column(style=style, overflow="fold")
     section = ""
     for key, setting in sorted(shown.items(), key=lambda item: "." in item[0]):
         *sections, last = key.split(".")
         if ".".join(sections) != section:
             section = ".".join(sections)
-            table.add_row(f"\n[bold]{section}[/]")
+            lines.add_row()
+            lines.add_row(styled((section, "bold")))
         style = "dim" if setting["origin"] == "default" else ""
-        table.add_row(f"  {last}", escape(_spelt(setting["value"])), setting["origin"], style=style)
-    console.print(table)
+        lines.add_row(f"  {last}", _spelt(setting["value"]), setting["origin"], style=style)
+    console.print(lines)
 
 
 @click.command("list")
@@ -90,7 +90,8 @@ def list_command(as_json: bool) -> None:
                 "experiment": e.name,
                 "dataset": e.data.dataset or "any",
                 "split": e.data.split,
-                "layers": f"{e.model.encoder_layers}+{e.model.decoder_layers}",
+                "encoder_layers": e.model.encoder_layers,
+                "decoder_layers": e.model.decoder_layers,
                 "width": e.model.width,
                 "epochs": e.pretrain.epochs,
             }
@@ -103,7 +104,8 @@ def list_command(as_json: bool) -> None:
                 "method": e.method,
                 "decoder": e.model.decoder,
                 "mask": e.mask.by,
-                "target": f"{e.target.kind}, {e.target.normalize}",
+                "target": e.target.kind,
+                "normalize": e.target.normalize,
                 "focal": e.guidance.focal,
             }
             for e in (load_experiment("demo", [f"method={name}"]) for name in method_names())
@@ -115,22 +117,33 @@ def list_command(as_json: bool) -> None:
         click.echo(json.dumps(lists))
         return
     for name, rows in lists.items():
-        console.print(f"[bold]{name}[/]")
+        say((name, "bold"))
         if isinstance(rows[0], str):
-            console.print("  " + ", ".join(rows), soft_wrap=True)
+            say("  " + ", ".join(rows))
         else:
             _print_rows(rows)
         console.print()
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    lines = table(header_style="dim")
+    rows = [_in_words(row) for row in rows]
     for place, heading in enumerate(rows[0]):
-        table.add_column(f"  {heading}" if not place else heading, no_wrap=heading != "description")
+        lines.add_column(f"  {heading}" if not place else heading, no_wrap=heading != "description")
     for row in rows:
         first, *others = (_spelt(value) for value in row.values())
-        table.add_row(f"  {first}", *map(escape, others))
-    console.print(table)
+        lines.add_row(f"  {first}", *others)
+    console.print(lines)
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a list for people, who read layers in one column, and what is predicted in one."""
+    joined = dict(row)
+    if "encoder_layers" in row:
+        joined["encoder_layers"] = f"{row['encoder_layers']}+{joined.pop('decoder_layers')}"
+    if "normalize" in row:
+        joined["target"] = f"{row['target']}, {joined.pop('normalize')}"
+    return {key.replace("encoder_layers", "layers"): value for key, value in joined.items()}
 
 
 def _show_suite(name: str, description: str, stages: Sequence[Stage], as_json: bool) -> None:
@@ -153,21 +166,21 @@ def _show_suite(name: str, description: str, stages: Sequence[Stage], as_json: b
     if as_json:
         click.echo(json.dumps({"suite": name, "seeds": seeds, "stages": rows, "transfers": moved}))
         return
-    console.print(
-        f"[bold]{name}[/]: {len(stages)} stages, seeds {', '.join(map(str, seeds))}", soft_wrap=True
-    )
+    say((name, "bold"), f": {len(stages)} stages, seeds {', '.join(map(str, seeds))}")
     if description:
-        console.print(escape(description))
+        console.print(" ".join(description.split()))
     for row in {row["stage"]: row for row in rows}.values():
-        console.print(f"\n[bold]{row['stage']}[/]")
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        for _ in range(3):
-            table.add_column(overflow="fold")
+        console.print()
+        say((row["stage"], "bold"))
+        lines = table(header=False)
+        for style in ("", "", "dim"):
+            lines.add_column(style=style, overflow="fold")
         for key, setting in row["settings"].items():
-            table.add_row(f"  {key}", escape(_spelt(setting["value"])), f"[dim]{setting['origin']}[/]")
-        console.print(table)
+            lines.add_row(f"  {key}", _spelt(setting["value"]), setting["origin"])
+        console.print(lines)
     for transfer, protocols in moved.items():
-        console.print(f"\n[bold]{transfer}[/]: {', '.join(protocols)}", soft_wrap=True)
+        console.print()
+        say((transfer, "bold"), f": {', '.join(protocols)}")
 
 
 def _spelt(value: Any) -> str:
@@ -175,4 +188,4 @@ def _spelt(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(_spelt, value)) or "none"
-    return "none" if value in (None, {}, "") else str(value)
+    return "none" if value in (None, {}, "") else " ".join(str(value).split())

@@ -10,16 +10,25 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from amr_cli.ui import console, facts
-from amr_data import ShardDataset
+from amr_cli.terminal import styled, table
+from amr_cli.ui import console, facts, say
+from amr_data import Record, ShardDataset
 from amr_data.conversion import ConvertReport
 from amr_data.errors import REASONS
+from amr_data.looking.faults import KINDS
+from amr_data.looking.inspection import SIDES
+from amr_data.looking.words import (
+    INVENTED,
+    clip_rows,
+    fault_in_words,
+    joint_chart,
+    recipe_in_words,
+    summary_charts,
+    summary_rows,
+)
 from amr_data.shards.reader import read_rejects
-
-INVENTED = "invented motion, never to be shown as real data"
 
 
 def print_report(report: ConvertReport, as_json: bool) -> None:
@@ -30,13 +39,12 @@ def print_report(report: ConvertReport, as_json: bool) -> None:
         return
     kept = f" ({report.kept_shards} were finished before)" if report.kept_shards else ""
     speed = f", {summary['megabytes_per_second']:,.0f} MB/s" if summary["megabytes_per_second"] else ""
-    recipe = summary["recipe"]
     facts(
         f"{summary['dataset']} → {report.path}",
         {
             **({"taken for": report.recognised.told} if report.recognised else {}),
             **({"synthetic": INVENTED} if summary["synthetic"] else {}),
-            "recipe": ", ".join([recipe["name"], *(k for k in ("rotate", "scale") if recipe[k])]),
+            "recipe": recipe_in_words(summary["recipe"]),
             "source files": summary["sources"],
             "clips": summary["clips"],
             "bodies": summary["bodies"],
@@ -52,79 +60,127 @@ def print_report(report: ConvertReport, as_json: bool) -> None:
     print_rejects(report.path, report.manifest)
 
 
-def print_splits(splits: Mapping[str, Mapping[str, int]]) -> None:
-    """The number of clips in each part of each split."""
-    if not splits:
-        return
-    parts = [p for p in ("train", "test", "validation", "unassigned") if any(p in s for s in splits.values())]
-    table = Table(title="splits", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("split", *parts):
-        table.add_column(column, justify="left" if column == "split" else "right")
-    for name, counts in splits.items():
-        table.add_row(escape(name), *(f"{counts[k]:,}" if k in counts else "" for k in parts))
-    console.print(table)
-
-
 def print_rejects(path: Path, manifest: Mapping[str, Any]) -> None:
     """Each reason with its number, its meaning and one example."""
     if not manifest["rejects_by_reason"]:
         return
-    examples: dict[str, str] = {}
+    examples: dict[str, Record] = {}
     for reject in read_rejects(path):
-        examples.setdefault(reject["reason"], f"{reject['source']}: {reject['detail']}")
-    table = Table(
-        title="rejects by reason (all of them in rejects.jsonl)",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    for column in ("reason", "files or rows", "meaning", "for example"):
-        table.add_column(column, overflow="fold")
+        examples.setdefault(reject.kind, reject)
+    lines = table("rejects by reason (all of them in rejects.jsonl)")
+    lines.add_column("reason", no_wrap=True)
+    lines.add_column("number", justify="right")
+    lines.add_column("meaning, and an example", overflow="fold")
     for reason, count in manifest["rejects_by_reason"].items():
-        table.add_row(reason, f"{count:,}", REASONS[reason], escape(examples.get(reason, "")))
-    console.print(table)
+        lines.add_row(reason, f"{count:,}", REASONS.get(reason, ""))
+        if reason in examples:
+            lines.add_row("", "", styled((f"{examples[reason].where}: {examples[reason].detail}", "dim")))
+    console.print(lines)
+
+
+def print_findings(path: Path, findings: Sequence[Record]) -> None:
+    """What `verify` found, and what to do about it."""
+    if not findings:
+        say(f"{path} is sound")
+        return
+    count = f"{len(findings):,} findings" if len(findings) > 1 else "1 finding"
+    lines = table(f"{path}: {count}")
+    for heading in ("file", "kind"):
+        lines.add_column(heading, overflow="fold", min_width=len(heading))
+    lines.add_column("what was found", overflow="fold")
+    for finding in findings:
+        lines.add_row(finding.where, finding.kind, finding.detail)
+    console.print(lines)
+    say("rebuild what is broken from the sources it was made from: `amr-data verify DIR --repair SOURCE`")
 
 
 def print_dataset(summary: Mapping[str, Any], dataset: ShardDataset) -> None:
     """Facts, splits, lengths, bodies, classes and rejects."""
-    facts(summary["title"], {k.replace("_", " "): v for k, v in summary["facts"].items()})
+    facts(f"{summary['title']} ({summary['path']})", summary_rows(summary))
     print_splits(summary["protocols"])
-    print_bars("clip lengths (frames)", summary["lengths"])
-    print_bars("bodies in a clip", summary["bodies"])
-    print_bars("classes", summary["classes"])
-    print_bars("motion energy by class (root, mm)", summary["class_energy"])
+    for title, values in summary_charts(summary).items():
+        print_bars(title, values)
     print_rejects(dataset.path, dataset.manifest)
+
+
+def print_splits(splits: Mapping[str, Mapping[str, int]]) -> None:
+    """The number of clips in each part of each split."""
+    if not splits:
+        return
+    lines = table("splits")
+    lines.add_column("split", overflow="fold")
+    parts = [p for p in SIDES.values() if any(p in counts for counts in splits.values())]
+    for part in parts:
+        lines.add_column(part, justify="right", no_wrap=True)
+    for name, counts in splits.items():
+        lines.add_row(name, *(f"{counts[part]:,}" if part in counts else "" for part in parts))
+    console.print(lines)
 
 
 def print_bars(title: str, values: Mapping[str, float], width: int = 40) -> None:
     """Named numbers as bars."""
-    table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    if not values:
+        return
+    lines = table(title, header=False)
+    lines.add_column(overflow="fold")
+    lines.add_column(justify="right", no_wrap=True)
+    lines.add_column(style="cyan", no_wrap=True)
     top = max([*values.values(), 1e-9])
     for key, value in values.items():
-        bar = "█" * int(np.ceil(width * value / top)) if value else ""
-        table.add_row(escape(key), f"{value:,}", f"[cyan]{bar}[/]")
-    console.print(table)
+        lines.add_row(key, f"{value:,}", "█" * int(np.ceil(width * value / top)) if value else "")
+    console.print(lines)
 
 
-def print_faults(faults: Sequence[Mapping[str, Any]], clips: int, most: int = 20) -> None:
-    """Suspicious clips, the worst first."""
+def print_clip(shown: Mapping[str, Any]) -> None:
+    """Facts of one clip and its motion by joint."""
+    facts(shown["name"], clip_rows(shown))
+    if shown["dropped"]:
+        facts("left out by the clean-up", {str(i): line for i, line in enumerate(shown["dropped"], 1)})
+    print_bars(*joint_chart(shown))
+
+
+def print_clips(shown: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each clip."""
+    lines = table(f"synthetic: {INVENTED}" if any(row["synthetic"] for row in shown) else "")
+    lines.add_column("clip", overflow="fold")
+    lines.add_column("class", overflow="fold")
+    lines.add_column("frames", justify="right", no_wrap=True)
+    lines.add_column("path of a joint", justify="right")
+    lines.add_column("suspicious" if any("suspicious" in row for row in shown) else "", overflow="fold")
+    for row in shown:
+        rows = clip_rows(row)
+        doubts = doubts_in_words([Record(**fault) for fault in row.get("suspicious", ())])
+        lines.add_row(row["name"], rows["class"], rows["frames"], rows["path of a joint"], doubts)
+    console.print(lines)
+
+
+def print_faults(summary: Mapping[str, Any], faults: Sequence[Record], most: int = 20) -> None:
+    """Suspicious clips, the worst first, and what was not looked for."""
+    left_out = [kind for kind in KINDS if kind not in summary["fault_kinds"]]
+    if left_out:
+        say(f"not looked for in two dimensions: {', '.join(left_out)}")
     if not faults:
-        console.print("suspicious clips: none")
+        say("suspicious clips: none")
         return
-    count = len({fault["clip"] for fault in faults})
+    count, clips = len({fault.where for fault in faults}), summary["facts"]["clips"]
     title = f"suspicious clips: {count:,} of {clips:,}" + (
         f", the worst {most} reasons" if len(faults) > most else ""
     )
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("clip", "fault", "times the limit", "frame", "what was found"):
-        table.add_column(
-            column, justify="right" if column in ("times the limit", "frame") else "left", overflow="fold"
-        )
+    lines = table(title)
+    lines.add_column("clip", overflow="fold")
+    lines.add_column("fault", overflow="fold")
+    lines.add_column(Text("times the\nlimit"), justify="right", no_wrap=True)
+    lines.add_column("frame", justify="right", no_wrap=True)
+    lines.add_column("what was found", overflow="fold")
     for fault in faults[:most]:
-        frame = "" if fault["frame"] < 0 else str(fault["frame"])
-        table.add_row(
-            escape(fault["clip"]), fault["kind"], f"{fault['severity']:.1f}", frame, escape(fault["detail"])
-        )
-    console.print(table)
-    kinds = Counter(fault["kind"] for fault in faults)
+        frame = "" if fault.frame is None else str(fault.frame)
+        lines.add_row(fault.where, fault.kind, f"{fault.severity:.1f}", frame, fault_in_words(fault))
+    console.print(lines)
+    kinds = Counter(fault.kind for fault in faults)
     print_bars("clips by fault", dict(kinds.most_common()))
+
+
+def doubts_in_words(faults: Sequence[Record]) -> str:
+    """Faults as a remark on their clip."""
+    places = ("" if fault.frame is None else f" at frame {fault.frame}" for fault in faults)
+    return "; ".join(f"{f.kind}{place}: {fault_in_words(f)}" for f, place in zip(faults, places, strict=True))

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from amr_cli.ui import console, errors, progress_bar
+from amr_cli.terminal import table
+from amr_cli.ui import console, note, progress_bar, say, tell
 from amr_data import UsageError, convert
 
 if TYPE_CHECKING:
@@ -50,16 +50,12 @@ def run_suite(
         )
     missing = sorted({stage.dataset for stage in stages if not stage.data})
     if missing:
-        errors.print(
-            f"[bold yellow]left out:[/] stages on {', '.join(missing)}, for want of --data", soft_wrap=True
-        )
+        note("left out", f"stages on {', '.join(missing)}, for want of --data")
     with panel.bar:
         for number, stage in enumerate(runnable, 1):
             if not as_json:
-                errors.print(
-                    f"[bold]{number}/{len(runnable)}[/] {stage.name}, seed {stage.seed} → {stage.folder}",
-                    soft_wrap=True,
-                )
+                count = f"{number}/{len(runnable)}"
+                tell((count, "bold"), f" {stage.name}, seed {stage.seed} → {stage.folder}")
             run_stage(stage, panel)
     _report(suite.name, list(dict.fromkeys(stage.folder for stage in runnable)), out, as_json)
 
@@ -73,11 +69,11 @@ def print_plan(name: str, stages: Sequence[Stage], as_json: bool) -> None:
         click.echo(json.dumps([asdict(p) for p in planned]))
         return
     count = f"{len(planned)} stages" if len(planned) > 1 else "1 stage"
-    table = Table(title=f"{name}: {count}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    lines = table(f"{name}: {count}")
     for heading in ("stage", "state", "judged"):
-        table.add_column(heading, overflow="fold")
+        lines.add_column(heading, overflow="fold")
     for heading in ("seed", "clips", "steps", "train\nmin", "judge\nmin"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        lines.add_column(Text(heading), justify="right", no_wrap=True)
     for p in planned:
         sizes = ("" if value is None else f"{value:,}" for value in (p.clips, p.steps))
         times = (
@@ -85,8 +81,9 @@ def print_plan(name: str, stages: Sequence[Stage], as_json: bool) -> None:
             for value in (p.pretraining_minutes, p.evaluation_minutes)
         )
         judged = f"{p.judged} of {len(p.protocols)}"
-        table.add_row(p.name, p.state, judged, str(p.seed), *sizes, *times)
-    console.print(table)
+        state = f"step {p.steps_done:,}" if p.state == "begun" else p.state
+        lines.add_row(p.name, state, judged, str(p.seed), *sizes, *times)
+    console.print(lines)
     console.print(in_words(planned))
 
 
@@ -95,19 +92,20 @@ def _report(name: str, folders: Sequence[Path], out: Path, as_json: bool) -> Non
     from amr_cli.table import print_rows
     from amr_train.report import write_report
     from amr_train.report.collect import find_runs
-    from amr_train.report.tables import rows_of
+    from amr_train.report.tables import row_as_values, rows_of
 
     notes: list[str] = []
     rows = rows_of(find_runs(folders, notes.append))
     page = out / f"{name.removeprefix('suite/')}.html"
     write_report(folders, page)
     if as_json:
-        click.echo(json.dumps(rows))
+        click.echo(json.dumps([row_as_values(row) for row in rows]))
         return
     print_rows(rows, f"{name}, top-1 in percent")
-    console.print(f"runs → {out}\nreport → {page}", soft_wrap=True)
-    for note in notes:
-        errors.print(f"[bold yellow]the report leaves out:[/] {escape(note)}", soft_wrap=True)
+    say(f"runs → {out}")
+    say(f"report → {page}")
+    for line in notes:
+        note("the report leaves out", line)
 
 
 def _as_shards(data: Sequence[Path], dataset: str, out: Path, quiet: bool) -> list[Path]:
@@ -123,5 +121,5 @@ def _as_shards(data: Sequence[Path], dataset: str, out: Path, quiet: bool) -> li
             raw, folder, dataset, progress=lambda done, total, record: update(done, total, "")
         ).as_dict()
     if not quiet:
-        errors.print(f"{found['clips']:,} clips, {found['rejects']:,} rejects → {folder}", soft_wrap=True)
+        tell(f"{found['clips']:,} clips, {found['rejects']:,} rejects → {folder}")
     return [*shards, folder]

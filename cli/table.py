@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from amr_cli.terminal import shown, styled, table
 from amr_cli.ui import console
 
 if TYPE_CHECKING:
@@ -25,9 +24,9 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str = "") -> None:
 
     marks = "".join(f" [{mark.upper()}]" for mark in all_marks(rows))
     if title:
-        console.print(f"[bold]{escape(title + marks)}[/]", soft_wrap=True)
+        console.print(styled((title + marks, "bold")), soft_wrap=True)
     for section in sections_of(rows):
-        console.print(Text(section.heading, style="bold"))
+        console.print(styled((section.heading, "bold")))
         for part in (*_tables(section, console.width), *_below(section)):
             console.print(part)
         console.print()
@@ -51,17 +50,17 @@ def _tables(section: Section, width: int) -> list[RenderableType]:
         if number:
             made.append(Text("further figures", style="bold"))
         left = width - len("seeds") - 2 - sum(widths[c] + 1 for c in columns)
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        table.add_column("experiment", width=max(1, min(name, left)), overflow="fold", vertical="bottom")
-        table.add_column("seeds", justify="right", no_wrap=True)
+        lines = table(padding=(0, 1, 0, 0))
+        lines.add_column("experiment", width=max(1, min(name, left)), overflow="fold", vertical="bottom")
+        lines.add_column("seeds", justify="right", no_wrap=True)
         for column in columns:
-            table.add_column(Text(_heading(column), justify="right"), justify="right", no_wrap=True)
-        shown = [line for line in section.lines if set(columns) & set(line.cells)]
-        for line, after in zip(shown, [*shown[1:], None], strict=True):
+            lines.add_column(Text(_heading(column), justify="right"), justify="right", no_wrap=True)
+        named = [line for line in section.lines if set(columns) & set(line.cells)]
+        for line, after in zip(named, [*named[1:], None], strict=True):
             cells = [texts[line.label].get(column, "") for column in columns]
             ends = after is not None and line.kind != "encoder" == after.kind
-            table.add_row(escape(line.name), str(line.seeds), *cells, end_section=ends)
-        made.append(table)
+            lines.add_row(line.name, str(line.seeds), *cells, end_section=ends)
+        made.append(lines)
     return made
 
 
@@ -83,9 +82,9 @@ def _of(texts: dict[str, dict[str, Text]], column: str) -> list[str]:
 def _heading(column: str) -> str:
     """A figure on two lines, `linear` over `mean`."""
     protocol, _, pooling = column.partition(" ")
-    return f"{protocol}\n{pooling}" if pooling else f"{protocol}\n"
+    return f"{shown(protocol)}\n{shown(pooling)}"
 
 
 def _below(section: Section) -> list[RenderableType]:
     lines = [*section.notes, *section.published, *section.differs]
-    return [Group(*(Text(line, style="dim") for line in lines))]
+    return [Group(*(styled((line, "dim")) for line in lines))]

@@ -12,9 +12,10 @@ import click
 
 from amr_cli.deploy import embed_command, export_command, predict_command, report_command
 from amr_cli.judge import eval_command
-from amr_cli.outcome import print_run
+from amr_cli.outcome import as_values, print_run
 from amr_cli.settings import list_command, show_command
 from amr_cli.suite import print_plan, run_suite
+from amr_cli.terminal import Commands
 from amr_cli.ui import GOES_ON, facts, guarded, guarded_saying, renamed
 from amr_data import UsageError, __version__
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from amr_cli.panel import Panel
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="amr-train")
 def main() -> None:
     """Pre-train AMR on converted datasets and say how good the encoder is.
@@ -148,7 +149,11 @@ def _run_one(
         results = run_experiment(found, folder, panel, track, detect_anomaly)
     if not results:  # another process has them
         return
-    click.echo(json.dumps(results)) if as_json else print_run(results, folder)
+    if as_json:
+        records = [as_values(record) for record in results["evaluations"]]
+        click.echo(json.dumps({**results, "evaluations": records}))
+    else:
+        print_run(results, folder)
 
 
 @main.command("import-mamp")
@@ -166,8 +171,9 @@ def _run_one(
     type=click.IntRange(min=1),
     help="Attention heads; the weights do not tell.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
-def import_mamp_command(checkpoint: Path, out: Path | None, heads: int) -> None:
+def import_mamp_command(checkpoint: Path, out: Path | None, heads: int, as_json: bool) -> None:
     """Make an encoder file of a published MAMP CHECKPOINT, to be evaluated here.
 
     \b
@@ -179,10 +185,16 @@ def import_mamp_command(checkpoint: Path, out: Path | None, heads: int) -> None:
     target = out or checkpoint.with_suffix(".safetensors")
     encoder = import_mamp(checkpoint, target, heads)
     model = encoder.config.model
+    parameters = sum(p.numel() for p in encoder.parameters())
+    if as_json:
+        sizes = {"encoder_layers": model.encoder_layers, "width": model.width, "heads": model.heads}
+        seen = {"joints": encoder.config.joints, "frames": model.frames}
+        click.echo(json.dumps({"file": str(target), **sizes, **seen, "parameters": parameters}))
+        return
     rows = {
         "sizes": f"{model.encoder_layers} layers, width {model.width}, {model.heads} heads",
         "input": f"{encoder.config.joints} joints, {model.frames} frames",
-        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "parameters": parameters,
         "left behind": "decoder and heads, where there were any",
     }
     facts(f"encoder → {target}", rows)

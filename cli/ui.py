@@ -10,24 +10,16 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from amr_cli.terminal import Terminal, column, shown, styled, table
 from amr_data.errors import AmrError, UsageError
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+console = Terminal()
+errors = Terminal(stderr=True)
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 1, 2, 130
 GOES_ON = "the same command goes on from there"
+ANEW = "the same command starts anew"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -47,7 +39,7 @@ def guarded_saying(kept: str) -> Callable[[F], F]:
             except (click.ClickException, click.exceptions.Exit, click.Abort):
                 raise
             except KeyboardInterrupt:
-                _say("stopped", kept)
+                complain("stopped", kept)
                 sys.exit(EXIT_STOPPED)
             except Exception as error:
                 if debug:
@@ -60,7 +52,7 @@ def guarded_saying(kept: str) -> Callable[[F], F]:
     return guard
 
 
-guarded = guarded_saying("nothing of it is kept; the same command starts anew")
+guarded = guarded_saying(f"what it was writing is not kept; {ANEW}")
 
 
 def _told(error: Exception) -> int:
@@ -68,17 +60,18 @@ def _told(error: Exception) -> int:
     number = getattr(error, "signal", 0)  # of amr_train's Stopped, whose import takes torch
     if isinstance(error, AmrError) and number:
         if os.environ.get("RANK", "0") == "0":  # every process of a run was asked to stop
-            _say("stopped", f"{error}; {GOES_ON}" if getattr(error, "kept", False) else str(error))
+            complain("stopped", f"{error}; {GOES_ON}" if getattr(error, "kept", False) else str(error))
         return 128 + int(number)
     if isinstance(error, AmrError):
         if not error.said:
-            _say("error", str(error))
+            complain("error", str(error))
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     if isinstance(error, OSError) and error.strerror:  # a full disk, a folder without permission
-        _say("error", f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        complain("error", f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         return EXIT_FAILED
     what = f"{type(error).__name__}: {str(error)[:300]}"
-    _say("unexpected error", f"{what}\nrun again with --debug for the traceback and report it")
+    complain("unexpected error", what)
+    tell("run again with --debug for the traceback and report it")
     return EXIT_FAILED
 
 
@@ -87,21 +80,21 @@ def progress_bar(
     title: str, quiet: bool = False, counted: bool = False
 ) -> Iterator[Callable[[int, int, str], None]]:
     """A bar on stderr; call it as (done, total, note)."""
-    count = [MofNCompleteColumn()] if counted else [TextColumn("{task.percentage:>3.0f} %")]
+    count = [MofNCompleteColumn()] if counted else [column("{task.percentage:>3.0f} %")]
     columns = [
-        TextColumn("{task.description}"),
+        column("{task.description}"),
         BarColumn(),
         *count,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     ]
     with Progress(
-        *columns, TextColumn("{task.fields[note]}"), console=errors, disable=quiet or not errors.is_terminal
+        *columns, column("{task.fields[note]}"), console=errors, disable=quiet or not errors.is_terminal
     ) as bar:
-        task = bar.add_task(title, total=None, note="")
+        task = bar.add_task(shown(title), total=None, note="")
 
         def update(done: int, total: int, note: str) -> None:
-            bar.update(task, completed=done, total=total, note=note)
+            bar.update(task, completed=done, total=total, note=shown(note))
 
         yield update
 
@@ -109,18 +102,33 @@ def progress_bar(
 def facts(title: str, rows: Mapping[str, Any]) -> None:
     """A table of two columns under a title, which may hold a long path."""
     if title:
-        console.print(f"[italic]{escape(title)}[/]", soft_wrap=True)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+        say((title, "italic"))
+    lines = table(header=False)
+    lines.add_column(style="bold", no_wrap=True)
+    lines.add_column(overflow="fold")
     for key, value in rows.items():
-        table.add_row(key, escape(f"{value:,}" if isinstance(value, int) else str(value)))
-    console.print(table)
+        lines.add_row(key, f"{value:,}" if isinstance(value, int) else str(value))
+    console.print(lines)
+
+
+def say(*parts: str | tuple[object, str]) -> None:
+    """A line on stdout, of texts and of (text, style); it is not broken where the terminal ends."""
+    console.print(styled(*parts), soft_wrap=True)
+
+
+def tell(*parts: str | tuple[object, str]) -> None:
+    """The same on stderr."""
+    errors.print(styled(*parts), soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """A warning on stderr."""
-    errors.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True)
+    note("warning", text)
+
+
+def note(kind: str, text: str) -> None:
+    """What one should know, on stderr, under a word of its own."""
+    tell((f"{kind}:", "bold yellow"), f" {text}")
 
 
 def renamed(old: str, new: str) -> Callable[[F], F]:
@@ -133,5 +141,5 @@ def renamed(old: str, new: str) -> Callable[[F], F]:
     return click.option(old, hidden=True, expose_value=False, callback=refuse)
 
 
-def _say(kind: str, text: str) -> None:
-    errors.print(f"[bold red]{kind}:[/] {escape(text)}", soft_wrap=True)
+def complain(kind: str, text: str) -> None:
+    tell((f"{kind}:", "bold red"), f" {text}")

@@ -34,7 +34,7 @@ def main(archive: Path, scratch: Path) -> None:
     )
     pages = {
         "viewer": viewer_page([clip_scene(dataset, i) for i in [index, *find_clips(dataset, random=11)]]),
-        "overview": overview_page(dataset_summary(dataset), [f.as_dict() for f in find_faults(dataset)]),
+        "overview": overview_page(dataset_summary(dataset), find_faults(dataset)),
     }
     with sync_playwright() as p:
         options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

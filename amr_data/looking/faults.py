@@ -2,22 +2,22 @@
 flicker; ranked, with reasons.
 
 Everything is computed a shard at a time over flat arrays. The limits are of human motion and of Kinect's
-known noise, in metres and seconds, so they fit datasets in metres; a fault is a reason to look (`amr-data
-inspect DIR --clip NAME`), not a verdict.
+known noise, in metres and seconds: a dataset in spine lengths is judged as if every spine had half a metre,
+and of one in two dimensions only that is looked for which needs no metres. A fault is a reason to look
+(`amr-data inspect DIR --clip NAME`), not a verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from amr_data.errors import UsageError
+from amr_data.errors import Record, UsageError
 from amr_data.shards.reader import ShardDataset
-from amr_data.specs import Skeleton
+from amr_data.specs import Skeleton, unknown
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -59,19 +59,8 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One reason to doubt a clip. `severity` is how many times its limit the worst value reaches; `frame` is
-    the clip's, -1 for all of it."""
-
-    clip: str
-    kind: str
-    severity: float
-    frame: int
-    detail: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+IN_METRES = frozenset(KINDS) - {"upside down", "flicker"}
+"""Faults whose limits are metres, or directions in space: points of an image cannot show them."""
 
 
 @dataclass
@@ -91,35 +80,48 @@ class _Rows:
 
 def find_faults(
     dataset: ShardDataset,
-    kinds: tuple[str, ...] = tuple(KINDS),
+    kinds: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Fault]:
+) -> list[Record]:
     """Doubtful clips of a dataset, the worst first; a clip has at most one fault of each kind, its worst.
 
     Args:
-        kinds: which of `KINDS` to look for.
+        kinds: which of `KINDS` to look for; by default all that the dataset can show (`kinds_for`).
         progress: called with (shards done, shards in all).
-    Raises: UsageError for an unknown kind.
+    Returns: records whose `where` is the clip and whose `values` are what was measured
+        (`amr_data.looking.words.fault_in_words` says it); lengths in metres also of a dataset in spine
+        lengths.
+    Raises: UsageError for an unknown kind, or for one that needs metres where there are none.
     """
-    for kind in kinds:
+    known = kinds_for(dataset)
+    for kind in kinds or ():
         if kind not in KINDS:
-            raise UsageError(f"there is no fault '{kind}'; faults: {', '.join(KINDS)}")
-    found: list[Fault] = []
+            raise UsageError(unknown("fault", kind, KINDS))
+        if kind not in known:
+            raise UsageError(f"'{kind}' is not to be seen in two dimensions, as {dataset.path} has them")
+    wanted = set(known if kinds is None else kinds)
+    found: list[Record] = []
     count = len(dataset.manifest["shards"])
     for shard in range(count):
         rows = _read(dataset, shard)
         if rows is not None:
-            for clip, kind, severity, frame, detail in _all(rows):
-                if kind in kinds:
-                    found.append(
-                        Fault(dataset.names[clip], kind, round(float(severity), 2), int(frame), detail)
-                    )
+            for clip, kind, severity, frame, values in _all(rows):
+                if kind in wanted:
+                    place = None if frame is None else int(frame)
+                    times = round(float(severity), 2)
+                    found.append(Record(dataset.names[clip], kind, KINDS[kind], times, place, values))
         if progress:
             progress(shard + 1, count)
-    return sorted(found, key=lambda f: (-f.severity, f.clip, f.kind))
+    return sorted(found, key=lambda f: (-(f.severity or 0), f.where, f.kind))
 
 
-Found = Iterator[tuple[int, str, float, int, str]]
+def kinds_for(dataset: ShardDataset) -> tuple[str, ...]:
+    """The faults that a dataset can show: all, or in two dimensions those that need no metres."""
+    return tuple(kind for kind in KINDS if not (dataset.spec.dimensions == 2 and kind in IN_METRES))
+
+
+Measured = dict[str, float | str]
+Found = Iterator[tuple[int, str, float, int | None, Measured]]
 
 
 def _all(rows: _Rows) -> Found:
@@ -151,7 +153,7 @@ def _jumps(rows: _Rows, step: F64) -> Found:
             "body jump",
             body[r] / BODY_SPEED,
             rows.frame[r],
-            f"body {rows.slot[r] + 1} at {body[r]:.0f} m/s",
+            {"body": int(rows.slot[r]) + 1, "speed_m_per_second": float(body[r])},
         )
     for r in _worst(np.flatnonzero(~jumped & (joint > JOINT_SPEED)), rows.clip, joint):
         name = rows.skeleton.joints[int(step[r].argmax())]
@@ -160,7 +162,7 @@ def _jumps(rows: _Rows, step: F64) -> Found:
             "joint jump",
             joint[r] / JOINT_SPEED,
             rows.frame[r],
-            f"{name} at {joint[r]:.0f} m/s",
+            {"joint": name, "speed_m_per_second": float(joint[r])},
         )
 
 
@@ -175,8 +177,9 @@ def _bones(rows: _Rows) -> Found:
     for b in _worst(np.flatnonzero(worst > BONE_SPREAD), rows.clip[start], worst):
         bone = int(ratio[b].argmax())
         joint, parent = rows.skeleton.bones[bone]
-        detail = f"{joint} to {parent} varies by {worst[b]:.0%} around {mean[b, bone] * 100:.0f} cm"
-        yield rows.clip[start[b]], "bone length", worst[b] / BONE_SPREAD, -1, detail
+        values: Measured = {"joint": joint, "parent": parent, "spread_share": float(worst[b])}
+        values["mean_cm"] = float(mean[b, bone]) * 100
+        yield rows.clip[start[b]], "bone length", worst[b] / BONE_SPREAD, None, values
 
 
 def _frozen(rows: _Rows, step: F64) -> Found:
@@ -188,8 +191,8 @@ def _frozen(rows: _Rows, step: F64) -> Found:
     seconds[first] = length / rows.rate
     for r in _worst(first[seconds[first] >= FROZEN_SECONDS], rows.clip, seconds):
         frames = round(seconds[r] * rows.rate)
-        detail = f"body {rows.slot[r] + 1} does not move for {frames} frames"
-        yield rows.clip[r], "frozen", seconds[r] / FROZEN_SECONDS, rows.frame[r] - 1, detail
+        values: Measured = {"body": int(rows.slot[r]) + 1, "still_frames": frames}
+        yield rows.clip[r], "frozen", seconds[r] / FROZEN_SECONDS, rows.frame[r] - 1, values
 
 
 def _swaps(rows: _Rows) -> Found:
@@ -216,7 +219,7 @@ def _swaps(rows: _Rows) -> Found:
             "swapped bodies",
             value[r] / SWAP_GAIN,
             rows.frame[r],
-            f"exchanged, they would move {value[r]:.1f} m less",
+            {"gain_m": float(value[r])},
         )
 
 
@@ -231,22 +234,22 @@ def _axes(rows: _Rows) -> Found:
     start, count = _bodies(rows)
     down = np.add.reduceat((spine[:, rows.up] < -0.2).astype(np.float64), start) / count
     for b in _worst(np.flatnonzero(down > UPSIDE_SHARE), rows.clip[start], down):
-        detail = f"body {rows.slot[start[b]] + 1} in {down[b]:.0%} of its frames"
-        yield rows.clip[start[b]], "upside down", down[b] / UPSIDE_SHARE, -1, detail
+        values: Measured = {"body": int(rows.slot[start[b]]) + 1, "frames_share": float(down[b])}
+        yield rows.clip[start[b]], "upside down", down[b] / UPSIDE_SHARE, None, values
     turn = np.zeros(len(across))
     turn[1:] = -(across[1:] * across[:-1]).sum(axis=1)  # 1 for a reversal
     turn[~rows.joined] = 0
     for r in _worst(np.flatnonzero(turn > 0.5), rows.clip, turn):
         degrees = np.degrees(np.arccos(-min(turn[r], 1.0)))
-        detail = f"body {rows.slot[r] + 1}, shoulders turn by {degrees:.0f}° in one frame"
-        yield rows.clip[r], "side flip", turn[r] / 0.5, rows.frame[r], detail
+        values = {"body": int(rows.slot[r]) + 1, "turn_degrees": float(degrees)}
+        yield rows.clip[r], "side flip", turn[r] / 0.5, rows.frame[r], values
     needed = [f"{side}_{joint}" for side in ("left", "right") for joint in ("foot", "ankle")]
     if all(name in at for name in needed):
         toes = _unit(at["left_foot"] - at["left_ankle"] + at["right_foot"] - at["right_ankle"])
         ahead = np.add.reduceat((toes * _unit(np.cross(across, spine))).sum(axis=1), start) / count
         for b in _worst(np.flatnonzero(ahead < MIRRORED), rows.clip[start], -ahead):
-            detail = f"body {rows.slot[start[b]] + 1}, feet against facing {ahead[b]:+.2f}"
-            yield rows.clip[start[b]], "mirrored", ahead[b] / MIRRORED, -1, detail
+            values = {"body": int(rows.slot[start[b]]) + 1, "cosine": float(ahead[b])}
+            yield rows.clip[start[b]], "mirrored", ahead[b] / MIRRORED, None, values
 
 
 def _flicker(rows: _Rows) -> Found:
@@ -258,9 +261,9 @@ def _flicker(rows: _Rows) -> Found:
     value = np.maximum(missing / FLICKER_SHARE, stretches / FLICKER_STRETCHES)
     doubtful = ((missing > FLICKER_SHARE) & (stretches > 1)) | (stretches >= FLICKER_STRETCHES)
     for b in _worst(np.flatnonzero(doubtful), rows.clip[start], value):
-        body, gaps = rows.slot[start[b]] + 1, f"{missing[b]:.0%} of the frames between missing"
-        detail = f"body {body}: {stretches[b]} stretches, {gaps}"
-        yield rows.clip[start[b]], "flicker", value[b], int(rows.frame[start[b]]), detail
+        values: Measured = {"body": int(rows.slot[start[b]]) + 1, "stretches": int(stretches[b])}
+        values["missing_share"] = float(missing[b])
+        yield rows.clip[start[b]], "flicker", value[b], int(rows.frame[start[b]]), values
 
 
 def _bodies(rows: _Rows) -> tuple[I64, I64]:

@@ -42,7 +42,7 @@ class ZipArchive(_Archive):
         found: list[Member] = []
         seen: set[str] = set()
         for entry, info in enumerate(self._archive().infolist()):
-            if info.is_dir():
+            if info.filename.endswith("/"):
                 continue
             refused = unsafe_name(info.filename) or bomb(info.file_size, info.compress_size)
             reason = "unsafe_name"
@@ -66,8 +66,8 @@ class ZipArchive(_Archive):
         if self._file is None:
             try:
                 self._file = zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, OSError, ValueError) as error:
-                raise AmrError(f"{self._name} cannot be opened: {error}") from None
+            except Exception as error:  # a damaged archive can fail in any way
+                raise AmrError(f"{self._name} cannot be opened: {error or type(error).__name__}") from None
         return self._file
 
 

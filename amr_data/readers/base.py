@@ -50,6 +50,9 @@ def discover_by_name(source: RawSource, spec: DatasetSpec, members: list[Member]
     names = path_names(source, spec, members) if spec.naming is None else None
     for index, member in enumerate(members):
         shown = source.shown(member)
+        if member.refused:  # it takes nobody's name
+            found.rejects.append(Reject(shown, member.reason, member.refused))
+            continue
         name = names[index] if names else spec.name_of(member.path)
         problem = name_problem(spec, name)
         if name in seen:
@@ -87,8 +90,9 @@ def path_names(source: RawSource, spec: DatasetSpec, members: list[Member]) -> l
         [m.path for m in members],
         [source.shown(m) for m in members],
     )
+    taken = [i for i, m in enumerate(members) if not m.refused]
     for names in ways:
-        if len(set(names)) == len(names):
+        if len({names[i] for i in taken}) == len(taken):
             return names
     return [f"{name}#{m.source}" for name, m in zip(ways[-1], members, strict=True)]
 

@@ -4,6 +4,7 @@ user's own are found the same way: by the name of an entry point of the group `a
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -40,7 +41,6 @@ class Family(ABC):
     options : the family's own settings.
     imported : files that another project has made and cleaned; they are recognised by their content whatever
         the spec's own family is, and the recipe is `none` by default.
-    parallel : whether shards may be made in several processes.
     """
 
     name: ClassVar[str]
@@ -48,7 +48,6 @@ class Family(ABC):
     endings: ClassVar[tuple[str, ...]]
     options: ClassVar[type[FamilyOptions]] = FamilyOptions
     imported: ClassVar[bool] = False
-    parallel: ClassVar[bool] = True
 
     def check(self, spec: DatasetSpec) -> None:
         """Refuse a spec that does not describe files of this family. Raises ValueError."""
@@ -70,6 +69,12 @@ class Family(ABC):
         self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: Any
     ) -> Iterator[Clip | Reject]:
         """Turn units into clips and rejects."""
+
+    def read_again(self, source: RawSource, unit: Unit) -> None:
+        """Have `source.hashes` say what a unit's members hold now, where they can be read."""
+        for member in unit.members:
+            with contextlib.suppress(RejectError):
+                source.read(member)
 
     def clean(self, clip: Clip, recipe: str, spec: DatasetSpec) -> Clip:
         """Choose and join the bodies of a clip for the recipes 'amr' and 'ctrgcn'. Raises RejectError."""

@@ -60,6 +60,8 @@ class Container(ABC):
 
 def unsafe_name(name: str) -> str:
     """What is wrong with the name of an archive's member, or nothing."""
+    if not name:
+        return "it has no name"
     parts = re.split(r"[/\\]", name)
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in parts:
         return "its name leads out of the archive's folder"

@@ -81,6 +81,9 @@ class PkuMmdFamily(Family):
                 continue
             found.sources += 1
             shown = source.shown(member)
+            if member.refused:  # it takes nobody's name
+                found.rejects.append(Reject(shown, member.reason, member.refused))
+                continue
             kind = labels if _is_label_file(source, member) else skeletons
             if spec.parse_name(member.stem) is None:
                 found.rejects.append(Reject(shown, "name", f"expected {spec.named_like}"))

@@ -12,6 +12,7 @@ from amr_data.readers.sources import RawSource
 from amr_data.specs import DatasetSpec, load_spec, spec_names
 
 SHOWN, SNIFFED = 3, 50
+NEARLY = 0.99
 
 
 @dataclass(frozen=True)
@@ -32,37 +33,36 @@ class Recognised:
 
 
 def recognise(source: RawSource) -> Recognised:
-    """The built-in dataset to which most of the files belong; of several the one with the fewest classes that
-    holds them all.
+    """The built-in dataset to which most of the files belong; of several that hold nearly as many, the one
+    with the fewest classes, so that a stray file does not make NTU RGB+D 120 of 60.
 
     Raises: UsageError where no family can read any of the files, with what lies there.
     """
-    best: tuple[tuple[int, int], Recognised] | None = None
-    readable: dict[str, DatasetSpec] = {}
-    for name in spec_names():
-        spec = load_spec(name)
+    best: tuple[int, Recognised] | None = None
+    readable: tuple[int, Family, DatasetSpec] | None = None
+    for spec in sorted(map(load_spec, spec_names()), key=lambda s: len(s.classes)):
         family = family_for(source, spec)
         taken, seen = family.matches(source, spec)
-        if seen:
-            readable.setdefault(family.name, spec)
+        if seen and (readable is None or seen > readable[0]):
+            readable = seen, family, spec
         if not taken:
             continue
-        kind = "clips" if family.imported else "files"
-        because = f"{taken:,} of {seen:,} {kind} are named like its own: {family.title}"
-        rank = (taken, -len(spec.classes))
-        if best is None or rank > best[0]:
-            best = rank, Recognised(spec, family.name, because)
+        kind = "clip" if family.imported else "file"
+        because = f"{taken:,} of {seen:,} {kind} names fit; {family.title}"
+        if best is None or taken * NEARLY > best[0]:  # specs come in order of their classes
+            best = taken, Recognised(spec, family.name, because)
     if best is not None:
         return best[1]
-    for family_name, spec in readable.items():
-        family = load_family(family_name)
-        title = family.title
-        return Recognised(
-            spec.unlabelled(),
-            family_name,
-            f"the files look like {title}, their names like no dataset's",
-            False,
+    if readable is not None and readable[1].imported:
+        raise UsageError(
+            f"{', '.join(source.given)}: {readable[1].title}, but neither names nor sizes are those of a "
+            f"built-in dataset, and nothing else says whose skeleton it is; say it with --dataset NAME "
+            f"({', '.join(spec_names())}) or a --spec FILE.yaml"
         )
+    if readable is not None:
+        _, family, spec = readable
+        because = f"the files look like {family.title}, their names like no dataset's"
+        return Recognised(spec.unlabelled(), family.name, because, labelled=False)
     by_content = sniffed(source)
     if by_content is not None:
         spec = next(s for s in map(load_spec, spec_names()) if s.raw == by_content.name)

@@ -5,8 +5,7 @@ unpacked into a temporary folder that is gone afterwards."""
 from __future__ import annotations
 
 import contextlib
-import zipfile
-import zlib
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ class RawSource:
 
     Args:
         without: folders that are no raw data wherever they lie, such as the one that is written to.
+        given: what the user called the sources, for messages, where `paths` are what they were unpacked to.
     Raises: UsageError for a source that does not exist, AmrError for a damaged archive.
     """
 
@@ -38,25 +38,28 @@ class RawSource:
         paths: Sequence[str | Path],
         names: Sequence[str] | None = None,
         without: Sequence[Path] = (),
+        given: Sequence[str | Path] = (),
     ) -> None:
         if not paths:
             raise UsageError("no source was given: name a folder, a file, an archive, or several of them")
         self.paths = [Path(p).resolve() for p in paths]
+        self.given = [str(p) for p in given or paths]
         self.names = list(names) if names else [p.name for p in self.paths]
         read_before: dict[FolderId, str] = {}
         self._containers: list[Container] = []
-        for index, (given, path) in enumerate(zip(paths, self.paths, strict=True)):
+        for index, path in enumerate(self.paths):
             if not path.exists():
-                raise UsageError(f"no such source: {given}")
+                raise UsageError(f"no such source: {self.given[index]}")
             if path.is_dir():
                 self._containers.append(Folder(index, path, self.names[index], read_before, without))
             else:
-                self._containers.append(_file(index, path, str(given)))
+                self._containers.append(_file(index, path, self.given[index]))
+        self.hashes: dict[Member, str] = {}
+        """SHA-256 of every member that was read whole."""
         self._listed: list[Member] | None = None
-        self._rejects: list[Reject] = []
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_listed": None, "_rejects": []}
+        return {**vars(self), "_listed": None, "hashes": {}}
 
     def members(self) -> list[Member]:
         """Every file besides marks of synthetic folders, sorted by path, then by the order of the sources."""
@@ -67,7 +70,14 @@ class RawSource:
         """Parts of the sources that could not be looked into, or that were left out because they were reached
         before: links that lead back or nowhere, folders without permission."""
         self._everything()
-        return self._rejects
+        return [
+            Reject(self._named(container.index, r.where), r.kind, _printable(r.detail))
+            for container in self._containers
+            for r in sorted(container.rejects, key=lambda r: r.where)
+        ]
+
+    def _named(self, index: int, path: str) -> str:
+        return _printable(f"{self.names[index]}/{path}".rstrip("/"))
 
     @property
     def synthetic(self) -> bool:
@@ -78,10 +88,6 @@ class RawSource:
         if self._listed is None:
             found = [m for container in self._containers for m in container.members()]
             self._listed = sorted(found, key=lambda m: (m.path, m.source, m.entry))
-            for container in self._containers:
-                for reject in sorted(container.rejects, key=lambda r: r.source):
-                    shown = _printable(f"{self.names[container.index]}/{reject.source}".rstrip("/"))
-                    self._rejects.append(Reject(shown, reject.reason, _printable(reject.detail)))
         return self._listed
 
     def shown(self, member: Member) -> str:
@@ -100,6 +106,7 @@ class RawSource:
         data = self.head(member, member.size + 1)  # a member that inflates past its declared size stops here
         if len(data) > member.size:
             raise RejectError("unreadable", f"more than the {member.size:,} bytes that it had a moment ago")
+        self.hashes[member] = hashlib.sha256(data).hexdigest()
         return data
 
     def head(self, member: Member, count: int) -> bytes:
@@ -108,16 +115,9 @@ class RawSource:
             raise RejectError(member.reason, member.refused)
         try:
             return self._containers[member.source].read(member, count)
-        except (
-            OSError,
-            RuntimeError,
-            NotImplementedError,
-            EOFError,
-            LookupError,
-            ValueError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except RejectError:
+            raise
+        except Exception as error:  # a damaged archive can fail in any way
             raise RejectError("unreadable", str(error) or type(error).__name__) from None
 
 
@@ -131,7 +131,7 @@ def open_sources(paths: Sequence[Path], beside: Path, without: Sequence[Path] = 
     """
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(unpacked(path, beside)) for path in paths]
-        yield RawSource(opened, [p.resolve().name for p in paths], without)
+        yield RawSource(opened, [p.resolve().name for p in paths], without, paths)
 
 
 def _file(index: int, path: Path, given: str) -> Container:

@@ -145,12 +145,8 @@ def _join_by_interval(bodies: list[_Body], notes: list[str]) -> list[BodyTrack]:
                 break
         else:
             notes.append(f"body {track.body_id}: a third body in frames {first}-{last}")
-    return [
-        replace(t, slot=slot)
-        for slot in (0, 1)
-        for t in sorted(slots[slot], key=_first_frame)
-        if len(t.frames)
-    ]
+    # no track is left empty: a body of 12 frames or more loses at most its first and its last
+    return [replace(t, slot=slot) for slot in (0, 1) for t in sorted(slots[slot], key=_first_frame)]
 
 
 def _join_by_frames(bodies: list[_Body], notes: list[str]) -> list[BodyTrack]:
@@ -179,7 +175,7 @@ def _renumber(clip: Clip, tracks: list[BodyTrack], notes: list[str]) -> Clip:
 
 
 def _first_frame(track: BodyTrack) -> int:
-    return int(track.frames[0]) if len(track.frames) else -1
+    return int(track.frames[0])
 
 
 def _short_note(track: BodyTrack) -> str:

@@ -90,10 +90,16 @@ def focal_weights(
 
 
 def clip_statistics(
-    clip: Clip, frame_rate: float, windows: Sequence[int] = WINDOWS
+    clip: Clip, frame_rate: float, windows: Sequence[int] = WINDOWS, metric: bool = True
 ) -> tuple[FloatArray, float, FloatArray]:
-    """Mean energy per scale over the non-overlapping windows of all bodies (S,), share of still frames, and
-    path length per joint summed over the bodies (V,) in metres."""
+    """What a clip's row says of its motion.
+
+    Returns: mean energy per scale over the non-overlapping windows of all bodies (S,), in the clip's unit
+        squared; the share of the steps between frames in which the joints move slower than `STILL_SPEED` on
+        average, whatever the clip's unit, NaN where it has none in space (`metric` False: image heights); and
+        the way of each joint, summed over the bodies (V,), in the clip's unit. What a body does not show, the
+        steps across its gaps, counts in none of them.
+    """
     joints = clip.tracks[0].joints.shape[1]
     total, count = np.zeros(len(windows)), np.zeros(len(windows))
     path, still, steps = np.zeros(joints), 0, 0
@@ -107,6 +113,7 @@ def clip_statistics(
             move = track.joints[a + 1 : b] - track.joints[a : b - 1]
             step = np.sqrt(np.einsum("tvc,tvc->tv", move, move))  # (b - a - 1, V)
             path += step.sum(axis=0)
-            still += int((step.mean(axis=1) * frame_rate < STILL_SPEED).sum())
+            still += int((step.mean(axis=1) * frame_rate * clip.scale < STILL_SPEED).sum())
             steps += len(step)
-    return total / np.maximum(count, 1), still / steps if steps else 1.0, path
+    share = still / steps if steps else 1.0
+    return total / np.maximum(count, 1), share if metric else np.nan, path

@@ -82,7 +82,7 @@ def apply_recipe(clip: Clip, spec: DatasetSpec, recipe: Recipe, family: Cleaner)
         clip = centre(clip, spec.skeleton.index(spec.skeleton.centre))
     if recipe.scale:
         length = spine_length(clip, spec)
-        clip = _each(clip, lambda joints: joints / length)
+        clip = replace(_each(clip, lambda joints: joints / length), scale=length)
     if recipe.rotate:
         frame = body_frame(clip, spec)
         clip = _each(clip, lambda joints: joints @ frame.T)
@@ -113,10 +113,8 @@ def spine_length(clip: Clip, spec: DatasetSpec) -> float:
     """Mean length of the main actor's spine, in the unit of the clip. Raises RejectError for a spine of no
     length."""
     low, high = (spec.skeleton.index(j) for j in spec.skeleton.spine)
-    joints = np.concatenate(
-        [t.joints for t in clip.tracks if t.slot == 0] or [np.zeros((0, high + low + 1, 3))]
-    )
-    spine = np.linalg.norm(joints[:, high] - joints[:, low], axis=-1)
+    bones = [t.joints[:, high] - t.joints[:, low] for t in clip.tracks if t.slot == 0]  # each (K, 3)
+    spine = np.linalg.norm(np.concatenate(bones), axis=1) if bones else np.zeros(0)
     length = float(spine[spine > MIN_SPINE].mean()) if (spine > MIN_SPINE).any() else 0.0
     if length <= MIN_SPINE:
         raise RejectError("no_body_frame", "the main actor's spine has no length to scale by")

@@ -4,9 +4,11 @@ and MAMP, and CSV."""
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +18,9 @@ from pyarrow import csv
 from amr_data.clip import Clip
 from amr_data.errors import UsageError
 from amr_data.files import whole_file
+from amr_data.shards.layout import COORDINATES
 from amr_data.shards.reader import ShardDataset
-from amr_data.specs import TEST, TRAIN, unknown
+from amr_data.specs import unknown
 
 Progress = Callable[[int, int], None]
 
@@ -44,8 +47,10 @@ def export_dataset(
         copy_single_body: fill the second body of one-person clips with the first, as the published NTU-120
             .npz files do.
         protocol: what `split` was once called; refused.
+    Memory does not grow with the number of clips: each is written as soon as it is read.
+
     Returns: how many clips were written.
-    Raises: UsageError.
+    Raises: UsageError, DamageError, WriteError.
     """
     if protocol is not None:
         raise UsageError(f"protocol is now split: export_dataset(..., split={protocol!r})")
@@ -59,29 +64,47 @@ def export_dataset(
     if form != "npz" and (split or frames or copy_single_body):
         raise UsageError("split, frames and copy_single_body belong to the format npz")
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(out) as temporary:
         return forms[form](temporary)
 
 
 def _write_pyskl(dataset: ShardDataset, path: Path, progress: Progress | None) -> int:
-    annotations = []
-    for clip in _clips(dataset, np.arange(len(dataset)), progress):
-        keypoint = clip.dense()
-        annotations.append(
-            {"frame_dir": clip.name, "label": clip.label, "keypoint": keypoint, "total_frames": clip.frames}
-        )
     parts = {}
     for name in dataset.spec.protocols:
-        sides = dataset.membership(name)
-        for part, side in (("train", TRAIN), ("val", TEST)):
-            parts[f"{name}_{part}"] = [n for n, s in zip(dataset.names, sides, strict=True) if s == side]
-    content: dict[str, Any] = {"split": parts, "annotations": annotations}
-    if dataset.synthetic:
-        content["synthetic"] = True
+        for part, indices in _parts(dataset, name).items():
+            # these files call the part that is tested on val where there is no other
+            shown = "val" if part == "test" and not dataset.spec.protocol(name).validation else part
+            parts[f"{name}_{shown}"] = [dataset.names[i] for i in indices.tolist()]
     with open(path, "wb") as file:
-        pickle.dump(content, file, protocol=4)
-    return len(annotations)
+        file.write(pickle.PROTO + bytes([_PROTOCOL]) + pickle.EMPTY_DICT + pickle.MARK)
+        file.write(_pickled("split") + _pickled(parts))
+        if dataset.synthetic:
+            file.write(_pickled("synthetic") + _pickled(True))
+        file.write(_pickled("annotations") + pickle.EMPTY_LIST)
+        for clip in _clips(dataset, np.arange(len(dataset)), progress):
+            file.write(
+                _pickled(
+                    {
+                        "frame_dir": clip.name,
+                        "label": clip.label,
+                        "keypoint": clip.dense(),
+                        "total_frames": clip.frames,
+                    }
+                )
+                + pickle.APPEND
+            )
+        file.write(pickle.SETITEMS + pickle.STOP)
+    return len(dataset)
+
+
+_PROTOCOL = 3
+"""The newest pickle protocol whose values may be strung together: each names its own places in the memo, and
+none is cut into frames."""
+
+
+def _pickled(value: Any) -> bytes:
+    """A value's part of a pickle, without the mark at the beginning and the stop at the end."""
+    return pickle.dumps(value, _PROTOCOL)[2:-1]
 
 
 def _write_npz(
@@ -93,37 +116,52 @@ def _write_npz(
     progress: Progress | None,
 ) -> int:
     if split is None:
-        if len(dataset.spec.protocols) > 1:
-            known = ", ".join(dataset.spec.protocols)
+        if len(dataset.spec.protocols) != 1:
+            known = ", ".join(dataset.spec.protocols) or "none"
             raise UsageError(f"{dataset.spec.name} has the splits {known}: choose one with --split")
         (split,) = dataset.spec.protocols
     longest = int(dataset.clips["frames"].max(initial=0))
     if longest > frames:
         raise UsageError(f"the longest clip has {longest} frames, more than {frames}: raise frames")
-    bodies, joints, classes = (
-        dataset.spec.max_bodies,
-        len(dataset.spec.skeleton.joints),
-        len(dataset.spec.classes),
-    )
-    sides = [dataset.split(split, part) for part in ("train", "test")]
-    total, done = sum(map(len, sides)), 0
-    arrays: dict[str, Any] = {}
-    for part, indices in zip(("train", "test"), sides, strict=True):
-        x = np.zeros((len(indices), frames, bodies, joints, 3), np.float32)
-        y = np.zeros((len(indices), classes), np.float32)
-        for row, clip in enumerate(_clips(dataset, indices, None)):
-            dense = clip.dense(bodies).transpose(1, 0, 2, 3)  # (T, M, V, 3)
-            if copy_single_body and bodies > 1 and {t.slot for t in clip.tracks} == {0}:
-                dense[:, 1] = dense[:, 0]
-            x[row, : clip.frames] = dense
-            y[row, clip.label] = 1
-            done += 1
-            if progress:
-                progress(done, total)
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = x.reshape(len(indices), frames, -1), y
-    with open(path, "wb") as file:
-        np.savez(file, **arrays)
+    bodies, joints = dataset.spec.max_bodies, len(dataset.spec.skeleton.joints)
+    sides = _parts(dataset, split)
+    total, done = sum(map(len, sides.values())), 0
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        for part, indices in sides.items():
+            shape = (len(indices), frames, bodies * joints * COORDINATES)
+            with _npy(archive, f"x_{part}", shape) as file:
+                for clip in dataset.stream(indices):
+                    x = np.zeros((frames, bodies, joints, COORDINATES), np.float32)
+                    x[: clip.frames] = clip.dense(bodies).transpose(1, 0, 2, 3)  # (T, M, V, 3)
+                    if copy_single_body and bodies > 1 and {t.slot for t in clip.tracks} == {0}:
+                        x[:, 1] = x[:, 0]
+                    file.write(x.data)
+                    done += 1
+                    if progress:
+                        progress(done, total)
+            with _npy(archive, f"y_{part}", (len(indices), len(dataset.spec.classes))) as file:
+                for label in dataset.clips["label"][indices].tolist():
+                    # a clip without a label has a row of zeros
+                    file.write((np.arange(len(dataset.spec.classes)) == label).astype(np.float32).data)
     return total
+
+
+def _parts(dataset: ShardDataset, split: str) -> dict[str, npt.NDArray[np.int64]]:
+    """Indices of the clips in each part of a split: train, test, and val where it has one."""
+    parts = {"train": "train", "test": "test"}
+    if split in dataset.spec.protocols and dataset.spec.protocol(split).validation:
+        parts["val"] = "validation"
+    return {shown: dataset.split(split, part) for shown, part in parts.items()}
+
+
+@contextmanager
+def _npy(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
+    """An array of float32 in an .npz, to be written row by row."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        kind = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+        header = {"descr": kind, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file
 
 
 def _write_csv(dataset: ShardDataset, path: Path, progress: Progress | None) -> int:
@@ -153,8 +191,7 @@ def _write_csv(dataset: ShardDataset, path: Path, progress: Progress | None) -> 
 def _clips(
     dataset: ShardDataset, indices: npt.NDArray[np.int64], progress: Progress | None
 ) -> Iterator[Clip]:
-    for done, index in enumerate(indices.tolist(), 1):
-        clip: Clip = dataset.clip(index)
+    for done, clip in enumerate(dataset.stream(indices), 1):
         yield clip
         if progress:
             progress(done, len(indices))

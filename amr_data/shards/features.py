@@ -29,13 +29,12 @@ def write_features(
     """Write features (N, D) with the clips' names and labels, whole or not at all.
 
     HDF5: `/features`, `/names`, `/labels`, and `about` as the file's attributes. Parquet: columns `name`,
-        `label`, `features` (a list of D
-    numbers), and `about` as JSON in the schema's metadata. Raises: UsageError for another ending.
+    `label`, `features` (a list of D numbers), and `about` as JSON in the schema's metadata.
+    Raises: UsageError for another ending, WriteError.
     """
     out = Path(out)
     if out.suffix not in FORMS:
         raise UsageError(f"features are written to {', '.join(FORMS)}, not {out.suffix or out.name}")
-    out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(out) as temporary:
         if out.suffix == ".parquet":
             flat = pa.FixedSizeListArray.from_arrays(
@@ -44,8 +43,12 @@ def write_features(
             table = pa.table({"name": pa.array(list(names)), "label": pa.array(labels), "features": flat})
             parquet.write_table(table.replace_schema_metadata({"about": json.dumps(dict(about))}), temporary)
             return
-        with h5py.File(temporary, "w") as file:
+        # laid out in memory first: on a full disk HDF5 fails in ways that nobody can read
+        with h5py.File(temporary.name, "w", driver="core", backing_store=False) as file:
             file["features"], file["labels"] = features, labels
             file.create_dataset("names", data=list(names), dtype=h5py.string_dtype())
             for key, value in about.items():
                 file.attrs[key] = value if isinstance(value, str | int | float) else json.dumps(value)
+            file.flush()
+            image: bytes = file.id.get_file_image()
+        temporary.write_bytes(image)

@@ -4,6 +4,7 @@ they are."""
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,6 +14,23 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 REJECTS = "rejects.jsonl"
+SHARD_FILES = re.compile(r"shard-[0-9]{5,}\.h5")
+
+COORDINATES = 3
+"""Of a joint, in metres."""
+
+# What a dataset may hold at most, so that no number in a file decides how much memory is taken. No skeleton
+# recording comes near them; the conversion rejects what is larger.
+MAX_JSON_BYTES = 64 << 20
+"""Of manifest.json, plan.json and of the texts in a shard."""
+MAX_LINE_BYTES = 1 << 20
+"""Of one reject."""
+MAX_NAME_BYTES, MAX_ID_BYTES = 1024, 256
+"""Of a clip's or a recording's name, and of a body's id, in UTF-8."""
+MAX_CLIP_FRAMES = 1 << 20
+"""Nine hours at 30 frames a second."""
+MAX_CHUNK_BYTES = 1 << 20
+"""Of a compressed shard's chunk, unless one frame alone is larger."""
 
 
 def shard_name(index: int) -> str:

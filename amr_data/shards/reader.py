@@ -4,22 +4,30 @@ training."""
 from __future__ import annotations
 
 import hashlib
-import json
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
-from amr_data.errors import AmrError, UsageError
-from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, clip_dtype, track_dtype
-from amr_data.specs import NAMED, TEST, TRAIN, VALIDATION, DatasetSpec, spec_from_json, unknown
+from amr_data.errors import UsageError
+from amr_data.shards.layout import MANIFEST, clip_dtype, track_dtype
+from amr_data.shards.model import DamageError, Note, read_manifest, read_rejects
+from amr_data.shards.opening import Shard
+from amr_data.shards.tables import decoded, split_values
+from amr_data.specs import TEST, TRAIN, VALIDATION, DatasetSpec, unknown
+
+__all__ = ["PARTS", "SYNTHETIC", "ShardDataset", "SplitArrays", "open_dataset", "read_rejects"]
 
 PARTS = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
+PIECE_ROWS = 1 << 14
+"""Rows that `ShardDataset.stream` reads at once: 10 MB of 25 joints."""
+CLIP_NUMBERS = ("label", "frames", "subject", "camera", "setup", "replication")
 ALL = "all"
 SYNTHETIC = "synthetic: invented motion"
 
@@ -52,17 +60,19 @@ class ShardDataset:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
-        self.spec: DatasetSpec = spec_from_json(self.manifest["spec"])
+        self.manifest, self.spec = _read_manifest(self.path)
         self.windows: tuple[int, ...] = tuple(self.manifest["windows"])
-        self._files = [self.path / s["file"] for s in self.manifest["shards"]]
         joints, scales = len(self.spec.skeleton.joints), len(self.windows)
         clips, tracks = [np.zeros(0, clip_dtype(1, 1, joints, scales))], [np.zeros(0, track_dtype(1))]
         shard_of = [np.zeros(0, np.int64)]
         first = 0
-        for index, file_path in enumerate(self._files):
-            with _open(file_path) as file:
-                shard_clips, shard_tracks = file["clips"][()], file["tracks"][()]
+        for index, entry in enumerate(self.manifest["shards"]):
+            with self._shard(index) as shard:
+                shard_clips, shard_tracks = shard.tables(len(self.spec.classes), self.spec.max_bodies)
+                found = len(shard_clips), shard.rows
+            if found != (entry["clips"], entry["frames"]):
+                what = f"{found} clips and frames, the manifest says {entry['clips'], entry['frames']}"
+                raise DamageError(self.path / entry["file"], "structure", what)
             shard_tracks["clip"] += first
             clips.append(shard_clips)
             tracks.append(shard_tracks)
@@ -74,6 +84,10 @@ class ShardDataset:
         """One row per contiguous stretch of a body; `clip` is an index into `clips`, `first_row` a row of the
         clip's shard."""
         self.shard_of: npt.NDArray[np.int64] = np.concatenate(shard_of)
+
+    def _shard(self, index: int) -> Shard:
+        file = self.path / self.manifest["shards"][index]["file"]
+        return Shard(file, len(self.spec.skeleton.joints), len(self.windows))
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -104,15 +118,14 @@ class ShardDataset:
 
     @cached_property
     def names(self) -> list[str]:
-        return [n.decode() for n in self.clips["name"].tolist()]
+        return decoded(self.clips["name"])
 
     def index(self, name: str) -> int:
         """Index of a clip by its name. Raises UsageError with the nearest name."""
         try:
             return self.names.index(name)
         except ValueError:
-            known = self.names if len(self.names) < 8 else [*self.names[:4], "..."]
-            raise UsageError(unknown("clip", name, known, f" in {self.path}")) from None
+            raise UsageError(unknown("clip", name, self.names, f" in {self.path}")) from None
 
     def membership(self, name: str) -> npt.NDArray[np.int8]:
         """(N,) int8: TRAIN (0), TEST (1), VALIDATION (2) or UNASSIGNED (-1) for every clip, by the split of
@@ -123,14 +136,8 @@ class ShardDataset:
         return rule.assign(self.values(rule.by))
 
     def values(self, field: str) -> npt.NDArray[np.generic]:
-        """(N,) what splits go by: numbers, or for `video` and `name` text; a clip of no recording has its own
-        name for one."""
-        if field not in NAMED:
-            return self.clips[field]
-        if field == "name":
-            return np.array(self.names, dtype=str)
-        videos = [v.decode() for v in self.clips["video"].tolist()]
-        return np.array([v or n for v, n in zip(videos, self.names, strict=True)], dtype=str)
+        """(N,) what splits go by, see `split_values`."""
+        return split_values(self.clips, field)
 
     def split(self, name: str, part: str) -> npt.NDArray[np.int64]:
         """Indices of the clips in 'train', 'test' or 'validation' of a split such as 'xsub'."""
@@ -141,22 +148,85 @@ class ShardDataset:
     def clip(self, index: int | str) -> Clip:
         """One clip by index or name, its joints float32 metres, its energies with it."""
         i = self.index(index) if isinstance(index, str) else range(len(self))[index]
-        row = self.clips[i]
-        local = i - int(np.searchsorted(self.shard_of, self.shard_of[i]))
-        tracks = []
-        with _open(self._files[self.shard_of[i]]) as file:
-            note: dict[str, Any] = json.loads(file["notes"][local])
-            for t in self.tracks[
-                np.searchsorted(self.tracks["clip"], i) : np.searchsorted(self.tracks["clip"], i, "right")
-            ]:
-                rows = slice(int(t["first_row"]), int(t["first_row"] + t["frames"]))
-                frames = np.arange(int(t["first_frame"]), int(t["first_frame"] + t["frames"]))
-                joints, energy = file["frames/joints"][rows], file["frames/energy"][rows]
-                tracks.append(BodyTrack(frames, joints, t["body_id"].decode(), int(t["slot"]), None, energy))
-        fields: dict[str, Any] = {
-            k: int(row[k]) for k in ("label", "frames", "subject", "camera", "setup", "replication")
-        }
-        return Clip(row["name"].decode(), tracks=tracks, video=row["video"].decode(), **note, **fields)
+        (clip,) = self.stream([i])
+        return clip
+
+    def __iter__(self) -> Iterator[Clip]:
+        return self.stream(range(len(self)))
+
+    def stream(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[Clip]:
+        """The given clips one after another, in their order. A shard is opened once for all that follow each
+        other in it, and read in pieces of `PIECE_ROWS` rows, so that memory does not grow with the clips."""
+        order = np.asarray(indices, np.int64)
+        shard = self.shard_of[order]
+        cuts = [0, *(np.flatnonzero(np.diff(shard)) + 1).tolist(), len(order)]
+        for a, b in itertools.pairwise(cuts):
+            if a < b:
+                yield from self._stream_shard(int(shard[a]), order[a:b])
+
+    def _stream_shard(self, index: int, order: npt.NDArray[np.int64]) -> Iterator[Clip]:
+        """Clips of one shard. Those that follow each other without a gap are read together."""
+        first_clip = int(np.searchsorted(self.shard_of, index))
+        low, high = (np.searchsorted(self.tracks["clip"], order, side).tolist() for side in ("left", "right"))
+        tracks = self.tracks
+        with self._shard(index) as shard:
+            at = 0
+            while at < len(order):
+                begin = rows = int(tracks["first_row"][low[at]])
+                end = at
+                while end < len(order) and (end == at or order[end] == order[end - 1] + 1):
+                    last = tracks[high[end] - 1]
+                    after = int(last["first_row"]) + int(last["frames"])
+                    if end > at and after - begin > PIECE_ROWS:
+                        break
+                    rows, end = after, end + 1
+                joints, energy = shard.frames(begin, rows)
+                local = int(order[at]) - first_clip
+                notes = shard.notes(local, local + end - at)
+                for k in range(at, end):
+                    yield self._clip(
+                        int(order[k]), tracks[low[k] : high[k]], joints, energy, begin, notes[k - at]
+                    )
+                at = end
+
+    def _clip(
+        self,
+        i: int,
+        tracks: npt.NDArray[np.void],
+        joints: npt.NDArray[np.float32],
+        energy: npt.NDArray[np.float32],
+        begin: int,
+        note: Note,
+    ) -> Clip:
+        """joints, energy : rows of the clip's shard from the row `begin` on."""
+        row, found = self.clips[i], []
+        for t in tracks.tolist():
+            _, slot, first_row, first_frame, frames, body_id = t
+            rows = slice(first_row - begin, first_row - begin + frames)
+            # copies, so that a clip that is kept does not keep its neighbours
+            found.append(
+                BodyTrack(
+                    np.arange(first_frame, first_frame + frames),
+                    joints[rows].copy(),
+                    body_id.decode(),
+                    slot,
+                    None,
+                    energy[rows].copy(),
+                )
+            )
+        fields: dict[str, Any] = {k: int(row[k]) for k in CLIP_NUMBERS}
+        name, video = row["name"].decode(), row["video"].decode()
+        dropped = list(note.dropped)
+        return Clip(
+            name,
+            tracks=found,
+            video=video,
+            source=note.source,
+            start=note.start,
+            dropped=dropped,
+            scale=note.scale,
+            **fields,
+        )
 
     def arrays(self, clips: npt.NDArray[np.int64]) -> SplitArrays:
         """The given clips (sorted indices) as flat arrays, read shard by shard straight into place."""
@@ -178,10 +248,10 @@ class ShardDataset:
                 ]
             )
             place = slice(int(ends[mine[0]] - lengths[mine[0]]), int(ends[mine[-1]]))
-            with _open(self._files[index]) as file:
+            with self._shard(int(index)) as file:
                 low, high = int(rows[0]), int(rows[-1]) + 1
-                joints[place] = file["frames/joints"][low:high][rows - low]
-                energy[place] = file["frames/energy"][low:high][rows - low]
+                some_joints, some_energy = file.frames(low, high)
+                joints[place], energy[place] = some_joints[rows - low], some_energy[rows - low]
         # stretches of one body follow each other: a sequence begins where the clip or the slot changes
         key = tracks["clip"].astype(np.int64) * 64 + tracks["slot"]
         begin = (
@@ -211,17 +281,10 @@ def open_dataset(path: str | Path) -> ShardDataset:
     return ShardDataset(path)
 
 
-def read_rejects(out: Path) -> list[dict[str, str]]:
-    """All rejects of a dataset: source, reason, detail."""
-    path = out / REJECTS
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-    )
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / MANIFEST
-    if not file.is_file():
+def _read_manifest(path: Path) -> tuple[dict[str, Any], DatasetSpec]:
+    try:
+        return read_manifest(path)
+    except FileNotFoundError:
         hint = (
             "an unfinished conversion: run the same convert command again"
             if path.is_dir() and any(path.glob("shard-*.h5"))
@@ -230,25 +293,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} is not a converted dataset: no {MANIFEST} in it; "
             f"{hint or 'make one with `amr-data convert`'}"
-        )
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        version = manifest["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise AmrError(f"{file} cannot be read ({error}); convert again with --overwrite") from None
-    if version != FORMAT_VERSION:
-        raise AmrError(
-            f"{file} has format version {version}, this release reads {FORMAT_VERSION}; convert the raw "
-            f"data again"
-        )
-    return dict(manifest)
-
-
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise AmrError(f"shard {path} cannot be read ({error}); convert again with --overwrite") from None
+        ) from None
 
 
 def _concatenate(tables: list[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:

@@ -8,7 +8,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,23 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import Clip
-from amr_data.errors import Reject
+from amr_data.errors import Reject, RejectError
 from amr_data.files import whole_file
 from amr_data.recipes.motion import WINDOWS, clip_statistics, segments
-from amr_data.shards.layout import FORMAT_VERSION, clip_dtype, content_checksum, track_dtype
+from amr_data.shards.layout import (
+    COORDINATES,
+    FORMAT_VERSION,
+    MAX_CHUNK_BYTES,
+    MAX_CLIP_FRAMES,
+    MAX_ID_BYTES,
+    MAX_NAME_BYTES,
+    clip_dtype,
+    content_checksum,
+    track_dtype,
+)
+from amr_data.shards.model import DamageError, RejectLine, ShardRecord
+from amr_data.shards.opening import Shard
+from amr_data.specs import DatasetSpec
 
 COMPRESSIONS = ("none", "lzf", "gzip")
 LENGTH_BIN = 25
@@ -38,10 +51,29 @@ class ShardTables:
     notes: list[str]
 
 
-def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> ShardTables:
-    """Lay clips end to end, slot by slot, each slot in order of time."""
-    names = [c.name.encode() for c in clips]
-    videos = [c.video.encode() for c in clips]
+def check_storable(clip: Clip) -> None:
+    """Raises: RejectError for a clip that no shard may hold, see `layout`."""
+    if clip.frames > MAX_CLIP_FRAMES:
+        raise RejectError("too_large", f"{clip.frames:,} frames, at most {MAX_CLIP_FRAMES:,} make a clip")
+    texts = [("its name", clip.name, MAX_NAME_BYTES), ("the recording's name", clip.video, MAX_NAME_BYTES)]
+    texts += [("a body's id", track.body_id, MAX_ID_BYTES) for track in clip.tracks]
+    for what, text, most in texts:
+        if "\0" in text:  # a fixed field of bytes ends there
+            raise RejectError("name", f"{what} holds a NUL")
+        if len(utf8(text)) > most:
+            raise RejectError("name", f"{what} has {len(utf8(text)):,} bytes, at most {most:,} are kept")
+
+
+def utf8(text: str) -> bytes:
+    """A name as it is kept; bytes of a file's name that are no UTF-8 are spelt out."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float, metric: bool = True) -> ShardTables:
+    """Lay clips end to end, slot by slot, each slot in order of time. metric : whether the joints lie in
+    space, not in an image."""
+    names = [utf8(c.name) for c in clips]
+    videos = [utf8(c.video) for c in clips]
     clip_rows = np.zeros(
         len(clips),
         clip_dtype(max(map(len, names), default=0), max(map(len, videos), default=0), joints, len(WINDOWS)),
@@ -56,14 +88,14 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> Shard
             assert track.energy is not None
             for a, b in segments(track.frames):
                 track_rows.append(
-                    (index, track.slot, row + a, int(track.frames[a]), b - a, track.body_id.encode())
+                    (index, track.slot, row + a, int(track.frames[a]), b - a, utf8(track.body_id))
                 )
             joint_parts.append(track.joints)
             energy_parts.append(track.energy)
             row += len(track.frames)
             if track.inferred is not None:
                 inferred, total = inferred + int(track.inferred.sum()), total + track.inferred.size
-        energy, still, path = clip_statistics(clip, frame_rate)
+        energy, still, path = clip_statistics(clip, frame_rate, metric=metric)
         slots = len({t.slot for t in clip.tracks})
         numbers = (clip.label, clip.subject, clip.camera, clip.setup, clip.replication, clip.frames, slots)
         share = inferred / total if total else np.nan
@@ -74,36 +106,48 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float) -> Shard
         np.concatenate(energy_parts),
         np.array(track_rows, track_dtype(ids)),
         clip_rows,
-        [
-            json.dumps({"source": c.source, "start": c.start, "dropped": c.dropped}, ensure_ascii=False)
-            for c in clips
-        ],
+        [_note(c) for c in clips],
     )
 
 
+def _note(clip: Clip) -> str:
+    """Where a clip comes from, as JSON text; its scale only where it has one."""
+    scale = {} if clip.scale == 1 else {"scale": clip.scale}
+    note = {"source": clip.source, "start": clip.start, "dropped": clip.dropped, **scale}
+    return json.dumps(note, ensure_ascii=False)
+
+
 def write_shard(
-    path: Path, tables: ShardTables, rejects: Sequence[Reject], fingerprint: str, compression: str
-) -> tuple[dict[str, Any], str]:
+    path: Path,
+    tables: ShardTables,
+    rejects: Sequence[Reject],
+    fingerprint: str,
+    compression: str,
+    sources: Sequence[str] = (),
+) -> tuple[ShardRecord, str]:
     """Write a shard; it is whole or absent. Returns its record, which also lies in the file, and the SHA-256
     of the file.
 
+    sources : hashes of the units that the shard was made from, see `ShardRecord`.
     The file is laid out in memory first: a full disk then is a plain OSError, not a failure somewhere inside
         HDF5.
     """
-    record = shard_record(tables, rejects)
+    record = shard_record(tables, rejects, sources)
     with h5py.File(path.name, "w", driver="core", backing_store=False, libver="latest") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["fingerprint"] = fingerprint
         for name, array in (("frames/joints", tables.joints), ("frames/energy", tables.energy)):
             options: dict[str, Any] = {}
             if compression != "none" and len(array):
-                rows = max(1, min(len(array), (1 << 20) // (array[0].nbytes or 1)))
+                rows = max(1, min(len(array), MAX_CHUNK_BYTES // (array[0].nbytes or 1)))
                 options = {"compression": compression, "shuffle": True, "chunks": (rows, *array.shape[1:])}
             file.create_dataset(name, data=array, **options)
         file.create_dataset("tracks", data=tables.tracks)
         file.create_dataset("clips", data=tables.clips)
         file.create_dataset("notes", data=tables.notes, dtype=h5py.string_dtype())
-        file.create_dataset("record", data=json.dumps(record, ensure_ascii=False), dtype=h5py.string_dtype())
+        file.create_dataset(
+            "record", data=json.dumps(record.model_dump(), ensure_ascii=False), dtype=h5py.string_dtype()
+        )
         file.flush()
         image: bytes = file.id.get_file_image()
     with whole_file(path) as temporary:
@@ -111,19 +155,19 @@ def write_shard(
     return record, hashlib.sha256(image).hexdigest()
 
 
-def read_record(path: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The record of a finished shard made under the same plan, or None where there is none."""
+def read_record(path: Path, fingerprint: str, spec: DatasetSpec, scales: int) -> ShardRecord | None:
+    """The record of a finished, sound shard made under the same plan, or None where there is none."""
     try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("fingerprint") != fingerprint:
+        with Shard(path, len(spec.skeleton.joints), scales) as shard:
+            if shard.fingerprint != fingerprint:
                 return None
-            record = json.loads(file["record"][()])
-            return record if isinstance(record, dict) else None
-    except (OSError, KeyError, ValueError):
+            shard.tables(len(spec.classes), spec.max_bodies)
+            return shard.record()
+    except DamageError:
         return None
 
 
-def shard_record(tables: ShardTables, rejects: Sequence[Reject]) -> dict[str, Any]:
+def shard_record(tables: ShardTables, rejects: Sequence[Reject], sources: Sequence[str]) -> ShardRecord:
     """Counts, the sums that dataset statistics are made of, rejects, and the content's checksum."""
     clips = tables.clips
     # summed over frames first, with all joints side by side, which numpy does fast
@@ -133,32 +177,23 @@ def shard_record(tables: ShardTables, rejects: Sequence[Reject]) -> dict[str, An
         axis=0, dtype=np.float64
     )
     lengths = Counter((int(n) // LENGTH_BIN) * LENGTH_BIN for n in clips["frames"])
-    return {
-        "clips": len(clips),
-        "frames": len(tables.joints),
-        "clip_frames": int(clips["frames"].sum()),
-        "bodies": int(clips["bodies"].sum()),
-        "class_counts": _counts(clips["label"]),
-        "body_counts": _counts(clips["bodies"]),
-        "field_counts": {
-            **{
-                field: _counts(clips[field])
-                for field in ("subject", "camera", "setup", "replication", "name")
-            },
-            "video": _counts(np.where(clips["video"] == b"", clips["name"], clips["video"])),
-        },
-        "length_histogram": {str(k): v for k, v in sorted(lengths.items())},
-        "position_sum": total.reshape(-1, 3).sum(axis=0).tolist(),
-        "position_square_sum": squares.reshape(-1, 3).sum(axis=0).tolist(),
-        "energy_sum": energy.reshape(tables.energy.shape[1:]).sum(axis=0).tolist(),
-        "rejects": [asdict(r) for r in rejects],
-        "checksum": content_checksum(
-            (tables.joints, tables.energy, tables.tracks, tables.clips), tables.notes
-        ),
-    }
+    return ShardRecord(
+        clips=len(clips),
+        frames=len(tables.joints),
+        clip_frames=int(clips["frames"].sum(dtype=np.int64)),
+        bodies=int(clips["bodies"].sum(dtype=np.int64)),
+        class_counts=_counts(clips["label"]),
+        body_counts=_counts(clips["bodies"]),
+        length_histogram={str(k): v for k, v in sorted(lengths.items())},
+        position_sum=total.reshape(-1, COORDINATES).sum(axis=0).tolist(),
+        position_square_sum=squares.reshape(-1, COORDINATES).sum(axis=0).tolist(),
+        energy_sum=energy.reshape(tables.energy.shape[1:]).sum(axis=0).tolist(),
+        rejects=[RejectLine(**r.as_stored()) for r in rejects],
+        checksum=content_checksum((tables.joints, tables.energy, tables.tracks, tables.clips), tables.notes),
+        sources=list(sources),
+    )
 
 
 def _counts(values: npt.NDArray[np.generic]) -> dict[str, int]:
-    """How often each value occurs; text fields as text."""
-    found = Counter(v.decode() if isinstance(v, bytes) else v for v in values.tolist())
+    found = Counter(values.tolist())
     return {str(k): found[k] for k in sorted(found)}

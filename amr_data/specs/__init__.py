@@ -1,7 +1,7 @@
 """Datasets and skeletons as validated data, read from `data_specs/` or from a user's own YAML file."""
 
 from amr_data.errors import unknown
-from amr_data.specs.dataset import FIELDS, NO_LABEL, DatasetSpec
+from amr_data.specs.dataset import FIELDS, NO_LABEL, DatasetSpec, plain_name
 from amr_data.specs.loading import (
     first_problem,
     load_skeleton,
@@ -29,6 +29,7 @@ __all__ = [
     "first_problem",
     "load_skeleton",
     "load_spec",
+    "plain_name",
     "skeleton_names",
     "spec_from_json",
     "spec_names",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from amr_data.errors import UsageError, unknown
 from amr_data.specs.skeleton import STRICT, Skeleton
@@ -15,6 +16,8 @@ from amr_data.specs.splits import NAMED, Protocol, unfolded
 
 FIELDS = ("subject", "camera", "setup", "replication", "action")
 NO_LABEL = -1
+FOREIGN = {"foreign": True}
+"""Context of the validation of a spec that anybody may have written."""
 MOST = 2**31 - 1
 """The largest number that a clip's row can hold."""
 
@@ -50,7 +53,7 @@ class DatasetSpec(BaseModel):
         return dict(enumerate(classes, 1)) if isinstance(classes, list) else classes
 
     @model_validator(mode="after")
-    def _check(self) -> DatasetSpec:
+    def _check(self, info: ValidationInfo) -> DatasetSpec:
         groups = self._groups()
         for kind, fields in (("naming has the group", groups), ("codes has the field", set(self.codes))):
             if other := sorted(fields - set(FIELDS)):
@@ -58,10 +61,11 @@ class DatasetSpec(BaseModel):
         for action in self.mutual:
             if action not in self.classes:
                 raise ValueError(f"mutual names class {action}, which is not in classes")
-        folded = [name.casefold() for name in self.classes.values()]
-        if twice := sorted({n for n in folded if folded.count(n) > 1}):
+        folded = Counter(name.casefold() for name in self.classes.values())
+        if twice := sorted(name for name, times in folded.items() if times > 1):
             raise ValueError(f"two classes are called '{twice[0]}'")
-        if self.example and self.parse_name(self.example) is None:
+        # an expression and a name of somebody's manifest may take for ever together
+        if self.example and info.context is not FOREIGN and self.parse_name(self.example) is None:
             raise ValueError(f"the example '{self.example}' does not follow naming")
         object.__setattr__(self, "protocols", unfolded(self.protocols, {}))
         return self
@@ -104,12 +108,18 @@ class DatasetSpec(BaseModel):
 
     @cached_property
     def _actions(self) -> dict[str, int]:
-        return {_plain(name): action for action, name in self.classes.items()}
+        """Numbers of classes by their names as they stand, and by their plain names where these tell."""
+        exact = {name.strip(): action for action, name in self.classes.items()}
+        alike = Counter(plain_name(name) for name in self.classes.values())
+        plain = {plain_name(n): action for n, action in exact.items() if alike[plain_name(n)] == 1}
+        return {**plain, **exact}
 
     def action(self, text: str) -> int | None:
-        """A class's number from its number or its name as text, None where it is neither."""
-        number = _number(text)
-        return self._actions.get(_plain(text)) if number is None else number
+        """A class's number from its name or its number as text, None where it is neither. A name comes first,
+        since classes may be called by numbers that are not theirs."""
+        found = self._actions.get(text.strip())
+        number = _number(text) if found is None else found
+        return self._actions.get(plain_name(text)) if number is None else number
 
     def name_of(self, path: str) -> str:
         """The part of a path that `naming` is about: the file's name without its ending, with as many folders
@@ -132,9 +142,10 @@ class DatasetSpec(BaseModel):
             if text is None:
                 continue
             codes = self.codes.get(field) or (self.camera_codes if field == "camera" else {})
-            number = codes[text] if text in codes else _number(text)
-            if number is None and field == "action":
-                number = self._actions.get(_plain(text))
+            if text in codes:
+                number: int | None = codes[text]
+            else:
+                number = self.action(text) if field == "action" else _number(text)
             if number is None:
                 return None
             numbers[field] = number
@@ -180,6 +191,6 @@ def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,10}", text) and int(text) <= MOST else None
 
 
-def _plain(text: str) -> str:
+def plain_name(text: str) -> str:
     """A class name as names are compared: without regard to case, and to what stands for a space."""
     return re.sub(r"[\s_-]+", " ", text).strip().casefold()

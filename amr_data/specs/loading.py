@@ -1,7 +1,7 @@
 """Specs from YAML: the built-in ones of `data_specs/` (installed as `amr_specs`) and a user's own files.
 
 Numbers and truth values are read as YAML 1.2 has them, so that `010` is ten and `no` is a word; a key that
-occurs twice and aliases are refused.
+occurs twice is refused, and so are aliases that make a small file large.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from amr_data.errors import UsageError, unknown
-from amr_data.specs.dataset import DatasetSpec
+from amr_data.specs.dataset import FOREIGN, DatasetSpec
 from amr_data.specs.skeleton import Skeleton
 from amr_data.specs.splits import NAMED
 
@@ -26,16 +26,16 @@ if sys.version_info >= (3, 11):
 else:
     from importlib.abc import Traversable
 
-MOST_BYTES = 8 << 20
+MOST_BYTES, MOST_NODES = 8 << 20, 1_000_000
 ENDINGS = (".yaml", ".yml")
 
 
 class _Loader(yaml.SafeLoader):
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(f"line {line} has an alias; write it out")
-        return super().compose_node(parent, index)
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        if node is not None and _expanded(node, {}) > MOST_NODES:
+            raise yaml.YAMLError("aliases make it grow without end")
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -47,6 +47,16 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"line {key_node.start_mark.line + 1} gives '{key}' a second time")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _expanded(node: Any, known: dict[int, int]) -> int:
+    """Nodes of a tree with every alias written out; one that lies in itself is endless."""
+    if id(node) not in known:
+        known[id(node)] = MOST_NODES + 1  # until it is counted
+        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+        below = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = min(1 + sum(_expanded(part, known) for part in below), MOST_NODES + 1)
+    return known[id(node)]
 
 
 def _whole(loader: _Loader, node: Any) -> int:
@@ -105,10 +115,14 @@ def _builtin(name: str) -> DatasetSpec:
     return _load(folder / f"{name}.yaml", folder, name)
 
 
-def spec_text(name: str) -> str:
-    """The YAML of a built-in dataset as it stands, to begin a spec of one's own from. Raises UsageError."""
-    _builtin(name)
-    return (files("amr_specs") / "datasets" / f"{name}.yaml").read_text(encoding="utf-8")
+def spec_text(name: str, folder: str = "datasets") -> str:
+    """The YAML of a built-in dataset, or of one of the `skeletons`, as it stands, to begin one's own from.
+    Raises UsageError."""
+    if folder == "skeletons":
+        _builtin_skeleton(name)
+    else:
+        _builtin(name)
+    return (files("amr_specs") / folder / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _load(path: Traversable, folder: Traversable, shown: str) -> DatasetSpec:
@@ -138,7 +152,7 @@ def first_problem(error: ValidationError, whole: str) -> str:
 
 def spec_from_json(data: dict[str, Any]) -> DatasetSpec:
     """A spec as it stands in a manifest, where everything is resolved."""
-    return DatasetSpec.model_validate(data)
+    return DatasetSpec.model_validate(data, context=FOREIGN)
 
 
 def load_skeleton(name: str) -> Skeleton:

@@ -16,6 +16,9 @@ UNASSIGNED, TRAIN, TEST, VALIDATION = -1, 0, 1, 2
 NAMED = ("video", "name")
 """Fields that hold text: the recording (the clip itself where there is none), and the clip."""
 
+MOST_FOLDS, MOST_VALUES = 100, 2_000_000
+"""Of one split, and values in all parts of its folds together: a small file must not become gigabytes."""
+
 Number = Annotated[int, Field(strict=True)]
 Name = Annotated[str, StringConstraints(strict=True, min_length=1)]
 Values = list[Number] | list[Name]
@@ -37,7 +40,7 @@ class Protocol(BaseModel):
     train: Values = []
     test: Values = []
     validation: Values = []
-    folds: Annotated[int, Field(strict=True, ge=2, le=100)] | list[Values] | None = None
+    folds: Annotated[int, Field(strict=True, ge=2, le=MOST_FOLDS)] | list[Values] | None = None
     split_files: list[str] = []
 
     @model_validator(mode="after")
@@ -50,6 +53,9 @@ class Protocol(BaseModel):
                 return self
             if len(self.folds) < 2:
                 raise ValueError("one fold leaves nothing to train on; give two or more")
+            most = min(MOST_FOLDS, MOST_VALUES // max(sum(map(len, self.folds)), 1))
+            if len(self.folds) > most:
+                raise ValueError(f"{len(self.folds):,} folds of these values; at most {most:,} are made")
             parts = {f"fold {i}": values for i, values in enumerate(self.folds, 1)}
         seen: dict[str, str] = {}
         for part, values in parts.items():

@@ -40,12 +40,12 @@ def contact_sheet(scene: Scene, poses: int = 8, layers: Sequence[Layer] | None =
     figure = Sheet(figsize=(13, 0.6 + sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-    figure.suptitle(scene.heading, x=0.01, ha="left", fontsize=12)
+    figure.suptitle(scene.heading, x=0.01, ha="left", fontsize=12, parse_math=False)
     for row, panel in enumerate(scene.panels):
         axes = figure.add_subplot(grid[row])
         _draw_poses(axes, panel, scene, poses)
         if len(scene.panels) > 1:
-            axes.set_title(panel.title, loc="left", fontsize=10)
+            axes.set_title(panel.title, loc="left", fontsize=10, parse_math=False)
     for row, (layer, body) in enumerate(maps, len(scene.panels)):
         _draw_map(figure, grid[row], layer, body, scene)
     return figure
@@ -81,7 +81,7 @@ def _draw_poses(axes: Any, panel: Panel, scene: Scene, poses: int) -> None:
     axes.set_xticks(np.arange(len(shown)) * width, [f"frame {t}" for t in shown])
     axes.set_xlim(-width / 2, (max(len(shown), 1) - 0.5) * width)
     axes.set_ylim(low - 0.08, top + 0.08)
-    axes.set_ylabel("height (m)")
+    axes.set_ylabel(f"height ({scene.unit.title})")
     axes.set_aspect("equal")
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(axis="x", length=0)
@@ -96,7 +96,8 @@ def _draw_map(figure: Figure, cell: Any, layer: Layer, body: int, scene: Scene) 
     image = axes.imshow(
         values.T[order], aspect="auto", cmap=colours, vmin=0, vmax=layer.top, interpolation="nearest"
     )
-    axes.set_yticks(range(len(order)), [skeleton.joints[i] for i in order], fontsize=5.5)
+    joints = [skeleton.joints[i] for i in order]
+    axes.set_yticks(range(len(order)), joints, fontsize=5.5, parse_math=False)
     edges = np.cumsum([len(j) for j in skeleton.parts.values()])[:-1]
     axes.hlines(edges - 0.5, -0.5, len(values) - 0.5, color="white", lw=0.8)
     axes.set_xlabel("frame")
@@ -105,5 +106,5 @@ def _draw_map(figure: Figure, cell: Any, layer: Layer, body: int, scene: Scene) 
         + (f", body {body + 1}" if bodies > 1 else "")
         + (f" ({layer.unit})" if layer.unit else "")
     )
-    axes.set_title(label, loc="left", fontsize=10)
+    axes.set_title(label, loc="left", fontsize=10, parse_math=False)
     figure.colorbar(image, ax=axes, pad=0.01)

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from amr_data.clip import Clip, FloatArray
 from amr_data.errors import Reject, UsageError
+from amr_data.looking.units import UNITS, LengthUnit, length_unit
 from amr_data.readers import family_for, family_options, open_sources
 from amr_data.recipes.motion import WINDOWS, focal_weights, segments
 from amr_data.shards.reader import ShardDataset
-from amr_data.specs import DatasetSpec, Skeleton
+from amr_data.specs import DatasetSpec, Skeleton, unknown
 
 PART_COLOURS = {
     "torso": "#7a7f87",
@@ -57,7 +58,7 @@ class Layer:
 @dataclass(frozen=True)
 class Scene:
     """One clip to be looked at; `up` is the axis that points upwards, 1 (y) or 2 (z, after `--rotate`);
-    `synthetic` where its motion is invented, which every picture of it says."""
+    `synthetic` where its motion is invented, which every picture of it says; `unit` of the joints."""
 
     name: str
     title: str
@@ -67,6 +68,7 @@ class Scene:
     layers: list[Layer] = field(default_factory=list)
     up: int = 1
     synthetic: bool = False
+    unit: LengthUnit = UNITS["m"]
 
     @property
     def heading(self) -> str:
@@ -84,24 +86,28 @@ class Scene:
         for layer in self.layers:
             if layer.title.lower().startswith(title.lower()):
                 return layer
-        raise UsageError(
-            f"there is no layer '{title}' of {self.name}; layers: "
-            f"{', '.join(layer.title for layer in self.layers)}"
-        )
+        titles = [layer.title for layer in self.layers]
+        raise UsageError(unknown("layer", title, titles, f" of {self.name}"))
 
 
 def clip_scene(dataset: ShardDataset, index: int, k: float = 0.01) -> Scene:
     """A clip as it stands in the shards, with its motion energy and the focal weights of strength `k`, at
     every scale and fused."""
-    scene = scene_of(dataset.clip(index), dataset.spec, dataset.windows, dataset.up, k)
+    unit = length_unit(dataset)
+    scene = scene_of(dataset.clip(index), dataset.spec, dataset.windows, dataset.up, k, unit)
     return replace(scene, synthetic=dataset.synthetic)
 
 
 def scene_of(
-    clip: Clip, spec: DatasetSpec, windows: Sequence[int] = WINDOWS, up: int = 1, k: float = 0.01
+    clip: Clip,
+    spec: DatasetSpec,
+    windows: Sequence[int] = WINDOWS,
+    up: int = 1,
+    k: float = 0.01,
+    unit: LengthUnit = UNITS["m"],
 ) -> Scene:
     """The same for a clip in memory."""
-    panel = Panel("clip", with_gaps(clip))
+    panel = Panel("clip", with_gaps(clip, spec.dimensions == 2))
     layers = []
     if all(t.energy is not None for t in clip.tracks):
         scales = range(len(windows))
@@ -110,7 +116,7 @@ def scene_of(
         weights = np.full((len(windows) + 1, *shape), np.nan, np.float32)
         for track in clip.tracks:
             assert track.energy is not None
-            energy[:, track.slot, track.frames] = np.moveaxis(np.sqrt(track.energy) * 1000, 2, 0)
+            energy[:, track.slot, track.frames] = np.moveaxis(np.sqrt(track.energy) * unit.per, 2, 0)
             for a, b in segments(track.frames):
                 part, at = track.energy[a:b], track.frames[a:b]
                 weights[-1, track.slot, at] = focal_weights(part, windows, k)
@@ -118,7 +124,13 @@ def scene_of(
                     weights[s, track.slot, at] = focal_weights(part[..., s : s + 1], windows[s : s + 1], k)
         middle = len(windows) // 2
         layers = [
-            Layer(f"energy, {windows[s]} frames", energy[s], robust_top(energy[s]), "mm", printed=s == middle)
+            Layer(
+                f"energy, {windows[s]} frames",
+                energy[s],
+                robust_top(energy[s]),
+                unit.fine,
+                printed=s == middle,
+            )
             for s in sorted(scales, key=lambda s: s != middle)
         ]
         layers.append(Layer(f"focal weight, fused, k = {k:g}", weights[-1], 1.0, "", "viridis", printed=True))
@@ -128,16 +140,19 @@ def scene_of(
         ]
     seconds = f"{clip.frames / spec.frame_rate:.1f} s"
     title = f"{clip.name} · {spec.class_title(clip.label)} · {clip.frames} frames, {seconds}"
-    return Scene(clip.name, title, spec.skeleton, spec.frame_rate, [panel], layers, up)
+    return Scene(clip.name, title, spec.skeleton, spec.frame_rate, [panel], layers, up, unit=unit)
 
 
-def with_gaps(clip: Clip) -> F32:
-    """(M, T, V, 3) with NaN where a body is absent."""
+def with_gaps(clip: Clip, flat: bool = False) -> F32:
+    """(M, T, V, 3) with NaN where a body is absent; x to the sensor's left, as Kinect has it, also of points
+    of an image (`flat`), whose x grows to the right."""
     slots = max((t.slot for t in clip.tracks), default=0) + 1
     joints = clip.tracks[0].joints.shape[1] if clip.tracks else 0
     out = np.full((slots, clip.frames, joints, 3), np.nan, np.float32)
     for track in clip.tracks:
         out[track.slot, track.frames] = track.joints
+    if flat:
+        out[..., 0] *= -1
     return out
 
 
@@ -152,7 +167,7 @@ def with_raw(scenes: Sequence[Scene], dataset: ShardDataset, sources: Sequence[P
 
 def _beside(scene: Scene, dataset: ShardDataset, raw: Clip) -> Scene:
     raw, recipe, cleaned = _one_slot_each(raw), dataset.manifest["recipe"], dataset.clip(scene.name)
-    joints = with_gaps(raw)
+    joints = with_gaps(raw, dataset.spec.dimensions == 2) / np.float32(cleaned.scale)
     if recipe["name"] != "ctrgcn":  # which closes frames up; the others say where the clip begins
         joints = joints[:, cleaned.start - raw.start :]
     if recipe.get("rotate"):

@@ -37,8 +37,8 @@ def make_app(dataset: ShardDataset) -> Flask:
     app = Flask(__name__, static_folder=None)
     page = browser_page(dataset.spec.skeleton, dataset.title)
     spec = dataset.spec
-    classes = [spec.class_title(label) for label in range(len(spec.classes))]
     labels, frames = dataset.clips["label"].tolist(), dataset.clips["frames"].tolist()
+    classes = {label: spec.class_title(label) for label in set(labels)}  # -1 is no label
     titles = [
         f"{n} · {classes[label]} · {t} frames"
         for n, label, t in zip(dataset.names, labels, frames, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,7 @@ from torch import Tensor
 from amr_data import (
     DatasetSpec,
     Recipe,
+    Record,
     ShardDataset,
     UsageError,
     convert,
@@ -62,8 +63,9 @@ def predict_anything(
     sources: Sequence[str | Path],
     dataset: str | Path | DatasetSpec | None = None,
     device: str = "auto",
-) -> tuple[list[Prediction], list[dict[str, str]]]:
-    """Predictions for every clip that the sources hold, and what was rejected, as rejects.jsonl has it.
+    options: Mapping[str, Any] | None = None,
+) -> tuple[list[Prediction], list[Record]]:
+    """Predictions for every clip that the sources hold, and what was rejected.
 
     Names of raw files need not follow any rule; labels are not read. Files are cleaned and normalised as the
     classifier's training clips were.
@@ -72,17 +74,19 @@ def predict_anything(
         sources: each is a raw file, a folder, an archive, another project's file or a converted dataset.
         dataset: whose raw files these are, see `amr_data.convert`; by default those that the classifier was
             trained on, or what their content says.
+        options: the raw family's own, see `amr_data.convert`.
     Raises: UsageError, AmrError.
     """
     loaded = load_classifier(classifier, choose_device(device))
     found: list[Prediction] = []
-    rejects: list[dict[str, str]] = []
+    rejects: list[Record] = []
     for given in map(Path, sources):
         if (given / MANIFEST).is_file():
+            _check_recipe(open_dataset(given), loaded)
             found += [replace(p, path=str(given)) for p in _of_dataset(loaded, open_dataset(given))]
             continue
         with TemporaryDirectory() as scratch:
-            made = _converted(given, dataset, loaded, Path(scratch))
+            made = _converted(given, dataset, loaded, Path(scratch), options)
             rejects += read_rejects(made.path)
             found += [replace(p, path=_path(given, p.path)) for p in _of_dataset(loaded, made)]
     return found, rejects
@@ -99,27 +103,50 @@ def _of_dataset(loaded: ClipClassifier, data: ShardDataset) -> list[Prediction]:
 
 
 def _converted(
-    given: Path, dataset: str | Path | DatasetSpec | None, loaded: ClipClassifier, scratch: Path
+    given: Path,
+    dataset: str | Path | DatasetSpec | None,
+    loaded: ClipClassifier,
+    scratch: Path,
+    options: Mapping[str, Any] | None,
 ) -> ShardDataset:
     """Convert a source as the classifier's training clips were; its own kind of files is tried first."""
     known = loaded.config.encoder.recipe
     recipe = Recipe(**{key: known[key] for key in ("name", "rotate", "scale") if key in known})
     ways = [dataset] if dataset is not None else [own for own in (_own(loaded),) if own] + [None]
     made: list[ShardDataset] = []
-    problem: UsageError | None = None
+    problems: dict[str, None] = {}  # each once, in their order
     for number, way in enumerate(ways):
         try:
-            report = convert(given, scratch / str(number), way, recipe=recipe, unlabelled=True, workers=1)
+            report = convert(
+                given,
+                scratch / str(number),
+                way,
+                recipe=recipe,
+                options=options,
+                unlabelled=True,
+                workers=1,
+            )
         except UsageError as error:  # no file of that kind: what is it then?
-            problem = error
+            problems[str(error)] = None
             continue
         made.append(open_dataset(report.path))
         if len(made[-1]):
             return made[-1]
     if not made:
-        assert problem is not None
-        raise problem
+        raise UsageError("; ".join(problems))
     return made[0]
+
+
+def _check_recipe(data: ShardDataset, loaded: ClipClassifier) -> None:
+    """Refuse clips that were cleaned otherwise than the classifier's. Raises: UsageError."""
+    known, there = loaded.config.encoder.recipe, data.manifest["recipe"]
+    other = [k for k in ("name", "rotate", "scale") if k in known and known[k] != there.get(k, False)]
+    if other:
+        has, wants = (", ".join(f"{k} {r.get(k, False)}" for k in other) for r in (there, known))
+        raise UsageError(
+            f"{data.path} was converted with the recipe's {has}, the classifier learnt from clips with "
+            f"{wants}; convert the files again, or give them as they are"
+        )
 
 
 def _own(loaded: ClipClassifier) -> DatasetSpec | None:

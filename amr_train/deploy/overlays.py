@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from amr_data import ShardDataset, UsageError
+from amr_data.looking.units import length_unit
 from amr_data.viz.scene import Layer, Panel, Scene, robust_top
 from amr_train.data.feed import Feed
 from amr_train.experiments.loading import experiment_names, load_experiment, method_names
@@ -70,7 +71,7 @@ def model_scenes(
 
 @torch.no_grad()
 def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed: int, trained: bool) -> Scene:
-    config, spec = model.config, dataset.spec
+    config, spec, unit = model.config, dataset.spec, length_unit(dataset)
     feed = Feed(dataset.arrays(np.array([index])), torch.device("cpu"), config.model.frames)
     batch = feed.batch(feed.centre_views(1, CROP), 0)
     joints, present = batch.joints, batch.present  # (M, T, V, 3), (M, T) or None
@@ -94,14 +95,15 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
             )
         )
     window = config.model.segment
-    energy = _array(window_energy(joints, window).sqrt().repeat_interleave(window, dim=1) * 1000)
-    layers.append(Layer(f"energy, {window} frames", energy, robust_top(energy), "mm"))
+    energy = _array(window_energy(joints, window).sqrt().repeat_interleave(window, dim=1) * unit.per)
+    layers.append(Layer(f"energy, {window} frames", energy, robust_top(energy), unit.fine))
     if trained:
         predicted, which = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
         rebuilt = restored(model, joints, predicted.float(), which)
-        error = _array((rebuilt - joints).norm(dim=-1) * 1000)
+        error = _array((rebuilt - joints).norm(dim=-1) * unit.per)
         panels.append(Panel("reconstruction", _array(_there(rebuilt, present))))
-        layers.insert(1, Layer("error of the reconstruction", error, robust_top(error), "mm", printed=True))
+        top = robust_top(error)
+        layers.insert(1, Layer("error of the reconstruction", error, top, unit.fine, printed=True))
     return Scene(
         dataset.names[index],
         title,
@@ -111,6 +113,7 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
         layers,
         dataset.up,
         synthetic=dataset.synthetic,
+        unit=unit,
     )
 
 

@@ -71,7 +71,8 @@ def predictions(loaded: ClipClassifier, data: ShardDataset, crop: float = 0.95) 
     names, wanted = data.spec.skeleton.common_names, config.joint_names
     if not set(wanted) <= set(names):
         raise UsageError(
-            f"the classifier knows {config.skeleton}, {data.path} holds {data.spec.skeleton.name}"
+            f"the classifier knows the joints of {config.skeleton}, "
+            f"and {data.spec.title} is in {data.spec.skeleton.name}"
         )
     bodies = data.spec.max_bodies if config.empty_bodies == "keep" else None
     arrays = joints_of(data.arrays(np.arange(len(data))), [names.index(name) for name in wanted])

@@ -10,7 +10,6 @@ valid key.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from amr_data import UsageError
+from amr_data.errors import nearest, unknown
 from amr_data.extensions import extension_names
 from amr_train.config import Experiment
 from amr_train.models.registry import GROUP
@@ -167,12 +167,8 @@ def valid_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[st
 
 def _shipped(name: str, changes: Settings) -> list[Layer]:
     if name not in experiment_names():
-        near = difflib.get_close_matches(name, experiment_names(), n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise UsageError(
-            f"there is no experiment '{name}': {hint}`amr-train list` shows all; or give the path of a .yaml "
-            "file"
-        )
+        known = unknown("experiment", name, experiment_names())
+        raise UsageError(f"{known}; `amr-train list` shows all; or give the path of a .yaml file")
     base, method = name, "amr"
     for candidate in sorted(method_names(), key=len):  # the longest that fits: nw-ucla-amr-no-focal
         if name.endswith(f"-{candidate}"):
@@ -199,9 +195,7 @@ def _own_file(path: str, changes: Settings) -> list[Layer]:
     method = changes.get("method", data.get("method", "amr"))
     like = data.pop("like", None)
     if like is not None and like not in data_names():
-        near = difflib.get_close_matches(str(like), data_names(), n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"data sets: {', '.join(data_names())}"
-        raise UsageError(f"{path}: like: there is no data set '{like}': {hint}")
+        raise UsageError(f"{path}: like: {unknown('data set', str(like), data_names())}")
     base = {} if like is None else _data_set(like)
     own = {"name": Path(path).stem, **data, "method": method}
     return [*_under(f"data {like}", base, method), Layer("file", own)]
@@ -213,9 +207,8 @@ def _method(name: object) -> Settings:
         return read_shipped(f"experiments/methods/{name}.yaml")
     if name in extension_names(GROUP) or ":" in str(name):
         return {}
-    near = difflib.get_close_matches(str(name), method_names(), n=1)
-    hint = f": did you mean '{near[0]}'?" if near else f"; methods: {', '.join(method_names())}"
-    raise UsageError(f"there is no method '{name}'{hint}, or package.module:Class for one of your own")
+    known = unknown("method", str(name), method_names())
+    raise UsageError(f"{known}, or package.module:Class for one of your own")
 
 
 def _data_set(name: str) -> Settings:
@@ -226,7 +219,7 @@ def _data_set(name: str) -> Settings:
 
 def _scale(name: object) -> Settings:
     if name not in scale_names():
-        raise UsageError(f"there is no scale '{name}'; scales: full, {', '.join(scale_names())}")
+        raise UsageError(unknown("scale", str(name), ["full", *scale_names()]))
     return read_shipped(f"experiments/scales/{name}.yaml")
 
 
@@ -309,10 +302,8 @@ def _unknown_key(key: str) -> str:
     keys = valid_keys()
     last = key.rsplit(".", 1)[-1]
     ends = {k.rsplit(".", 1)[-1]: k for k in keys}
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
-    near = near or [ends[e] for e in difflib.get_close_matches(last, list(ends), n=1)]
-    hint = f": did you mean '{near[0]}'?" if near else f"; settings: {', '.join(keys)}"
-    return f"there is no setting '{key}'{hint}"
+    near = nearest(key, keys, cutoff=0.7) or ends.get(nearest(last, list(ends)) or "")
+    return unknown("setting", key, keys, near=near)
 
 
 def explain(error: ValidationError) -> str:

@@ -42,8 +42,9 @@ FINISHED, NO_DATA, OTHER = "finished", "no data", "another run"
 
 @dataclass(frozen=True)
 class Planned:
-    """state : of the pre-training: 'finished', 'step N', 'not begun', 'another run' where the folder holds
-    one with other settings, or 'no data'.  clips : of the training part.  steps : of the pre-training.
+    """state : of the pre-training: 'finished', 'begun', 'not begun', 'another run' where the folder holds one
+    with other settings, or 'no data'.  clips : of the training part.  steps : of the pre-training.
+    steps_done : of them, kept in a checkpoint of a pre-training that has begun.
     protocols : by which the encoder is judged.  judged : how many of them are there already.
     pretraining_minutes, evaluation_minutes : that the rest will take on this machine; None where nothing was
         measured."""
@@ -53,6 +54,7 @@ class Planned:
     state: str
     clips: int | None = None
     steps: int | None = None
+    steps_done: int = 0
     protocols: tuple[str, ...] = ()
     judged: int = 0
     pretraining_minutes: float | None = None
@@ -120,7 +122,9 @@ def _planned(stage: Stage) -> Planned:
             seconds.append(times.features(len(left) < len(protocols)))
         judging = sum(seconds) / 60
     there = len(protocols) - len(left)
-    return Planned(stage.name, stage.seed, state, len(train), steps, protocols, there, training, judging)
+    return Planned(
+        stage.name, stage.seed, state, len(train), steps, done, protocols, there, training, judging
+    )
 
 
 def _state(stage: Stage) -> tuple[str, int]:
@@ -135,7 +139,7 @@ def _state(stage: Stage) -> tuple[str, int]:
         return FINISHED, 0
     kept = list_checkpoints(stage.folder / "checkpoints")
     done = int(kept[-1].name.split("-")[1]) if kept else 0
-    return (f"step {done:,}" if done else "not begun"), done
+    return ("begun" if done else "not begun"), done
 
 
 def _left(

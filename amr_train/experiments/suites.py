@@ -9,7 +9,6 @@ run's folder.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from amr_data import UsageError
+from amr_data.errors import unknown
 from amr_train.experiments.loading import (
     Settings,
     explain,
@@ -132,9 +132,7 @@ def load_suite(name_or_path: str) -> Suite:
         content = read_shipped(f"experiments/{name_or_path.replace(PREFIX, 'suites/')}.yaml")
         content = {**content, "name": name_or_path}
     else:
-        near = difflib.get_close_matches(name_or_path, suite_names(), n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"suites: {', '.join(suite_names())}"
-        raise UsageError(f"there is no suite '{name_or_path}': {hint}")
+        raise UsageError(unknown("suite", name_or_path, suite_names()))
     try:
         suite = Suite.model_validate(content)
     except ValidationError as error:
@@ -158,7 +156,5 @@ def _explained(error: ValidationError) -> str:
     parts: dict[str, type[_Part]] = {"experiments": Row, "transfers": Transfer}
     part = parts.get(str(place[0]), Suite) if place else Suite
     names = list(part.model_fields)
-    near = difflib.get_close_matches(str(key), names, n=1)
     where = f" in {place[0]}, row {int(place[1]) + 1}" if place else ""
-    hint = f"did you mean '{near[0]}'?" if near else f"keys: {', '.join(names)}"
-    return f"there is no key '{key}'{where}: {hint}"
+    return unknown("key", str(key), names, where)

@@ -14,7 +14,7 @@ from amr_data.files import whole_file
 from amr_train.report.collect import Run, find_runs
 from amr_train.report.page import page
 from amr_train.report.pivot import Section, all_marks, cell, sections_of
-from amr_train.report.tables import rows_of
+from amr_train.report.tables import row_as_values, rows_of
 
 FORMATS = ("html", "md", "json", "csv")
 COLUMNS = (
@@ -101,7 +101,7 @@ def _plain(text: str) -> str:
 
 def _json(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> str:
     provenance = [{"path": str(run.path), **run.record} for run in runs]
-    return json.dumps({"table": rows, "runs": provenance}, indent=1) + "\n"
+    return json.dumps({"table": [row_as_values(row) for row in rows], "runs": provenance}, indent=1) + "\n"
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:

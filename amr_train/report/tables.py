@@ -64,7 +64,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     transfer's prefix), `transfer`; `values` by `seeds` (of the training;
     several of one seed are averaged), `mean`, `std` of the sample; `published` where it may stand beside,
     `in_print` and `differs` where it may not; `seconds` of the fastest seed's pre-training; `spoken`, the
-    settings that matter; `synthetic`, `scale`.
+    settings that matter, and all of them as values in `settings`; `synthetic`, `scale`.
     """
     groups = Groups(runs)
     gathered: dict[tuple[str, str, str, str, str], list[_Value]] = {}
@@ -82,6 +82,15 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     places = list(dict.fromkeys(value.place for value in firsts.values()))
     order = {key: _order(groups, value, places, names[key], key) for key, value in firsts.items()}
     return [row for _, row in sorted(zip(order.values(), rows, strict=True), key=lambda pair: pair[0])]
+
+
+PERCENT = ("values", "mean", "std", "published", "in_print")
+
+
+def row_as_values(row: Row) -> Row:
+    """A row for scripts: keys that end in the unit, and no settings in words."""
+    kept = {key: value for key, value in row.items() if key != "spoken"}
+    return {f"{key}_percent" if key in PERCENT else key: value for key, value in kept.items()}
 
 
 def _how(record: Record, subject: Subject, figure: str) -> dict[str, Any]:
@@ -123,6 +132,7 @@ def _row(groups: Groups, values: Sequence[_Value], name: str, datasets: dict[str
         "in_print": in_print,
         "differs": differs,
         "seconds": groups.seconds(subject) if subject["kind"] == "encoder" else None,
+        "settings": record["settings"],
         "spoken": record["spoken"],
         "synthetic": bool(data.get("synthetic") or subject.get("synthetic")),
         "scale": experiment.scale if experiment else "",

@@ -48,7 +48,7 @@ def test_round_trip_accounts_for_every_file(raw, tmp_path):
     report = convert(raw, tmp_path / "out", "ntu60", workers=1)
     summary = report.as_dict()
     assert (summary["sources"], summary["clips"], summary["rejects"], summary["bodies"]) == (8, 2, 6, 3)
-    assert {Path(r["source"]).name: r["reason"] for r in read_rejects(tmp_path / "out")} == {
+    assert {Path(r.where).name: r.kind for r in read_rejects(tmp_path / "out")} == {
         "S001C001P001R001A002.skeleton": "empty",
         "S001C001P001R001A003.skeleton": "not_skeleton",
         "S001C001P001R001A004.skeleton": "truncated",
@@ -219,6 +219,6 @@ def test_all_of_nw_ucla(genuine, tmp_path):
     summary = report.as_dict()
     assert summary["sources"] == 1484
     assert summary["clips"] + summary["rejects"] == 1484
-    assert all(r["reason"] and r["detail"] for r in read_rejects(tmp_path / "out"))
+    assert all(r.kind and r.detail for r in read_rejects(tmp_path / "out"))
     dataset = open_dataset(tmp_path / "out")
     assert [len(dataset.split("xview", p)) for p in ("train", "test")] == [1020, 464]

@@ -204,12 +204,12 @@ def test_planted_damage_is_found_named_and_repaired(ntu_raw, ntu_shards, tmp_pat
     assert verify(out) == []
     damage(out)
     findings = verify(out)
-    assert (file, finding) in {(f.file, f.kind) for f in findings}, findings
+    assert (file, finding) in {(f.where, f.kind) for f in findings}, findings
     untouched = (out / "shard-00002.h5").stat().st_mtime_ns
     if kind == "wrong checksum in the manifest":
         with pytest.raises(AmrError, match="other content than before"):
             repair(out, [ntu_raw], workers=1)
-        assert [(f.file, f.kind) for f in verify(out)] == [("shard-00001.h5", "missing_shard")]
+        assert [(f.where, f.kind) for f in verify(out)] == [("shard-00001.h5", "missing_shard")]
         return
     repair(out, [ntu_raw], workers=1)
     assert verify(out) == []
@@ -232,7 +232,7 @@ def test_repair_refuses_other_sources(ntu_raw, ntu_shards, tmp_path):
         path.write_bytes(path.read_bytes().replace(b"0.1", b"0.2"))
     with pytest.raises(AmrError, match="other content than before"):
         repair(out, [same_size], workers=1)
-    assert [(f.file, f.kind) for f in verify(out)] == [
+    assert [(f.where, f.kind) for f in verify(out)] == [
         ("shard-00001.h5", "missing_shard")
     ]  # as before, nothing slipped in
     repair(out, [ntu_raw], workers=1)

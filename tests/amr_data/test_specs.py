@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
 import pytest
 import yaml
 
-from amr_data.errors import UsageError
+from amr_data.errors import UsageError, unknown
 from amr_data.readers import check_spec
 from amr_data.specs import TEST, TRAIN, UNASSIGNED, VALIDATION, Protocol, load_skeleton, load_spec, spec_names
 
@@ -137,7 +138,14 @@ def test_numbers_with_leading_zeros_are_decimal(tmp_path, own_spec):
     ("text", "says"),
     [
         ("title: again\n", "gives 'title' a second time"),
-        ("unusable: &x [a]\nmutual: *x\n", "alias"),
+        ("mutual: &x [*x]\n", "aliases make it grow"),
+        (
+            "a: &a [1,1,1,1,1,1,1,1,1]\n"
+            + "".join(
+                f"{n}: &{n} [" + ",".join([f"*{m}"] * 9) + "]\n" for m, n in itertools.pairwise("abcdefghi")
+            ),
+            "aliases make it grow",
+        ),
         ("? [1, 2]\n: 3\n", "no plain value"),
     ],
 )
@@ -218,3 +226,15 @@ def test_splits_that_contradict_themselves(tmp_path, own_spec, rule, says):
 def test_a_validation_part_is_a_side_of_its_own():
     rule = Protocol(by="subject", train=[1, 2], test=[3], validation=[4])
     assert rule.assign([1, 2, 3, 4, 5]).tolist() == [TRAIN, TRAIN, TEST, VALIDATION, UNASSIGNED]
+
+
+def test_the_nearest_of_all_names_is_found_and_few_are_printed():
+    names = [f"S{s:03}C001P001R001A{a:03}" for s in range(1, 60) for a in range(1, 200)]
+    said = unknown("clip", "S059C001P001R001A1999", names)
+    assert "did you mean 'S059C001P001R001A199'?" in said
+    assert said.endswith(f", ... ({len(names):,} in all)")
+    assert len(said) < 450
+    assert unknown("clip", "XS031C001P001R001A077", names).count("did you mean 'S031C001P001R001A077'?") == 1
+    assert "did you mean 'S007C001P001R001A042'?" in unknown("clip", "S007C001P01R001A042", names)
+    assert unknown("clip", "anything else", ["a", "b"]).endswith("'anything else': known: a, b")
+    assert unknown("layer", "x", []).endswith("there is none at all")

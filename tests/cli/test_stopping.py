@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from amr_cli.data import main as data_main
+from amr_cli.train import main as train_main
 from amr_cli.ui import guarded
 from amr_train.training.checkpoints import list_checkpoints
 from amr_train.training.stopping import Stopped
@@ -132,3 +133,27 @@ def test_a_stopped_training_goes_on_only_where_it_is_kept(kept):
     assert done.exit_code == 143
     assert "stopped: in fine-tuning, at step 3 of 9" in done.stderr
     assert ("the same command goes on" in done.stderr) == kept
+
+
+@pytest.mark.parametrize(
+    ("main", "name"), [(main, name) for main in (data_main, train_main) for name in main.commands]
+)
+def test_each_command_says_the_truth_when_it_is_stopped(monkeypatch, main, name):
+    """Only convert, run and eval take work up again; the others say that they start anew, or what stays."""
+    words = {"run": "goes on from there", "eval": "else it starts anew", "serve": "only read"}
+    words |= {"convert": "goes on from there", "synth": "remove the folder"} if main is data_main else {}
+    command = main.commands[name]
+
+    def stopped(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    callback = inner = command.callback
+    assert callback is not None
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
+    monkeypatch.setattr(inner, "__code__", stopped.__code__)  # its decorators stay
+    arguments = {parameter.name: None for parameter in command.params if parameter.expose_value}
+    told = CliRunner().invoke(click.Command(name, callback=lambda: callback(**arguments)), [])
+    assert told.exit_code == 130, told.output
+    assert words.get(name, "the same command starts anew") in told.stderr
+    assert ("goes on" in told.stderr) == (name in ("convert", "run", "eval"))

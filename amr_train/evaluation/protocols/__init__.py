@@ -6,9 +6,8 @@ Transfer is no protocol: it is any of them on another dataset than the encoder w
 
 from __future__ import annotations
 
-import difflib
-
 from amr_data import UsageError
+from amr_data.errors import unknown
 from amr_data.extensions import extension_names, load_extension
 from amr_train.evaluation.protocols.base import Protocol, Result
 from amr_train.evaluation.protocols.finetune import Finetune
@@ -34,9 +33,7 @@ def protocol_named(name: str) -> Protocol:
         return PROTOCOLS[name]
     kind = load_extension(GROUP, name, Protocol)  # type: ignore[type-abstract]
     if kind is None:
-        near = difflib.get_close_matches(name, protocol_names(), n=1)
-        hint = f": did you mean '{near[0]}'?" if near else f"; protocols: {', '.join(protocol_names())}"
-        raise UsageError(f"there is no protocol '{name}'{hint}")
+        raise UsageError(unknown("protocol", name, protocol_names()))
     found = kind()
     if not isinstance(getattr(found, "name", None), str) or not found.name or found.name in PROTOCOLS:
         raise UsageError(f"{name} must have a name of its own, unlike {', '.join(PROTOCOLS)}")

@@ -67,7 +67,7 @@ def test_every_label_row_is_a_clip_or_a_reject_with_its_line(tmp_path):
     rows = ["1,0,5,2", "1,4925,4036,2", "99,0,5,2", "1,x,5,2", "", "1,2,3", "1,20,30,1", "1,8,12,2"]
     items = read_all(pku_folder(tmp_path, "\n".join(rows), video_text(10)), PKU1)
     clips = [i for i in items if isinstance(i, Clip)]
-    rejects = {i.source.rsplit(":", 1)[1]: i.reason for i in items if isinstance(i, Reject)}
+    rejects = {i.where.rsplit(":", 1)[1]: i.kind for i in items if isinstance(i, Reject)}
     assert [c.name for c in clips] == ["0002-L_001", "0002-L_006", "0002-L_008"]
     assert rejects == {"2": "interval", "3": "unknown_class", "4": "label_syntax", "7": "interval"}
     assert clips[-1].frames == 2
@@ -79,17 +79,17 @@ def test_only_the_clips_that_a_nan_touches_are_lost(tmp_path):
     lines[7] = "nan " + lines[7].split(" ", 1)[1]
     items = read_all(pku_folder(tmp_path, "1,0,5,2\n2,5,10,2\n", "\n".join(lines)), PKU1)
     assert isinstance(items[0], Clip)
-    assert items[1].reason == "non_finite"
+    assert items[1].kind == "non_finite"
     assert "frame 7" in items[1].detail
 
 
 def test_labels_without_skeleton_and_skeleton_without_labels(tmp_path):
     (reject,) = read_all(pku_folder(tmp_path / "a", "1,0,5,2\n", None), PKU1)
-    assert reject.reason == "no_skeleton"
+    assert reject.kind == "no_skeleton"
     (tmp_path / "b" / "skeleton").mkdir(parents=True)
     (tmp_path / "b" / "skeleton" / "0002-L.txt").write_text(video_text(2))
     (reject,) = read_all(tmp_path / "b", PKU1)
-    assert reject.reason == "no_label"
+    assert reject.kind == "no_label"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_genuine_split_files(genuine):
 
 def test_every_genuine_label_row_is_accounted_for(genuine):
     items = read_all(genuine("pku-mmd/Label_PKUMMD.zip"), PKU1)
-    reasons = [i.reason for i in items]
+    reasons = [i.kind for i in items]
     assert len(items) == 21_545
     assert reasons.count("interval") == 1  # 0043-L: 1,4925,4036,2
     assert reasons.count("no_skeleton") == 21_544
@@ -201,7 +201,7 @@ def test_folder_and_zip_give_the_same_and_names_are_checked(tmp_path):
     for path in (folder, tmp_path / "all.zip"):
         items = read_all(path, spec)
         clips = [i for i in items if isinstance(i, Clip)]
-        reasons = sorted(i.reason for i in items if isinstance(i, Reject))
+        reasons = sorted(i.kind for i in items if isinstance(i, Reject))
         assert [c.name for c in clips] == ["a01_s01_e00_v01"]
         assert reasons == ["label_mismatch", "name", "unknown_class"]
 
@@ -211,7 +211,7 @@ def test_the_same_name_in_two_sources_is_a_duplicate(tmp_path):
         (tmp_path / place).mkdir()
         (tmp_path / place / "a01_s01_e00_v01.json").write_bytes(ucla_json())
     found = discover([tmp_path / "a", tmp_path / "b"], load_spec("nw-ucla"))
-    assert (len(found.units), [r.reason for r in found.rejects]) == (1, ["duplicate"])
+    assert (len(found.units), [r.kind for r in found.rejects]) == (1, ["duplicate"])
 
 
 def test_a_damaged_zip_member_is_a_reject(tmp_path):
@@ -221,7 +221,7 @@ def test_a_damaged_zip_member_is_a_reject(tmp_path):
     data[60:90] = bytes(30)
     (tmp_path / "x.zip").write_bytes(data)
     (reject,) = read_all(tmp_path / "x.zip", load_spec("nw-ucla"))
-    assert reject.reason == "unreadable"
+    assert reject.kind == "unreadable"
 
 
 @pytest.mark.parametrize("path", ["missing", "pipe"])
@@ -236,5 +236,5 @@ def test_pipes_dangling_links_and_odd_names_are_rejects(tmp_path):
     (tmp_path / "a01_s01_e00_v02.json").symlink_to(tmp_path / "nowhere")
     (tmp_path / os.fsdecode(b"\xff\xfe.json")).write_bytes(b"{}")
     rejects = read_all(tmp_path, load_spec("nw-ucla"))
-    assert sorted(r.reason for r in rejects) == ["name", "unreadable", "unreadable"]
-    json.dumps([r.source for r in rejects], ensure_ascii=False).encode("utf-8")
+    assert sorted(r.kind for r in rejects) == ["name", "unreadable", "unreadable"]
+    json.dumps([r.where for r in rejects], ensure_ascii=False).encode("utf-8")

@@ -17,7 +17,7 @@ ROWS = "3,2,12,2\n4,12,20,1\n"
 
 def names_after(sources, out, spec=PKU1) -> tuple[list[str], dict[str, str]]:
     convert(sources, out, spec, workers=1)
-    return open_dataset(out).names, {r["source"]: r["reason"] for r in read_rejects(out)}
+    return open_dataset(out).names, {r.where: r.kind for r in read_rejects(out)}
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_convert_says_what_it_took_and_how_the_splits_come_out(tmp_path):
     said = CliRunner().invoke(main, ["convert", str(raw), str(tmp_path / "out"), "--workers", "1"])
     assert said.exit_code == 0, said.output
     words = " ".join(said.output.split())
-    assert "12 of 12 files" in words
+    assert "12 of 12 file names fit" in words
     assert "xsub 6 6 0" in words
     told = CliRunner().invoke(main, ["convert", str(raw), str(tmp_path / "out"), "--json"])
     assert json.loads(told.stdout)["splits"]["xsub"] == {"train": 6, "test": 6, "unassigned": 0}
@@ -108,6 +108,7 @@ def test_a_wrong_name_is_answered_with_an_example(tmp_path):
     assert said.exit_code == 1
     assert "a name like S001C001P001R001A001" in " ".join(said.output.split())
     assert "(?P" not in said.output
+    assert "--unlabelled" in said.stderr
 
 
 def test_frame_base_belongs_to_pku(tmp_path):
@@ -115,3 +116,32 @@ def test_frame_base_belongs_to_pku(tmp_path):
     words = ["convert", str(raw), str(tmp_path / "out"), "--frame-base", "1"]
     said = CliRunner().invoke(main, words)
     assert (said.exit_code, "frame-base is no option of NTU" in said.stderr) == (2, True)
+
+
+def test_another_projects_file_of_nobodys_names_is_not_taken_for_anybodys(tmp_path):
+    for joints in (17, 25):
+        keypoint = np.random.default_rng(0).normal(size=(1, 20, joints, 3)).astype(np.float32)
+        annotations = [{"frame_dir": "mine", "label": 0, "keypoint": keypoint}]
+        (tmp_path / "mine.pkl").write_bytes(pickle.dumps({"annotations": annotations}))
+        with pytest.raises(UsageError, match="whose skeleton it is; say it with --dataset"):
+            convert(tmp_path / "mine.pkl", tmp_path / "out")
+    np.savez(tmp_path / "mine.npz", x_train=np.ones((2, 5, 150), np.float32))
+    with pytest.raises(UsageError, match="whose skeleton it is"):
+        convert(tmp_path / "mine.npz", tmp_path / "out")
+
+
+def test_a_stray_file_does_not_make_another_dataset(tmp_path):
+    names = [f"S001C001P001R00{r}A0{a:02d}.skeleton" for r in range(1, 5) for a in range(1, 51)]
+    raw = ntu_folder(tmp_path, *names, "S001C001P001R001A119.skeleton")
+    assert recognise(RawSource([raw])).spec.name == "ntu60"
+    for a in range(61, 70):
+        shutil.copy(raw / names[0], raw / f"S001C001P001R001A0{a}.skeleton")
+    assert recognise(RawSource([raw])).spec.name == "ntu120"
+
+
+def test_a_pickle_of_another_skeleton_is_not_taken_for_a_dataset_of_its_names(tmp_path):
+    joints = np.ones((1, 5, 17, 2), np.float16)
+    clip = {"frame_dir": "S001C001P001R001A003", "label": 2, "keypoint": joints, "total_frames": 5}
+    (tmp_path / "hrnet.pkl").write_bytes(pickle.dumps({"annotations": [clip]}))
+    with pytest.raises(UsageError, match="say it with --dataset NAME"):
+        recognise(RawSource([tmp_path / "hrnet.pkl"]))

@@ -3,6 +3,7 @@ damaged is taken for sound."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -33,7 +34,7 @@ def write(path: Path, text: str = "x") -> Path:
 
 def listed(*paths: Path, **options) -> tuple[list[str], list[tuple[str, str]]]:
     source = RawSource(paths, **options)
-    return [m.path for m in source.members()], [(r.source, r.reason) for r in source.rejects]
+    return [m.path for m in source.members()], [(r.where, r.kind) for r in source.rejects]
 
 
 def clip_json(label: int = 1) -> str:
@@ -105,9 +106,7 @@ def test_what_a_source_could_not_look_into_is_among_the_rejects(tmp_path):
     (tmp_path / "raw" / "loop").symlink_to(tmp_path / "raw")
     report = convert(tmp_path / "raw", tmp_path / "out", "nw-ucla", workers=1)
     assert report.damaged == 1
-    assert [(r["source"], r["reason"]) for r in read_rejects(tmp_path / "out")] == [
-        ("raw/loop", "unreadable")
-    ]
+    assert [(r.where, r.kind) for r in read_rejects(tmp_path / "out")] == [("raw/loop", "unreadable")]
 
 
 def test_a_dataset_inside_its_own_source_is_no_source(tmp_path):
@@ -132,6 +131,16 @@ def test_of_two_equal_names_in_a_zip_the_first_is_read_and_the_second_is_named(t
         source.read(second)
     report = convert(tmp_path / "x.zip", tmp_path / "out", "nw-ucla", workers=1)
     assert (report.manifest["totals"]["clips"], report.manifest["rejects_by_reason"]) == (1, {"duplicate": 1})
+
+
+def test_a_member_without_a_name_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.txt", "x")
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes().replace(b"a.txt", b"\0.txt"))
+    source = RawSource([tmp_path / "x.zip"])
+    (member,) = source.members()
+    with pytest.raises(RejectError, match="unsafe_name: it has no name"):
+        source.read(member)
 
 
 def test_a_zip_that_was_cut_off_is_called_that(tmp_path):
@@ -243,6 +252,13 @@ def test_damaged_tar_archives_are_failed_work_and_end(tmp_path):
     packed = tar_of(tmp_path / "x.tgz", {"a.txt": os.urandom(5000)}, "w:gz").read_bytes()
     (tmp_path / "cut.tgz").write_bytes(packed[:3000])
     tar_of(tmp_path / "bomb.tgz", {"a.txt": bytes(40 << 20)}, "w:gz")
+    with gzip.open(tmp_path / "text.tgz", "w") as file:
+        file.write(b"hello, this is no archive")
+    with (
+        pytest.raises(AmrError, match=rf"{tmp_path}/text\.tgz is no tar"),
+        open_sources([tmp_path / "text.tgz"], tmp_path) as source,
+    ):
+        source.members()
     for name, says in (("cut.tgz", "cut off"), ("bomb.tgz", "bomb")):
         with pytest.raises(AmrError, match=says), open_sources([tmp_path / name], tmp_path):
             pass
@@ -288,3 +304,16 @@ def test_folders_where_archives_are_unpacked_are_no_source(tmp_path):
         write(folder / "b.txt")
         assert listed(tmp_path)[0] == ["a.txt"]
         assert listed(folder)[0] == ["b.txt"]
+
+
+def test_a_member_that_is_refused_takes_no_name_from_one_that_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("../a01_s01_e00_v01.json", clip_json(7))
+        archive.writestr("a01_s01_e00_v01.json", clip_json(1))
+    report = convert(tmp_path / "x.zip", tmp_path / "out", "nw-ucla", workers=1)
+    assert (report.manifest["totals"]["clips"], report.manifest["rejects_by_reason"]) == (
+        1,
+        {"unsafe_name": 1},
+    )
+    report = convert(tmp_path / "x.zip", tmp_path / "any", "nw-ucla", workers=1, unlabelled=True)
+    assert open_dataset(tmp_path / "any").names == ["a01_s01_e00_v01"]

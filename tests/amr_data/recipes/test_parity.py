@@ -108,7 +108,7 @@ def test_pku_clips_equal_the_reference(tmp_path, frame_base):
     for (action, start, end), item in zip(rows, items, strict=True):
         expected = reference.cut_pku(video, start, end, frame_base)
         if expected is None:
-            assert item.reason == "no_body"
+            assert item.kind == "no_body"
             continue
         clip = apply_recipe(item, PKU, Recipe("ctrgcn"), family)
         assert clip.label == action - 1

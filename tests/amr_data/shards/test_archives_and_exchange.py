@@ -66,7 +66,7 @@ def test_unsafe_zip_members_are_rejected_and_the_rest_converts(ntu_file, tmp_pat
         archive.writestr(link, "/etc/passwd")
         archive.writestr("S001C001P001R001A004.skeleton", b"0" * (40 << 20))
     convert(tmp_path / "x.zip", tmp_path / "out", "ntu60", workers=1)
-    rejects = {r["source"][-13:-9]: (r["reason"], r["detail"]) for r in read_rejects(tmp_path / "out")}
+    rejects = {r.where[-13:-9]: (r.kind, r.detail) for r in read_rejects(tmp_path / "out")}
     assert {k: v[0] for k, v in rejects.items()} == {
         "A002": "unsafe_name",
         "A003": "unsafe_name",
@@ -152,8 +152,8 @@ def test_half_precision_pickles_come_through(tmp_path):
     np.testing.assert_array_equal(
         open_dataset(tmp_path / "out").clip("a").dense(), keypoint.astype(np.float32)
     )
-    reasons = sorted(r["reason"] for r in read_rejects(tmp_path / "out"))
-    assert reasons == ["duplicate", "joint_count", "name", "non_finite", "not_skeleton", "unknown_class"]
+    reasons = sorted(r.kind for r in read_rejects(tmp_path / "out"))
+    assert reasons == ["dimensions", "duplicate", "name", "non_finite", "not_skeleton", "unknown_class"]
 
 
 class Evil:
@@ -377,7 +377,7 @@ def test_clips_without_a_body_frame_are_rejects(ntu_file, tmp_path):
             workers=1,
             overwrite=True,
         )
-        assert [r["reason"] for r in read_rejects(tmp_path / "out")] == ["no_body_frame"]
+        assert [r.kind for r in read_rejects(tmp_path / "out")] == ["no_body_frame"]
 
 
 def test_the_manifest_keeps_the_recipe(ntu_raw, tmp_path):
@@ -418,4 +418,4 @@ def test_genuine_labels_over_synthetic_skeletons_account_for_every_row(genuine, 
     assert set(reasons) == {"no_skeleton", "interval"}
     assert totals["clips"] + reasons["interval"] >= rows
     assert 0.7 * rows < totals["clips"] <= rows
-    assert all(":" in r["source"] and r["detail"] for r in read_rejects(tmp_path / "out"))
+    assert all(":" in r.where and r.detail for r in read_rejects(tmp_path / "out"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -261,8 +262,35 @@ def test_pictures_from_the_command_line(ntu_shards, ntu_raw, tmp_path):
             ["--clip", "0", "--animate", tmp_path / "x.gif", "--layer", "nothing"],
             "there is no layer 'nothing'",
         ),
-        (["--class", "swimming"], "no class of"),
+        (["--class", "swimming"], "there is no class 'swimming' of NTU RGB+D 60"),
     ):
         wrong = inspect(*words)
         assert wrong.exit_code == 2, wrong.output
         assert says in wrong.stderr.replace("\n", " ")
+
+
+def test_a_dollar_in_a_name_is_a_dollar(pair, tmp_path):
+    """matplotlib would take what stands between two for mathematics, and fail on a name that is none."""
+    from dataclasses import replace
+
+    odd = "costs $5 \\frac{ and $6"
+    named = replace(pair, title=odd, panels=[replace(p, title=odd) for p in pair.panels * 2])
+    figure = contact_sheet(named)
+    figure.savefig(tmp_path / "x.png", dpi=30)
+    assert figure.get_suptitle().startswith(odd)
+    assert write_animation(named, tmp_path / "x.gif", height=64) > 1
+
+
+def test_raw_archives_are_opened_once_for_all_clips(dataset, ntu_raw, tmp_path, monkeypatch):
+    archive = tmp_path / "raw.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(ntu_raw.rglob("*.skeleton")):
+            file.write(path, path.name)
+    opened = []
+    original = zipfile.ZipFile.__init__
+    monkeypatch.setattr(
+        zipfile.ZipFile, "__init__", lambda self, *a, **k: (opened.append(a), original(self, *a, **k))[1]
+    )
+    scenes = with_raw([clip_scene(dataset, i) for i in range(6)], dataset, [archive])
+    assert len(scenes) == 6
+    assert opened.count((archive,)) == 1

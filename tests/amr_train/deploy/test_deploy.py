@@ -122,10 +122,29 @@ def test_files_of_any_name_ending_and_place_are_predicted(classifier, ntu_raw, n
     assert row["path"] == f"{archive}/my take.skeleton"
 
 
+def test_options_of_a_raw_family_reach_the_conversion(classifier, tmp_path):
+    people = [{"pose_keypoints_2d": [400.0, 300.0, 0.9] * 25}]
+    for frame in range(3):
+        (tmp_path / f"a_{frame:012d}_keypoints.json").write_text(json.dumps({"people": people}))
+    told = call("predict", classifier, tmp_path)
+    assert "--image 1920x1080" in told.stderr
+    said = call("predict", classifier, tmp_path, "--image", "1280x720")
+    assert said.exit_code == 2
+    assert "knows the joints of kinect_v2, and OpenPose keypoints is in openpose_25" in said.stderr
+
+
 def test_nothing_to_predict_is_a_failure(classifier, tmp_path):
     (tmp_path / "x.skeleton").write_text("not a skeleton")
     said = call("predict", classifier, tmp_path / "x.skeleton")
     assert (said.exit_code, "no clip came out" in said.stderr) == (1, True)
+
+
+def test_clips_that_were_cleaned_otherwise_are_refused(classifier, ntu_raw, tmp_path):
+    convert(ntu_raw, tmp_path / "shards", "ntu60", recipe="none", scale=True, workers=1)
+    said = call("predict", classifier, tmp_path / "shards")
+    assert said.exit_code == 2
+    assert "name none, scale True" in said.stderr
+    assert "name amr, scale False" in said.stderr
 
 
 def test_clips_without_labels_train_embed_and_predict(run, classifier, ntu_raw, tmp_path):
@@ -140,7 +159,9 @@ def test_clips_without_labels_train_embed_and_predict(run, classifier, ntu_raw, 
     words = ["run", "demo", "--data", tmp_path / "shards", "--out", tmp_path / "run"]
     words += [w for setting in settings for w in ("--set", setting)]
     judged = call(*words[:-2])
-    assert (judged.exit_code, "no labelled train clip in the split all" in judged.stderr) == (2, True), judged.output
+    assert (judged.exit_code, "no labelled train clip in the split all" in judged.stderr) == (2, True), (
+        judged.output
+    )
     trained = call(*words)
     assert trained.exit_code == 0, trained.output
     assert load_encoder(tmp_path / "run").config.split == "all"

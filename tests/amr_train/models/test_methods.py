@@ -248,7 +248,7 @@ def test_a_method_lies_under_a_file_of_ones_own(tmp_path):
     ("overrides", "says"),
     [
         (["method=mampp"], "there is no method 'mampp': did you mean 'mamp'"),
-        (["scale=huge"], "there is no scale 'huge'; scales: full, tiny"),
+        (["scale=huge"], "there is no scale 'huge': known: full, tiny"),
         (["method=mae", "model.target_ratio=6"], "target_ratio must be 1"),
         (["method=subset", "mask.by=motion", "mask.tau=0.8"], "needs mask.by=random"),
         (["method=subset", "model.target_ratio=1"], "1 / target_ratio must not exceed mask.ratio"),

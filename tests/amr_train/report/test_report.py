@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import amr_cli.table
+from amr_cli.terminal import Terminal
 from amr_data import UsageError
 from amr_train import evaluate_encoder, load_experiment, run_experiment
 from amr_train.config import EvaluationConfig, FinetuneConfig
@@ -56,7 +56,7 @@ def page(runs) -> str:
 
 def table_of(paths, width=100, title="results", monkeypatch=None):
     out = io.StringIO()
-    monkeypatch.setattr(amr_cli.table, "console", Console(file=out, width=width, highlight=False))
+    monkeypatch.setattr(amr_cli.table, "console", Terminal(file=out, width=width))
     amr_cli.table.print_rows(rows_of(find_runs(paths, lambda line: None)), title)
     return out.getvalue()
 
@@ -70,7 +70,16 @@ def test_every_form_has_the_numbers_of_the_records(runs, page):
     ]
     (found,) = [r for r in records if r["subject"]["kind"] == "encoder"]
     assert row["values"] == [found["figures"]["kNN mean"]]
-    assert json.loads(write_report([runs], form="json"))["table"] == json.loads(json.dumps(rows))
+    told = json.loads(write_report([runs], form="json"))["table"]
+    assert [(r["experiment"], r["figure"], r["values_percent"], r["mean_percent"]) for r in told] == [
+        (r["experiment"], r["figure"], r["values"], r["mean"]) for r in rows
+    ]
+    assert all(
+        "spoken" not in r and r["settings"] == record["settings"]
+        for r in told
+        for record in [found]
+        if r["figure"] == "kNN mean" and r["name"] == row["name"]
+    )
     lines = list(csv.DictReader(io.StringIO(write_report([runs], form="csv"))))
     assert [(r["experiment"], r["figure"], float(r["mean"])) for r in lines] == [
         (r["experiment"], r["figure"], r["mean"]) for r in rows
