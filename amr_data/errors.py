@@ -16,7 +16,7 @@ MOST_NAMED, MOST_COMPARED = 12, 200
 
 class AmrError(Exception):
     """Work failed for a reason outside this code; the message says what was found, where, and what to do.
-    `said`: another of several processes tells the user."""
+    `said`: the user is told already, or by another of several processes."""
 
     said = False
 

@@ -260,7 +260,7 @@ class Experiment(Section):
     method: str = "amr"
     scale: str = "full"
     seed: int = Field(0, ge=0, lt=2**63)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: Literal["none", "default", "cuda-graphs"] = "none"
     deterministic: bool = False

@@ -1,4 +1,5 @@
-"""Run all benchmarks, or those named on the command line: `python -m benchmarks convert feed step`."""
+"""Run all benchmarks, or those named on the command line: `python -m benchmarks convert feed step`. One takes
+options: `python -m benchmarks throughput --html page.html`."""
 
 from __future__ import annotations
 
@@ -17,6 +18,9 @@ ALL = {
 
 
 def main(names: list[str]) -> int:
+    if names[:1] == ["throughput"]:
+        throughput.main(names[1:])
+        return 0
     unknown = [n for n in names if n not in ALL]
     if unknown:
         print(f"there is no benchmark '{unknown[0]}'; known: {', '.join(ALL)}", file=sys.stderr)

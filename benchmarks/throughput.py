@@ -1,134 +1,308 @@
-"""Clips a second of whole training at the paper's model, feed included: precision, compilation and batch size
-side by side, the share of the measured bf16 peak, and where the rest of a step goes. `python -m benchmarks
-throughput`; made for a GPU, small on a CPU.
+"""Clips a second of whole training, feed included: every method, both bodies fed and absent ones left out, at
+batch 128 and at the best batch; the share of the measured peak, memory, and the parts of a step.
 
-Synthetic clips have NTU's make-up: 40 to 130 frames, two bodies in every sixth clip, empty bodies skipped.
+`python -m benchmarks throughput --html` writes a page besides; docs/speed.md explains how to read it. Made
+for a GPU; on a CPU batches are small, and `--quick` takes tiny models, to see the page. Synthetic clips have
+NTU's make-up: 40 to 130 frames, two bodies in every sixth clip.
 """
 
 from __future__ import annotations
 
+import argparse
+import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from amr_data import SplitArrays
 from amr_train.config import Experiment
-from amr_train.data.feed import Feed
+from amr_train.data.feed import Batch, Feed
 from amr_train.experiments.loading import load_experiment
 from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.loop import make_optimizer, prepare, train_step
-from benchmarks.step import JOINTS, WINDOWS
+from benchmarks.step import JOINTS, METHODS, WINDOWS
 from benchmarks.timing import best_seconds
 
 EPOCH_CLIPS, EPOCHS = 40_091, 400
+PARTS = ("views", "masks, targets, loss", "forward", "backward", "optimiser")
+BODIES = {"skip": "absent left out", "keep": "both fed"}
+GAIN = 1.02
+"""A larger batch is better where it is faster by so much."""
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured: steps, the batch that all methods are compared at, and the largest one tried."""
+
+    clips: int
+    batch: int
+    largest: int
+    warm: int
+    steps: int
+    settings: tuple[str, ...] = ()
+
+
+GPU = Scale(clips=16_384, batch=128, largest=4096, warm=10, steps=30)
+CPU = Scale(clips=64, batch=8, largest=16, warm=1, steps=2)
+QUICK = Scale(clips=32, batch=4, largest=8, warm=1, steps=2, settings=("scale=tiny",))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line. `memory` in bytes: the most that the GPU held, on a CPU what the process holds. `share` of
+    the measured peak."""
+
+    method: str
+    bodies: str
+    batch: int
+    best: bool
+    clips_per_second: float
+    share: float
+    memory: int
+
+    @property
+    def step_ms(self) -> float:
+        return 1000 * self.batch / self.clips_per_second
+
+    @property
+    def minutes(self) -> float:
+        """Of 400 epochs of NTU-60 cross-subject."""
+        return EPOCH_CLIPS * EPOCHS / self.clips_per_second / 60
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks throughput", description=__doc__)
+    parser.add_argument("--html", nargs="?", const="throughput.html", type=Path, metavar="FILE")
+    parser.add_argument("--quick", action="store_true", help="tiny models, to see the page")
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings such as compile=default")
+    given = parser.parse_args(arguments)
     device = choose_device("auto")
-    cuda = device.type == "cuda"
-    peak = matrix_peak(device)
-    print(
-        f"{torch.cuda.get_device_name(device) if cuda else 'CPU'}: bf16 matrix product {peak / 1e12:.2f} "
-        f"TFLOP/s"
-    )
-    arrays = clips_like_ntu(16_384 if cuda else 64)
-    batches = (128, 512, 2048) if cuda else (8,)
-    modes = ("none", "default", "cuda-graphs") if cuda else ("none", "default")
-    precisions = ("float32", "bfloat16") if cuda else ("bfloat16",)
-    linear, attention = count_flops(MaskedReconstruction(load_experiment("ntu60-xsub-amr"), JOINTS, WINDOWS))
-    bodies = len(arrays.clip) / len(arrays.names)
-    flops = 3 * (linear + attention) / 2 * bodies  # forward and backward, of the bodies that are there
-    print(
-        f"{'precision':10}{'compile':>13}{'batch':>7}{'clips/s':>10}{'of peak':>9}"
-        f"{'400 epochs of NTU-60 xsub':>27}"
-    )
-    for precision in precisions:
-        for mode in modes:
-            for batch in batches:
-                settings = [f"precision={precision}", f"compile={mode}", f"pretrain.batch_size={batch}"]
-                speed = clips_per_second(load_experiment("ntu60-xsub-amr", settings), arrays, device)
-                minutes = EPOCH_CLIPS * EPOCHS / speed / 60
-                print(
-                    f"{precision:10}{mode:>13}{batch:7}{speed:10,.0f}{speed * flops / peak:9.1%}"
-                    f"{minutes:23.1f} min",
-                    flush=True,
-                )
-    print("\nparts of a bfloat16 step, ms")
-    for name, seconds in parts(
-        load_experiment("ntu60-xsub-amr", [f"pretrain.batch_size={batches[0]}"]), arrays, device
-    ).items():
-        print(f"{name:36}{1000 * seconds:9.2f}")
+    scale = QUICK if given.quick else GPU if device.type == "cuda" else CPU
+    settings = [*scale.settings, *given.settings]
+    if device.type == "cuda" and not any(word.startswith("compile=") for word in settings):
+        settings.append("compile=default")
+    experiment = load_experiment("ntu60-xsub-amr", settings)
+    peak = matrix_peak(device, dtype_of(experiment), 8192 if device.type == "cuda" else 1024)
+    about = facts(device, peak, experiment)
+    print("\n".join(f"{key:14}{value}" for key, value in about.items()))
+    arrays = clips_like_ntu(scale.clips)
+    rows: list[Row] = []
+    shares: dict[str, dict[str, float]] = {}
+    print(f"\n{'method':20}{'bodies':>17}{'batch':>7}{'clips/s':>10}{'of peak':>9}{'ms a step':>11}", end="")
+    print(f"{'GiB':>7}{'NTU-60, 400 epochs':>20}")
+    for method in METHODS:
+        for bodies in BODIES:
+            words = [*settings, f"data.empty_bodies={bodies}"]
+            found = measured(method, words, arrays, device, scale, peak)
+            rows += found
+            said = [in_a_line(row) for row in found] or [f"{method:20}batch {scale.batch} does not fit"]
+            print("\n".join(said), flush=True)
+    print(f"\nparts of a step at batch {scale.batch}, ms, not compiled")
+    print(f"{'method':20}" + "".join(f"{name:>22}" for name in PARTS))
+    for method in METHODS:
+        words = [*settings, "compile=none", f"pretrain.batch_size={scale.batch}"]
+        shares[method] = parts(load_experiment(f"ntu60-xsub-{method}", words), arrays, device, scale)
+        print(f"{method:20}" + "".join(f"{1000 * shares[method][name]:22.2f}" for name in PARTS), flush=True)
+    if given.html:
+        given.html.write_text(page(about, rows, shares, scale), encoding="utf-8")
+        print(f"\npage → {given.html}")
 
 
-def clips_per_second(experiment: Experiment, arrays: SplitArrays, device: torch.device) -> float:
-    """Whole training, the first steps left out."""
-    feed = Feed(arrays, device, experiment.model.frames)
-    torch.manual_seed(0)
-    model = MaskedReconstruction(experiment, JOINTS, WINDOWS).to(device)
-    trained, optimizer = (
-        prepare(model, experiment, Processes(), device),
-        make_optimizer(model, experiment.pretrain),
-    )
-
-    def steps(epoch: int, most: int) -> int:
-        done = 0
-        views = feed.train_views(
-            experiment.pretrain.batch_size, experiment.augment, torch.Generator().manual_seed(epoch)
-        )
-        for batch in feed.batches(views):
-            train_step(trained, batch, optimizer, experiment, done, Processes())
-            done += 1
-            if done == most:
-                break
-        wait(device)
-        return done
-
-    steps(0, 10 if device.type == "cuda" else 1)
-    if experiment.compile == "cuda-graphs":
-        steps(1, 1000)  # every size of a batch is captured once
-    began = time.perf_counter()
-    done = sum(steps(epoch, 1000 if device.type == "cuda" else 3) for epoch in (2, 3))
-    return done * experiment.pretrain.batch_size / (time.perf_counter() - began)
-
-
-def parts(experiment: Experiment, arrays: SplitArrays, device: torch.device) -> dict[str, float]:
-    """Seconds of the parts of a step, each on its own, so that they need not add up."""
-    feed = Feed(arrays, device, experiment.model.frames)
-    model = MaskedReconstruction(experiment, JOINTS, WINDOWS).to(device)
-    optimizer, whole = (
-        make_optimizer(model, experiment.pretrain),
-        prepare(model, experiment, Processes(), device),
-    )
-    views = feed.train_views(
-        experiment.pretrain.batch_size, experiment.augment, torch.Generator().manual_seed(0)
-    )
-    batch = feed.batch(views, 0)
-    noise = torch.rand(len(batch.joints), model.encoder.tokens, device=device)
-
-    def forward() -> torch.Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
-            return model(batch.joints, noise)[0].mean()  # type: ignore[no-any-return]
-
-    def backward() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        forward().backward()
-
-    def guidance() -> None:
-        model.weights(batch.joints, None)
-
-    work: dict[str, Callable[[], object]] = {
-        "feed: crop, resample, rotate": lambda: feed.batch(views, 0),
-        "focal weights": guidance,
-        "forward": forward,
-        "forward and backward": backward,
-        "optimiser": optimizer.step,
-        "whole step": lambda: train_step(whole, batch, optimizer, experiment, 0, Processes()),
+def facts(device: torch.device, peak: float, experiment: Experiment) -> dict[str, str]:
+    """What the figures were measured with."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    threads = "1 thread" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} threads"
+    return {
+        "device": gpu or f"{device.type}, {platform.machine()}, {threads}",
+        "peak": f"{peak / 1e9:,.0f} GFLOP/s in {experiment.precision}, measured by one large matrix product",
+        "torch": torch.__version__,
+        "compile": experiment.compile,
+        "model": f"{experiment.model.encoder_layers} layers, width {experiment.model.width}, "
+        f"{experiment.model.frames} frames" + (f", scale {experiment.scale}" * (experiment.scale != "full")),
+        "measured": time.strftime("%Y-%m-%d"),
     }
-    return {name: timed(function, device) for name, function in work.items()}
+
+
+def in_a_line(row: Row) -> str:
+    star = "*" if row.best else ""
+    return (
+        f"{row.method:20}{BODIES[row.bodies]:>17}{f'{row.batch}{star}':>7}{row.clips_per_second:10,.0f}"
+        f"{row.share:9.1%}{row.step_ms:11.1f}{row.memory / 2**30:7.1f}{row.minutes:16.1f} min"
+    )
+
+
+def measured(
+    method: str, settings: Sequence[str], arrays: SplitArrays, device: torch.device, scale: Scale, peak: float
+) -> list[Row]:
+    """At the scale's batch, and at the best one if that is another: doubled as long as it gains and fits."""
+    name = f"ntu60-xsub-{method}"
+    experiment = load_experiment(name, settings)
+    linear, attention = count_flops(MaskedReconstruction(experiment, JOINTS, WINDOWS))
+    sequence = 3 * (linear + attention) / 2  # forward and backward, of one body
+    found: list[Row] = []
+    batch = scale.batch
+    while batch <= min(scale.largest, len(arrays.names)):
+        try:
+            words = [*settings, f"pretrain.batch_size={batch}"]
+            speed, sequences, memory = whole(load_experiment(name, words), arrays, device, scale)
+        except torch.OutOfMemoryError:
+            break
+        share = speed * sequences * sequence / peak
+        row = Row(method, experiment.data.empty_bodies, batch, False, speed, share, memory)
+        if found and speed < GAIN * found[-1].clips_per_second:
+            break
+        found.append(row)
+        batch *= 2
+    if not found:
+        return []
+    best = found[-1]
+    marked = replace(best, best=True)
+    return [marked] if best is found[0] else [found[0], marked]
+
+
+def whole(
+    experiment: Experiment, arrays: SplitArrays, device: torch.device, scale: Scale
+) -> tuple[float, float, int]:
+    """Training as the loop does it. Returns clips a second, sequences a clip, and memory in bytes."""
+    model, feed = made(experiment, arrays, device)
+    trained = prepare(model, experiment, Processes(), device)
+    optimizer = make_optimizer(model, experiment.pretrain)
+    batches = endless(feed, experiment)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+    def steps(count: int) -> int:
+        sequences = 0
+        for step in range(count):
+            batch = next(batches)
+            sequences += batch.total
+            train_step(trained, batch, optimizer, experiment, step, Processes())
+        wait(device)
+        return sequences
+
+    steps(scale.warm)
+    began = time.perf_counter()
+    sequences = steps(scale.steps)
+    seconds = time.perf_counter() - began
+    memory = (
+        torch.cuda.max_memory_allocated() if device.type == "cuda" else psutil.Process().memory_info().rss
+    )
+    clips = scale.steps * experiment.pretrain.batch_size
+    return clips / seconds, sequences / clips, memory
+
+
+def parts(
+    experiment: Experiment, arrays: SplitArrays, device: torch.device, scale: Scale
+) -> dict[str, float]:
+    """Seconds of the parts of a step, means over steps; they add up to the step."""
+    model, feed = made(experiment, arrays, device)
+    optimizer = make_optimizer(model, experiment.pretrain)
+    views = feed.train_views(experiment.pretrain.batch_size, experiment.augment, torch.Generator())
+    clock = Clock(device)
+    model.encoder.register_forward_pre_hook(lambda *_: clock.mark("masks, targets, loss"))
+    model.decoder.register_forward_hook(lambda *_: clock.mark("forward"))
+    for step in range(scale.warm + scale.steps):
+        if step == scale.warm:
+            clock.clear()
+        clock.begin()
+        batch = feed.batch(views, step % len(views))
+        clock.mark("views")
+        with torch.autocast(device.type, torch.bfloat16, enabled=dtype_of(experiment) != torch.float32):
+            found, _ = model.loss(batch, torch.Generator(device).manual_seed(step))
+        loss = found.sum() / batch.total
+        clock.mark("masks, targets, loss")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        clock.mark("backward")
+        optimizer.step()
+        clock.mark("optimiser")
+    found_seconds = clock.seconds()
+    return {name: found_seconds[name] / scale.steps for name in PARTS}
+
+
+class Clock:
+    """Time between marks, on the device's own clock, so that nothing waits for it meanwhile."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.cuda = device.type == "cuda"
+        self.marks: list[tuple[str | None, Any]] = []
+
+    def begin(self) -> None:
+        self.marks.append((None, self._now()))
+
+    def mark(self, name: str) -> None:
+        """What happened since the mark before was this."""
+        self.marks.append((name, self._now()))
+
+    def clear(self) -> None:
+        self.marks.clear()
+
+    def seconds(self) -> dict[str, float]:
+        """All that was spent on each."""
+        if self.cuda:
+            torch.cuda.synchronize()
+        total: dict[str, float] = {}
+        for (_, before), (name, now) in zip(self.marks, self.marks[1:], strict=False):
+            if name is not None:
+                spent = before.elapsed_time(now) / 1000 if self.cuda else now - before
+                total[name] = total.get(name, 0.0) + spent
+        return total
+
+    def _now(self) -> Any:
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def made(
+    experiment: Experiment, arrays: SplitArrays, device: torch.device
+) -> tuple[MaskedReconstruction, Feed]:
+    torch.manual_seed(0)
+    model = MaskedReconstruction(experiment, JOINTS, WINDOWS).to(device).train()
+    bodies = 2 if experiment.data.empty_bodies == "keep" else None
+    return model, Feed(arrays, device, experiment.model.frames, bodies=bodies)
+
+
+def endless(feed: Feed, experiment: Experiment) -> Iterator[Batch]:
+    """Batches of epoch after epoch."""
+    for epoch in cycle(range(1000)):
+        generator = torch.Generator().manual_seed(epoch)
+        yield from feed.batches(
+            feed.train_views(experiment.pretrain.batch_size, experiment.augment, generator)
+        )
+
+
+def page(
+    about: dict[str, str], rows: Sequence[Row], shares: dict[str, dict[str, float]], scale: Scale
+) -> str:
+    """One HTML file that loads nothing."""
+    from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+    templates = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=templates, autoescape=select_autoescape(), trim_blocks=True)
+    longest = max(sum(seconds.values()) for seconds in shares.values())
+    return environment.get_template("throughput.html").render(
+        about=about,
+        rows=rows,
+        bodies=BODIES,
+        top=max((row.clips_per_second for row in rows), default=1),
+        parts=PARTS,
+        shares=shares,
+        longest=longest,
+        batch=scale.batch,
+        tiny=bool(scale.settings),
+    )
 
 
 def timed(function: Callable[[], object], device: torch.device) -> float:
@@ -140,11 +314,15 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
     return best_seconds(once, 10 if device.type == "cuda" else 3)
 
 
-def matrix_peak(device: torch.device) -> float:
-    """FLOP/s of a large bf16 matrix product on random data."""
-    size = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+def matrix_peak(device: torch.device, dtype: torch.dtype, size: int) -> float:
+    """FLOP/s of a matrix product of (size, size) on random data."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     return 2 * size**3 / timed(lambda: a @ b, device)
+
+
+def dtype_of(experiment: Experiment) -> torch.dtype:
+    """What the matrix products of a training are made in."""
+    return torch.float32 if experiment.precision == "float32" else torch.bfloat16
 
 
 def wait(device: torch.device) -> None:

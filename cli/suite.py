@@ -1,19 +1,17 @@
-"""amr-train run of a suite: the plan, the stages in order, the table and the report at the end."""
+"""amr-train run of a suite: the plan, its jobs here or by workers, the table and the report at the end."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
-from amr_cli.terminal import table
-from amr_cli.ui import console, note, progress_bar, say, tell
-from amr_data import UsageError, convert
+from amr_cli.schedule import print_plan
+from amr_cli.ui import complain, note, progress_bar, say, tell, warn
+from amr_data import AmrError, UsageError, convert
 
 if TYPE_CHECKING:
     from amr_cli.panel import Panel
@@ -28,9 +26,13 @@ def run_suite(
     only_plan: bool,
     as_json: bool,
     panel: Panel,
+    workers: str = "1",
+    wait: bool = True,
+    backend: str = "processes",
+    scheduler: str | None = None,
 ) -> None:
     """Plan or run a suite, to its report. Stages whose dataset was not given are left out, and said to be."""
-    from amr_train.experiments.stages import datasets_by_name, run_stage, stages_of
+    from amr_train.experiments.stages import datasets_by_name, stages_of
     from amr_train.experiments.suites import load_suite
 
     suite = load_suite(name)
@@ -39,7 +41,7 @@ def run_suite(
         data = _as_shards(data, wanted.pop(), out, as_json)
     stages = stages_of(suite, datasets_by_name(data), out, overrides)
     if only_plan:
-        print_plan(suite.name, stages, as_json)
+        print_plan(suite.name, stages, as_json, workers)
         return
     runnable = [stage for stage in stages if stage.data]
     if not runnable:
@@ -51,53 +53,88 @@ def run_suite(
     missing = sorted({stage.dataset for stage in stages if not stage.data})
     if missing:
         note("left out", f"stages on {', '.join(missing)}, for want of --data")
-    with panel.bar:
-        for number, stage in enumerate(runnable, 1):
-            if not as_json:
-                count = f"{number}/{len(runnable)}"
-                tell((count, "bold"), f" {stage.name}, seed {stage.seed} → {stage.folder}")
-            run_stage(stage, panel)
-    _report(suite.name, list(dict.fromkeys(stage.folder for stage in runnable)), out, as_json)
+    failed, left = _worked(runnable, workers, wait, backend, scheduler, panel, as_json)
+    unfinished = [*failed, *left]
+    _report(suite.name, list(dict.fromkeys(stage.folder for stage in runnable)), out, as_json, unfinished)
+    if failed:
+        more = f"; {len(left)} more could not be done for want of these" if left else ""
+        error = AmrError(f"{_counted(len(failed))} failed{more}")
+        complain("error", f"{error}:")
+        for title, said in failed.items():
+            tell(f"  {title}: {said}")
+        error.said = True
+        raise error
+    if left:
+        tell(f"left to others, who are at it: {_counted(len(left))}")
 
 
-def print_plan(name: str, stages: Sequence[Stage], as_json: bool) -> None:
-    """What would be done, how far it is, and about how long the rest takes here."""
-    from amr_train.experiments.planning import in_words, plan
+def _worked(
+    stages: Sequence[Stage],
+    workers: str,
+    wait: bool,
+    backend: str,
+    scheduler: str | None,
+    panel: Panel,
+    as_json: bool,
+) -> tuple[dict[str, str], list[str]]:
+    """Do the jobs of stages. Returns what was said of those that failed, by their titles, and the titles of
+    those that are left."""
+    from amr_cli.crew import Crew, InOrder
+    from amr_train.experiments.cluster import run_on_cluster
+    from amr_train.experiments.jobs import jobs_of
+    from amr_train.experiments.queue import OPEN, Queue, work_through
+    from amr_train.experiments.results import write_results
+    from amr_train.experiments.workers import places, run_workers
 
-    planned = plan(stages)
-    if as_json:
-        click.echo(json.dumps([asdict(p) for p in planned]))
-        return
-    count = f"{len(planned)} stages" if len(planned) > 1 else "1 stage"
-    lines = table(f"{name}: {count}")
-    for heading in ("stage", "state", "judged"):
-        lines.add_column(heading, overflow="fold")
-    for heading in ("seed", "clips", "steps", "train\nmin", "judge\nmin"):
-        lines.add_column(Text(heading), justify="right", no_wrap=True)
-    for p in planned:
-        sizes = ("" if value is None else f"{value:,}" for value in (p.clips, p.steps))
-        times = (
-            "" if value is None else f"{value:,.1f}"
-            for value in (p.pretraining_minutes, p.evaluation_minutes)
-        )
-        judged = f"{p.judged} of {len(p.protocols)}"
-        state = f"step {p.steps_done:,}" if p.state == "begun" else p.state
-        lines.add_row(p.name, state, judged, str(p.seed), *sizes, *times)
-    console.print(lines)
-    console.print(in_words(planned))
+    jobs = jobs_of(stages)
+    crew: Crew | None = None
+    if backend == "dask":
+        with Crew(0, as_json) as crew:
+            queue = run_on_cluster(jobs, str(scheduler), crew)
+    elif len(environments := places(workers, [stage.experiment.device for stage in stages])) > 1:
+        with Crew(len(environments), as_json) as crew:
+            crew.say(_said_of(environments))
+            queue = run_workers(jobs, environments, crew, wait)
+    else:
+        queue = Queue(jobs)
+        with panel.bar:
+            work_through(queue, InOrder(panel, stages, as_json), wait=wait, strict=True)
+    for folder in dict.fromkeys(stage.folder for stage in stages):
+        write_results(folder)  # once more: workers may have written it side by side
+    titles = [job.title for job, state in zip(jobs, queue.states, strict=True) if state == OPEN]
+    return (crew.failures if crew else {}), titles
 
 
-def _report(name: str, folders: Sequence[Path], out: Path, as_json: bool) -> None:
-    """The table of all runs, and their page."""
+def _said_of(environments: Sequence[dict[str, str]]) -> str:
+    """What the workers have, in one line."""
+    threads = environments[0]["OMP_NUM_THREADS"]
+    gpus = [e["CUDA_VISIBLE_DEVICES"] for e in environments if "CUDA_VISIBLE_DEVICES" in e]
+    where = f"on GPU {', '.join(gpus)}, " if gpus else "on the CPU, "
+    return f"{len(environments)} workers {where}{threads} {'thread' if threads == '1' else 'threads'} each"
+
+
+def _counted(jobs: int) -> str:
+    return "1 job" if jobs == 1 else f"{jobs} jobs"
+
+
+def _report(name: str, folders: Sequence[Path], out: Path, as_json: bool, unfinished: Sequence[str]) -> None:
+    """The table of all runs, and their page; of what there is where not everything is finished."""
     from amr_cli.table import print_rows
     from amr_train.report import write_report
     from amr_train.report.collect import find_runs
     from amr_train.report.tables import row_as_values, rows_of
 
     notes: list[str] = []
-    rows = rows_of(find_runs(folders, notes.append))
-    page = out / f"{name.removeprefix('suite/')}.html"
-    write_report(folders, page)
+    folders = [folder for folder in folders if folder.is_dir()] if unfinished else folders
+    try:
+        rows = rows_of(find_runs(folders, notes.append))
+        page = out / f"{name.removeprefix('suite/')}.html"
+        write_report(folders, page)
+    except UsageError as error:
+        if not unfinished:
+            raise
+        warn(f"there is nothing to report yet: {error}")
+        return
     if as_json:
         click.echo(json.dumps([row_as_values(row) for row in rows]))
         return

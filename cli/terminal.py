@@ -22,7 +22,7 @@ import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import TextColumn
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 _INVISIBLE = (
@@ -77,9 +77,9 @@ def table(title: str = "", header: bool = True, **options: Any) -> Table:
     )
 
 
-def column(field: str) -> TextColumn:
+def column(field: str, layout: Column | None = None) -> TextColumn:
     """A column of a progress bar that shows a task's text as it is."""
-    return TextColumn(field, markup=False)
+    return TextColumn(field, markup=False, table_column=layout)
 
 
 class Terminal(Console):

@@ -13,8 +13,9 @@ import click
 from amr_cli.deploy import embed_command, export_command, predict_command, report_command
 from amr_cli.judge import eval_command
 from amr_cli.outcome import as_values, print_run
+from amr_cli.schedule import print_plan
 from amr_cli.settings import list_command, show_command
-from amr_cli.suite import print_plan, run_suite
+from amr_cli.suite import run_suite
 from amr_cli.terminal import Commands
 from amr_cli.ui import GOES_ON, facts, guarded, guarded_saying, renamed
 from amr_data import UsageError, __version__
@@ -32,6 +33,12 @@ def main() -> None:
     amr-train run nw-ucla-amr --data nw-ucla/
     amr-train run ntu60-xsub-amr --data ntu60/ pretrain.epochs=100
     """
+
+
+def _workers(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and value != "auto" and not (value.isdecimal() and int(value) > 0):
+        raise click.BadParameter(f"{value} is neither 'auto' nor a number of 1 or more", context, parameter)
+    return value
 
 
 @main.command("run")
@@ -65,6 +72,25 @@ def main() -> None:
     "--nproc", type=click.IntRange(min=1), help="Processes on this machine, one GPU each; short for torchrun."
 )
 @click.option(
+    "--workers",
+    metavar="N|auto",
+    callback=_workers,
+    help="Of a suite: processes that share its stages; auto starts one a GPU. 1 by default.",
+)
+@click.option(
+    "--no-wait",
+    is_flag=True,
+    help="Of a suite: end when all that is left is being done by other commands with the same --out.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["processes", "dask"]),
+    help="Of a suite: where its stages are done. processes by default.",
+)
+@click.option(
+    "--scheduler", help="Address of a running Dask scheduler, tcp://HOST:PORT, with --backend dask."
+)
+@click.option(
     "--track",
     multiple=True,
     metavar="wandb|mlflow",
@@ -87,6 +113,10 @@ def run_command(
     protocols: tuple[str, ...],
     plan: bool,
     nproc: int | None,
+    workers: str | None,
+    no_wait: bool,
+    backend: str | None,
+    scheduler: str | None,
     track: tuple[str, ...],
     detect_anomaly: bool,
     as_json: bool,
@@ -101,7 +131,7 @@ def run_command(
     amr-train run nw-ucla-mamp --data nw-ucla/ seed=1 mask.tau=0.7 --protocol linear --protocol finetune
     amr-train run ntu60-xsub-amr --data ntu60/ --nproc 8
     amr-train run suite/table-main --data ntu60/ --data ntu120/ --data pku2/ --plan
-    amr-train run my-suite.yaml --data nw-ucla/
+    amr-train run my-suite.yaml --data nw-ucla/ --workers auto
     """
     from amr_cli.panel import Panel
     from amr_train.experiments.suites import is_suite
@@ -113,8 +143,21 @@ def run_command(
         for option, given in (("--nproc", nproc), ("--track", track), ("--detect-anomaly", detect_anomaly)):
             if given:
                 raise UsageError(f"{option} goes with a single experiment, not with a suite")
-        run_suite(experiment, changes, data, out or Path("runs"), plan, as_json, panel)
+        if (backend == "dask") != (scheduler is not None):
+            raise UsageError("--backend dask and --scheduler tcp://HOST:PORT go together")
+        if backend == "dask" and workers:
+            raise UsageError("--workers are processes here; with --backend dask the cluster has them")
+        what = (experiment, changes, data, out or Path("runs"), plan, as_json, panel)
+        run_suite(*what, workers or "1", not no_wait, backend or "processes", scheduler)
         return
+    of_suites = {
+        "--workers": workers,
+        "--no-wait": no_wait,
+        "--backend": backend,
+        "--scheduler": scheduler,
+    }
+    for option in (name for name, value in of_suites.items() if value):
+        raise UsageError(f"{option} goes with a suite, not with a single experiment")
     if len(data) > 1:
         raise UsageError(f"{experiment} takes one --data, not {len(data)}")
     _run_one(experiment, changes, data, out, plan, nproc, track, detect_anomaly, as_json, panel)

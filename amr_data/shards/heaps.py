@@ -2,8 +2,8 @@
 that is said to take no place keeps the library walking on the spot for ever.
 
 Layout: HDF5 file format specification, section III.E: "GCOL", a version, the collection's size; then entries
-of an index, a reference count and a size, each padded to eight bytes. Index 0 is free space, whose size counts
-its own head.
+of an index, a reference count and a size, each padded to eight bytes. Index 0 is free space, whose size
+counts its own head.
 """
 
 from __future__ import annotations

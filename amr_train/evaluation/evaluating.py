@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.config import EvaluationConfig
@@ -28,9 +28,10 @@ from amr_train.evaluation.subjects import Subject, coordinates, trained, untrain
 from amr_train.evaluation.task import Task, only_split
 from amr_train.identity import SCHEMA
 from amr_train.listening import Listener
-from amr_train.models.files import ClipEncoder
+from amr_train.models.files import ClipEncoder, EncoderConfig
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.folder import environment, now
+from amr_train.training.locks import LOCK, hold
 
 
 def evaluate(
@@ -133,6 +134,31 @@ def judged_all(task: Task, protocols: Sequence[str], baselines: Path | None = No
     return records + [judged(task, protocol) for protocol in chosen]
 
 
+def judge_beside(
+    kind: str,
+    config: EncoderConfig,
+    dataset: ShardDataset,
+    split: str,
+    protocols: Sequence[str],
+    settings: EvaluationConfig,
+    folder: Path,
+    *,
+    seed: int = 0,
+    precision: str = "float32",
+    device: str = "auto",
+    listener: Listener | None = None,
+) -> list[Record]:
+    """Judge what stands beside an encoder of these settings, which need not be trained yet: the baseline
+    `kind`, by those of the protocols that train nothing. `folder` : keeps the results, as `baselines` of
+    `evaluate_encoder`."""
+    stand_in = untrained(config, config.seed, dataset, choose_device(device)).encoder
+    assert stand_in is not None
+    task = _task(stand_in, dataset, split, settings, None, seed, precision, device, folder, listener)
+    chosen = [protocol_named(name) for name in dict.fromkeys(protocols)]
+    beside = [replace(task, subject=subject) for subject in _baselines(task) if subject.kind == kind]
+    return [judged(one, protocol) for one in beside for protocol in chosen if protocol.frozen]
+
+
 def judged(task: Task, protocol: Protocol) -> Record:
     """Judge, or take what is kept of it. Every process has the record."""
     about = about_task(task, protocol)
@@ -160,6 +186,8 @@ def judged(task: Task, protocol: Protocol) -> Record:
         "made": now(),
         **environment(task.device, task.processes.size),
     }
+    if "batch_size" in vars(task):  # it was needed
+        record["hardware"]["clips_at_once"] = task.batch_size
     if task.folder is not None and task.processes.main:
         write_record(task.folder, record)
         for left in task.work.rglob("checkpoints") if task.work else ():
@@ -170,25 +198,23 @@ def judged(task: Task, protocol: Protocol) -> Record:
 @contextmanager
 def _alone(task: Task, protocol: Protocol) -> Iterator[None]:
     """Hold the folder of a protocol that trains, so that no other process trains into it. Raises:
-    UsageError."""
+    Held."""
     if protocol.frozen or task.work is None:
         yield
         return
     folder = task.work
-    lock = FileLock(folder / ".lock")
+    held: list[FileLock] = []
 
     def acquire() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)  # let go by the system when the process ends, however it ends
-        except Timeout:
-            raise UsageError(f"another process is at work in {folder}; wait for it") from None
+        held.append(hold(folder / LOCK, folder))
 
     task.processes.from_main(acquire)
     try:
         yield
     finally:
-        lock.release()
+        for lock in held:
+            lock.release()
 
 
 def _checked(protocol: Protocol, result: object) -> dict[str, Any]:

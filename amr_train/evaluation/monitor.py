@@ -17,7 +17,7 @@ from amr_train.data.feed import Feed
 from amr_train.evaluation.features import MEAN, Features, encode
 from amr_train.evaluation.protocols.knn import votes
 from amr_train.models.encoder import SkeletonEncoder
-from amr_train.parallel.processes import Processes
+from amr_train.parallel.processes import Processes, exact
 from amr_train.training.schedule import seed_of
 
 HELD_OUT = 0.25
@@ -59,7 +59,7 @@ class Monitor:
 def effective_rank(features: Tensor) -> float:
     """exp of the entropy of the shares that the singular values of the centred features (N, D) have of their
     sum: D where all directions are used alike, 1 where all clips lie on a line (Roy and Vetterli, 2007)."""
-    values = torch.linalg.svdvals((features - features.mean(dim=0)).double())
+    values = torch.linalg.svdvals((features - features.mean(dim=0)).to(exact(features.device)))
     share = values / values.sum().clamp(min=1e-12)
     entropy = -(share * share.clamp(min=1e-12).log()).sum()
     return float(entropy.exp())

@@ -24,10 +24,12 @@ from amr_train.evaluation.features import (
     kept_features,
     standardised,
 )
+from amr_train.evaluation.fitting import MOST, largest_batch
 from amr_train.evaluation.joints import encoder_for, joints_of, shared_joints
 from amr_train.evaluation.subjects import Subject
 from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.pooling import clip_features
 from amr_train.parallel.processes import Processes
 
 PARTS = ("train", "test")
@@ -133,11 +135,29 @@ class Task:
         if self.subject.kind == "coordinates":
             return coordinate_features(feed, settings.batch_size, settings.crop)
         where = (self.processes.rank, self.processes.size, self.augment.rounding)
-        views = feed.centre_views(settings.batch_size, settings.crop, *where)
+        views = feed.centre_views(self.batch_size, settings.crop, *where)
         features = encode(self.encoder, feed, views, self.processes, self.listener)
         if path is not None and self.processes.main:
             keep_features(path, features)
         return features
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Clips that one process puts through the encoder at once: the settings', on a CUDA GPU the most that
+        fits, the same in all processes."""
+        wanted = self.settings.batch_size
+        if self.device.type != "cuda":
+            return wanted
+        found = largest_batch(self._seen, wanted, min(MOST, len(self.dataset)))
+        return int(self.processes.least(torch.tensor(found, device=self.device)))
+
+    @torch.no_grad()
+    def _seen(self, clips: int) -> None:
+        """The encoder's work on so many clips, all their bodies there."""
+        bodies = self.dataset.spec.max_bodies
+        joints = torch.zeros(clips * bodies, self.subject.frames, self.joints, 3, device=self.device)
+        clip = torch.arange(clips, device=self.device).repeat_interleave(bodies)
+        clip_features(self.encoder, joints, None, clip, clips)
 
     @property
     def features_file(self) -> Path | None:

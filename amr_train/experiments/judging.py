@@ -92,7 +92,7 @@ def judging_of(
         settings=settings,
         seed=seed if seed is not None else experiment.seed if experiment else 0,
         precision=precision or (experiment.precision if experiment else "float32"),
-        device="cpu" if experiment and experiment.device == "cpu" else "auto",
+        device=experiment.device if experiment and experiment.device in ("cpu", "mps") else "auto",
         deterministic=experiment.deterministic if experiment else False,
         folder=Path(out) if out is not None else run,
         baselines=shared if shared is not None and shared.is_dir() else None,

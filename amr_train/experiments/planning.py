@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,7 +47,9 @@ class Planned:
     steps_done : of them, kept in a checkpoint of a pre-training that has begun.
     protocols : by which the encoder is judged.  judged : how many of them are there already.
     pretraining_minutes, evaluation_minutes : that the rest will take on this machine; None where nothing was
-        measured."""
+        measured.
+    judging_minutes : of what is left of the evaluation, by protocol; the features count with the first that
+        needs them."""
 
     name: str
     seed: int
@@ -59,6 +61,7 @@ class Planned:
     judged: int = 0
     pretraining_minutes: float | None = None
     evaluation_minutes: float | None = None
+    judging_minutes: dict[str, float] = field(default_factory=dict)
 
     @property
     def left(self) -> bool:
@@ -85,11 +88,11 @@ def in_words(planned: Sequence[Planned]) -> str:
         elif len(states) > 1:
             why = "what is not finished has no dataset"
         return f"nothing was measured: {why}"
-    times = f"{_spelt(sum(training))} of pre-training, {_spelt(sum(judging))} of evaluation"
+    times = f"{spelt(sum(training))} of pre-training, {spelt(sum(judging))} of evaluation"
     return f"left: {times} here, from a few measured steps"
 
 
-def _spelt(minutes: float) -> str:
+def spelt(minutes: float) -> str:
     if minutes < 1:
         return "less than a minute" if minutes else "nothing"
     if minutes < 1.5:
@@ -115,16 +118,15 @@ def _planned(stage: Stage) -> Planned:
     if steps is not None and state not in (FINISHED, OTHER):
         batch = min(experiment.pretrain.batch_size, len(train))
         training = (steps - done) * batch * times.bodies(train) * times.pretraining() / 60
-    judging = None
+    judging: dict[str, float] = {}
     if left and state != OTHER:
-        seconds = [times.evaluation(protocol_named(name), labelled, test) for name in left]
-        if any(protocol_named(name).frozen for name in left):
-            seconds.append(times.features(len(left) < len(protocols)))
-        judging = sum(seconds) / 60
+        judging = {name: times.evaluation(protocol_named(name), labelled, test) / 60 for name in left}
+        for name in [name for name in left if protocol_named(name).frozen][:1]:
+            judging[name] += times.features(len(left) < len(protocols)) / 60
     there = len(protocols) - len(left)
-    return Planned(
-        stage.name, stage.seed, state, len(train), steps, done, protocols, there, training, judging
-    )
+    sizes = (len(train), steps, done, protocols, there)
+    total = sum(judging.values()) if judging else None
+    return Planned(stage.name, stage.seed, state, *sizes, training, total, judging)
 
 
 def _state(stage: Stage) -> tuple[str, int]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from amr_data.files import write_json
 from amr_train.evaluation.records import Record, brief, records_in
 from amr_train.identity import recorded_experiment
@@ -41,7 +43,8 @@ def results_of(folder: Path, records: Sequence[Record] | None = None) -> dict[st
 def write_results(folder: Path) -> None:
     """Make results.json anew, where the folder is a run's."""
     if (folder / RUN).is_file():
-        write_json(folder / RESULTS, results_of(folder))
+        with FileLock(folder / f".{RESULTS}.lock"):  # several workers may judge a run at once
+            write_json(folder / RESULTS, results_of(folder))
 
 
 def read_pretraining(folder: Path) -> dict[str, Any] | None:

@@ -44,6 +44,7 @@ def run_experiment(
     trackers: Sequence[str] = (),
     detect_anomaly: bool = False,
     baselines: Path | None = None,
+    judged: bool = True,
 ) -> dict[str, Any]:
     """Run or take up an experiment, alone or as one of the processes that torchrun started.
 
@@ -56,6 +57,7 @@ def run_experiment(
         detect_anomaly: see `pretrain`.
         baselines: the folder that keeps the results of untrained encoders and coordinates; the run's own
             where it is None.
+        judged: whether the evaluations are made too; without, the pre-training alone.
     Returns: what results.json says, with the results of the evaluations that the experiment names in
         `evaluations`. Only the main process has it; others return {}.
     Raises: UsageError, AmrError; Stopped after SIGINT or SIGTERM in a training.
@@ -74,7 +76,7 @@ def run_experiment(
         run = _Run(experiment, dataset, processes, device, Path(out), Listeners(told))
         try:
             run.pretrain(train_clips, detect_anomaly)
-            records = run.evaluate(baselines)
+            records = run.evaluate(baselines) if judged else []
         finally:
             if folder:
                 folder.close()

@@ -1,5 +1,5 @@
-"""Suites: experiments by data set, method, seed and grid, and transfers between them, run in order; what is
-finished is not run again.
+"""Suites: experiments by data set, method, seed and grid, and transfers between them, run as a queue of jobs
+(`queue`); what is finished is not run again.
 
 A suite is a YAML file with the key `experiments`, shipped (`experiments/suites/`) or one's own. Its rows name
 a data set's split with methods, or an experiment; `settings` lie over them, and `grid` makes one run of every

@@ -73,10 +73,10 @@ class Processes:
             except AmrError as raised:
                 error = raised
         if self.size > 1:
-            said = [(type(error).__name__, str(error)) if error else None]
+            said = [(isinstance(error, UsageError), str(error)) if error else None]
             dist.broadcast_object_list(said, 0)
             if said[0] and not self.main:
-                error = (UsageError if said[0][0] == "UsageError" else AmrError)(said[0][1])
+                error = (UsageError if said[0][0] else AmrError)(said[0][1])
                 error.said = True
         if error:
             raise error
@@ -100,10 +100,29 @@ class Processes:
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto' takes a CUDA GPU where there is one. Raises UsageError where 'cuda' is asked for and absent."""
+    """'auto' takes a CUDA GPU where there is one; torch built for ROCm calls AMD's GPUs cuda too. Raises:
+    UsageError where 'cuda' or 'mps' is asked for and absent."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("device=cuda, but torch sees no CUDA GPU here; use device=cpu or device=auto")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device=mps, but torch sees no GPU of Apple's here; use device=cpu or device=auto")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def exact(device: torch.device) -> torch.dtype:
+    """For sums that want more than float32, where a device has more: Apple's GPUs have not."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def check_graphs(compile: str, device: torch.device) -> None:
+    """Raises UsageError where CUDA graphs are asked for on a GPU that is not Nvidia's."""
+    other = (
+        "Apple's" if device.type == "mps" else "AMD's" if device.type == "cuda" and torch.version.hip else ""
+    )
+    if compile == "cuda-graphs" and other:
+        raise UsageError(f"compile=cuda-graphs: this GPU is {other}; use compile=default or compile=none")
 
 
 @contextmanager
@@ -115,6 +134,8 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
         yield Processes(), device
         return
     local_rank = int(os.environ["LOCAL_RANK"])
+    if device.type == "mps":
+        raise UsageError(f"{size} processes, but device=mps is a single GPU; leave --nproc out")
     if device.type == "cuda":
         if local_rank >= torch.cuda.device_count():
             raise UsageError(

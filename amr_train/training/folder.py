@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from amr_data import ShardDataset, UsageError
@@ -22,6 +21,7 @@ from amr_train.config import Experiment
 from amr_train.identity import differences, in_words, record_of, recorded_experiment, training_settings
 from amr_train.listening import Listener
 from amr_train.models.files import encoder_config
+from amr_train.training.locks import LOCK, hold
 from amr_train.training.trackers import open_tracker, tracker_library
 
 RUN, METRICS, PRETRAINING = "run.json", "metrics.jsonl", "pretraining.json"
@@ -35,7 +35,7 @@ class RunFolder(Listener):
     Args:
         steps: of the whole pre-training.
         trackers: further services that metrics go to, 'wandb' or 'mlflow'.
-    Raises: UsageError, also while another process is at work in the folder.
+    Raises: UsageError; Held while another process is at work in the folder.
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class RunFolder(Listener):
         existing = path / RUN
         if existing.is_file():
             _check_same(existing, experiment, dataset)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif path.exists() and (not path.is_dir() or any(map(_is_content, path.iterdir()))):
             raise UsageError(f"{path} is not empty and holds no run; choose another --out")
         for name in trackers:
             tracker_library(name)  # before anything is made
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path / ".lock")
-        try:
-            self._lock.acquire(timeout=0)  # let go by the system when the process ends, however it ends
-        except Timeout:
-            raise UsageError(
-                f"another process is at work in {path}; wait for it, or choose another --out"
-            ) from None
-        if not existing.is_file():
+        self._lock = hold(path / LOCK, path)
+        if existing.is_file():
+            try:
+                _check_same(existing, experiment, dataset)  # another may have begun it since
+            except UsageError:
+                self._lock.release()
+                raise
+        else:
             record = {
                 **record_of(experiment),
                 "steps": steps,
@@ -125,6 +125,11 @@ def data_record(dataset: ShardDataset) -> dict[str, Any]:
         "recipe": dataset.manifest["recipe"],
         "synthetic": dataset.synthetic,
     }
+
+
+def _is_content(path: Path) -> bool:
+    """Whether a file is more than what a process leaves that was killed before it wrote run.json."""
+    return path.name != LOCK and not (path.name.startswith(f".{RUN}.") and path.name.endswith(".tmp"))
 
 
 def _check_same(file: Path, experiment: Experiment, dataset: ShardDataset) -> None:

@@ -24,7 +24,7 @@ from amr_train.config import Experiment, PretrainConfig
 from amr_train.data.feed import Batch, Feed, Views
 from amr_train.listening import Listener
 from amr_train.models.method import Method
-from amr_train.parallel.processes import Processes
+from amr_train.parallel.processes import Processes, check_graphs
 from amr_train.training.checkpoints import load_latest, save_checkpoint
 from amr_train.training.divergence import LossWatch, weights_are_finite
 from amr_train.training.schedule import learning_rate, seed_of
@@ -247,7 +247,9 @@ def prepare(method: Method, experiment: Experiment, processes: Processes, device
 
 
 def check_compiler(experiment: Experiment, device: torch.device) -> None:
-    """Raises UsageError where a model is to be compiled for a CPU without a C++ compiler."""
+    """Raises UsageError where a model is to be compiled for a CPU without a C++ compiler, or with CUDA graphs
+    for a GPU that has none."""
+    check_graphs(experiment.compile, device)
     wanted = experiment.compile != "none" and device.type == "cpu"
     if wanted and not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
         raise UsageError(

@@ -27,6 +27,14 @@ class StopRequest:
     signal = 0
 
 
+_trainings: list[StopRequest] = []
+
+
+def stopping() -> bool:
+    """Whether a training of this process was asked to stop, and is on its way to do so."""
+    return any(request.signal for request in _trainings)
+
+
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
     """Take SIGINT and SIGTERM for a request to stop; a second one acts as it would without this. Outside the
@@ -48,7 +56,9 @@ def stop_signals() -> Iterator[StopRequest]:
 
     for number in numbers:
         signal.signal(number, ask)
+    _trainings.append(request)
     try:
         yield request
     finally:
+        _trainings.remove(request)
         restore()

@@ -118,6 +118,8 @@ TRAIN_COMMANDS = {
         ["P/mine-experiment.yaml", "--data", "P/data", "-o", "P/run2", *TRAINING],
         ["P/mine-suite.yaml", "--data", "P/data", "-o", "P/runs"],
         ["P/mine-suite.yaml", "--data", "P/data", "-o", "P/runs", "--plan"],
+        ["P/mine-suite.yaml", "--data", "P/data", "-o", "P/runs3", "--plan", "--workers", "2"],
+        ["P/mine-suite.yaml", "--data", "P/data", "-o", "P/runs3", "--workers", "2"],
     ],
     "show": [["P/mine-experiment.yaml"], ["P/mine-suite.yaml"]],
     "list": [[]],

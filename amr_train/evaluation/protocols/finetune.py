@@ -67,5 +67,5 @@ def trained_scores(
     )
     model = train_classifier(encoder, train, task.classes, setting)
     test = task.feed("test")
-    logits = classify(model, test, task.settings.batch_size, task.settings.crop, setting)
+    logits = classify(model, test, task.batch_size, task.settings.crop, setting)
     return score(logits, test.labels, "the classifier's scores"), model

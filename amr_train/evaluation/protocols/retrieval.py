@@ -11,6 +11,7 @@ from amr_train.evaluation.features import Features
 from amr_train.evaluation.protocols.base import Protocol, Result
 from amr_train.evaluation.protocols.knn import closenesses
 from amr_train.evaluation.task import Task
+from amr_train.parallel.processes import exact
 
 RECALLS = (1, 5, 10)
 
@@ -35,13 +36,14 @@ def ranked(features: Features, name: str) -> dict[str, float]:
     """In percent, `mAP` (the mean over queries of the mean precision at each hit) and `recall@k` (queries
     with a hit among the first k; at 1 the nearest neighbour's accuracy). A query whose class has no training
     clip finds nothing."""
-    precision, asked = torch.zeros((), device=features.test_labels.device, dtype=torch.float64), 0
+    device = features.test_labels.device
+    precision, asked = torch.zeros((), device=device, dtype=exact(device)), 0
     found = dict.fromkeys(RECALLS, 0)
     for closeness, labels in closenesses(features, name):
         hits = features.train_labels[closeness.argsort(dim=1, descending=True)] == labels[:, None]  # (Q, N)
         ranks = torch.arange(1, hits.shape[1] + 1, device=hits.device)
         precisions = (hits.cumsum(dim=1) / ranks * hits).sum(dim=1) / hits.sum(dim=1).clamp(min=1)
-        precision += precisions.double().sum()
+        precision += precisions.to(exact(device)).sum()
         asked += len(hits)
         for k in RECALLS:
             found[k] += int(hits[:, :k].any(dim=1).sum())

@@ -59,8 +59,9 @@ def test_run_eval_and_suite_find_one_number(ntu_shards, tmp_path, by_run):
     words = [word for protocol in PROTOCOLS for word in ("--protocol", protocol)]
     done = CliRunner().invoke(main, ["eval", str(run), "-o", str(tmp_path / "apart"), *words, "--json"])
     assert done.exit_code == 0, done.output
-    assert figures(json.loads(done.stdout)["evaluations"]) == known
-    assert figures(json.loads(done.stdout)["evaluations"], "untrained") == figures(records, "untrained")
+    printed = json.loads(done.stdout)["evaluations"]
+    assert figures(printed) == known
+    assert figures(printed, "untrained") == figures(records, "untrained")
 
     settings = {k: yaml.safe_load(v) for k, v in (w.split("=") for w in [*SMALL, *OFTEN, *FAST_FINETUNING])}
     settings["pretrain.checkpoint_minutes"] = 1e-9
@@ -75,7 +76,8 @@ def test_the_report_shows_the_number_of_the_run(by_run):
     run, records = by_run
     done = CliRunner().invoke(main, ["report", str(run), "--format", "json"])
     assert done.exit_code == 0, done.output
-    for rows in (rows_of(find_runs([run], print)), json.loads(done.stdout)["table"]):
+    printed = json.loads(done.stdout)["table"]
+    for rows in (rows_of(find_runs([run], print)), printed):
         for kind in ("encoder", "untrained", "coordinates"):
             shown = {
                 row["figure"]: row.get("mean", row.get("mean_percent")) for row in rows if row["kind"] == kind

@@ -19,8 +19,8 @@ from amr_train.evaluation.monitor import Monitor, effective_rank, spread_of
 from amr_train.experiments.loading import valid_keys
 from amr_train.identity import training_digest
 from amr_train.models.masked import MaskedReconstruction
-from amr_train.parallel.processes import choose_device
-from amr_train.training.loop import make_optimizer
+from amr_train.parallel.processes import Processes, check_graphs, choose_device, exact
+from amr_train.training.loop import make_optimizer, prepare
 from amr_train.training.schedule import learning_rate
 from amr_train.training.stopping import Stopped
 from tests.amr_train.runs import Listener, Stop, small
@@ -92,18 +92,42 @@ def test_bfloat16_runs_on_the_cpu(ntu_shards, tmp_path):
         (["data.dataset=ntu120"], "meant for ntu120"),
         (["guidance.source=shard", "guidance.windows=[6]"], "not 6"),
         (["device=cuda"], "no CUDA GPU"),
+        (["device=mps"], "no GPU of Apple's"),
     ],
 )
 def test_what_does_not_fit_is_wrong_use(ntu_shards, tmp_path, overrides, says):
-    if overrides == ["device=cuda"] and torch.cuda.is_available():
+    there = {"device=cuda": torch.cuda.is_available(), "device=mps": torch.backends.mps.is_available()}
+    if there.get(overrides[0]):
         pytest.skip("there is a GPU here")
     with pytest.raises(UsageError, match=says):
         run_experiment(small(ntu_shards, *overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_choose_device():
+def test_choose_device(monkeypatch):
     assert choose_device("cpu") == CPU
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert choose_device("mps") == torch.device("mps")
+    assert choose_device("auto") == CPU  # an Apple GPU only where it is asked for
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert choose_device("auto") == torch.device("cuda")
+
+
+def test_cuda_graphs_are_refused_on_the_gpus_of_others(monkeypatch):
+    check_graphs("cuda-graphs", torch.device("cuda"))
+    check_graphs("default", torch.device("mps"))
+    with pytest.raises(UsageError, match="this GPU is Apple's; use compile=default"):
+        check_graphs("cuda-graphs", torch.device("mps"))
+    monkeypatch.setattr("torch.version.hip", "6.4")
+    with pytest.raises(UsageError, match="this GPU is AMD's"):
+        prepare(torch.nn.Identity(), small("x", "compile=cuda-graphs"), Processes(), torch.device("cuda"))
+    check_graphs("default", torch.device("cuda"))
+
+
+def test_sums_are_exact_where_the_device_has_float64():
+    assert exact(CPU) == exact(torch.device("cuda")) == torch.float64
+    assert exact(torch.device("mps")) == torch.float32
 
 
 def test_learning_rate_by_hand():
