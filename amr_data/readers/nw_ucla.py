@@ -82,6 +82,6 @@ def parse_nw_ucla(data: bytes, joints: int) -> tuple[BodyTrack, int | None]:
     if not len(frames):
         raise RejectError("no_body", f"{len(positions)} frames, all zeros")
     label = content.get("label")
-    if label is not None and not isinstance(label, int):
+    if label is not None and type(label) is not int:
         raise RejectError("label_mismatch", f"label is {str(label)[:24]!r}, not a number")
     return BodyTrack(frames, positions[frames]), label

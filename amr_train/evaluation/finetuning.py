@@ -46,7 +46,8 @@ class SharedBatchNorm(nn.BatchNorm1d):
     result; a batch of a single clip is seen with the running ones, since it has no spread."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """values : (B, D), likewise returned."""
+        """values : (B, D). Returns (B, D) float32."""
+        values = values.float()  # sums of squares want more than bfloat16 has
         if not self.training:
             return super().forward(values)
         count = torch.tensor(float(len(values)), device=values.device)

@@ -195,3 +195,13 @@ def test_what_is_still_does_not_depend_on_the_unit():
         _, still, path = clip_statistics(Clip("x", 0, 4, [track], scale=scale), 10)
         assert still == pytest.approx(2 / 3)
         np.testing.assert_allclose(path, [np.sqrt(2) * 0.017 / scale], rtol=1e-9)
+
+
+def test_stillness_is_a_speed_in_metres_whatever_the_clip_s_unit():
+    # half a unit a frame at 2 frames a second: 0.099 m/s where a unit is 0.099 m, 0.101 where it is 0.101
+    track = BodyTrack(np.arange(2), np.array([0.0, 0.5]).reshape(2, 1, 1) * np.array([1.0, 0, 0]))
+    add_energy(track)
+    clip = Clip("x", 0, 2, [track])
+    for clip.scale, still in ((0.099, 1), (0.101, 0)):
+        assert clip_statistics(clip, 2)[1] == still
+    assert np.isnan(clip_statistics(clip, 2, metric=False)[1])  # image heights are no metres

@@ -17,8 +17,9 @@ import yaml
 
 from amr_data import convert, open_dataset, plan
 from amr_data.clip import BodyTrack, Clip
-from amr_data.errors import Reject, UsageError
+from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.recipes.motion import WINDOWS, add_energy
+from amr_data.shards import writer
 from amr_data.shards.writer import build_tables, read_record, shard_record, write_shard
 from amr_data.specs import load_spec
 
@@ -61,6 +62,7 @@ def clips() -> list[Clip]:
     ]
     second = Clip("bé", -1, 60, [track([2], 40)], source="raw/bé")
     third = Clip("c", 3, 49, [track([0, 1], 50, inferred=0)], 1, 3, video="film")
+    third.scale = 0.5
     return [first, second, third]
 
 
@@ -85,7 +87,7 @@ def test_tracks_lie_end_to_end_by_slot_and_time_cut_at_gaps():
     assert [json.loads(note) for note in tables.notes] == [
         {"source": "raw/a", "start": 30, "dropped": ["a note"]},
         {"source": "raw/bé", "start": 0, "dropped": []},
-        {"source": "", "start": 0, "dropped": []},
+        {"source": "", "start": 0, "dropped": [], "scale": 0.5},
     ]
     assert "é" in tables.notes[1]  # as it is, not spelt out
 
@@ -107,6 +109,55 @@ def test_a_clip_s_row_says_what_it_is_and_how_it_moves():
     assert rows["path_length"].tolist() == [[4, 0], [0, 0], [1, 0]]
     # windows of four frames: of (0, 1), (3), (6, 7, 8), (5, 6); of joint 0 and joint 1
     np.testing.assert_allclose(rows["mean_energy"][:, 0], [(0.25 + 2 / 3 + 0.25) / 8, 0, 0.25 / 2], rtol=1e-6)
+
+
+def test_images_have_no_still_share_but_all_else():
+    here, flat = (build_tables(clips(), 2, 30, metric=metric).clips for metric in (True, False))
+    assert np.isnan(flat["still_share"]).all()
+    np.testing.assert_array_equal(flat["mean_energy"], here["mean_energy"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "says"),
+    [
+        (
+            {"frames": writer.MAX_CLIP_FRAMES + 1},
+            "too_large",
+            f"{writer.MAX_CLIP_FRAMES + 1:,} frames, at most",
+        ),
+        (
+            {"name": "n" * (writer.MAX_NAME_BYTES + 1)},
+            "name",
+            f"its name has {writer.MAX_NAME_BYTES + 1:,} bytes",
+        ),
+        (
+            {"video": "é" * writer.MAX_NAME_BYTES},
+            "name",
+            f"the recording's name has {2 * writer.MAX_NAME_BYTES:,} bytes",
+        ),
+        (
+            {"body": "7" * (writer.MAX_ID_BYTES + 1)},
+            "name",
+            f"a body's id has {writer.MAX_ID_BYTES + 1:,} bytes",
+        ),
+        ({"frames": writer.MAX_CLIP_FRAMES, "name": "n" * writer.MAX_NAME_BYTES}, None, ""),
+        ({"video": "n" * writer.MAX_NAME_BYTES, "body": "7" * writer.MAX_ID_BYTES}, None, ""),
+    ],
+)
+def test_what_a_shard_cannot_hold_is_a_reject(changes, reason, says):
+    clip = Clip("a", 0, changes.get("frames", 1), [track([0], 1, body=changes.get("body", "7"))])
+    clip.name, clip.video = changes.get("name", "a"), changes.get("video", "")
+    if reason is None:
+        writer.check_storable(clip)
+        return
+    with pytest.raises(RejectError) as error:
+        writer.check_storable(clip)
+    assert error.value.reason == reason
+    assert error.value.detail.startswith(says)
+
+
+def test_names_that_are_no_utf_8_are_spelt_out():
+    assert writer.utf8("é\udcff") == b"\xc3\xa9\\udcff"
 
 
 def test_no_clip_makes_empty_tables(tmp_path: Path):

@@ -135,6 +135,17 @@ def test_the_head_from_its_definition():
     assert heavy.dropout(torch.ones(1000)).unique().tolist() == pytest.approx([0, 10])
 
 
+def test_batch_norm_takes_bfloat16_and_sums_in_float32():
+    values = (torch.randn(64, 4, generator=torch.Generator().manual_seed(0)) + 3).bfloat16().requires_grad_()
+    norm, exact = SharedBatchNorm(4), nn.BatchNorm1d(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = norm(values)
+    torch.testing.assert_close(out, exact(values.detach().float()), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(norm.running_var, exact.running_var, atol=1e-3, rtol=1e-3)
+    out.square().sum().backward()
+    assert values.grad is not None
+
+
 def test_batch_norm_is_torchs_and_a_single_clip_is_seen_with_the_running_statistics():
     ours, theirs = SharedBatchNorm(5), nn.BatchNorm1d(5)
     for seed in range(3):
