@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from amr_data.clip import Clip
+from amr_data.cluster import cluster_client
 from amr_data.errors import AmrError, Reject, RejectError, UsageError
 from amr_data.files import WriteError, sha256_of
 from amr_data.identity import unit_hashes
@@ -261,7 +262,7 @@ def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Ru
             for i in missing
         )
         if backend == "dask":
-            with _dask_client(str(scheduler)):
+            with cluster_client(str(scheduler)), joblib.parallel_config(backend="dask"):
                 yield from joblib.Parallel(
                     n_jobs=-1, return_as="generator_unordered", pre_dispatch="2*n_jobs"
                 )(jobs)
@@ -272,20 +273,6 @@ def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Ru
         )
 
     return run
-
-
-@contextlib.contextmanager
-def _dask_client(scheduler: str) -> Iterator[None]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UsageError("the dask backend needs the extra: pip install 'amr-skeleton[cluster]'") from None
-    try:
-        client = Client(scheduler, timeout=10)  # type: ignore[no-untyped-call,unused-ignore]
-    except (OSError, ValueError) as error:
-        raise AmrError(f"no Dask scheduler answers at {scheduler}: {error}") from None
-    with client, joblib.parallel_config(backend="dask"):
-        yield
 
 
 def _make_shard(

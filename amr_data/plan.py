@@ -90,8 +90,7 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
         found = family.discover(source, spec, options)
         if not found.units and not found.rejects:
             raise UsageError(f"{given}: no {spec.title} file in it")
-        protocols = found.protocols if found.replace_protocols else {**spec.protocols, **found.protocols}
-        spec = spec.changed(protocols=protocols, classes=spec.classes or found.classes)
+        spec = found.applied_to(spec)
     except ValidationError as error:  # classes or splits that the files bring along and no spec may have
         raise UsageError(f"{given}: {first_problem(error, spec.name)[:400]}") from None
     stamps = [m.stamp for u in found.units for m in u.members]

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from amr_cli.families import FamilyCommand
+from amr_cli.families import FamilyCommand, dataset_or_spec
 from amr_cli.look import inspect_command, serve_command
 from amr_cli.show import print_findings, print_report
 from amr_cli.spec import spec_command
@@ -129,13 +129,12 @@ def convert_command(
     amr-data convert ntu60_3danno.pkl ntu60/ --dataset ntu60
     amr-data convert my-recordings/ mine/ --spec mine.yaml
     """
-    if dataset is not None and spec is not None:
-        raise UsageError("give --dataset NAME or --spec FILE.yaml, not both")
+    what = dataset_or_spec(dataset, spec)
     with _counted_bar("converting", as_json) as progress:
         report = convert(
             sources,
             out,
-            spec or dataset,
+            what,
             recipe=recipe,
             rotate=rotate,
             scale=scale,

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from amr_cli.families import FamilyCommand
+from amr_cli.families import FamilyCommand, dataset_or_spec
 from amr_cli.terminal import shown_lines, table
 from amr_cli.ui import console, facts, guarded, note, say
-from amr_data.errors import AmrError, UsageError
+from amr_data.errors import AmrError
 
 
 @click.command("embed")
@@ -102,11 +102,10 @@ def predict_command(
     from amr_train.deploy.anything import predict_anything
     from amr_train.evaluation.classifier import load_classifier
 
-    if dataset is not None and spec is not None:
-        raise UsageError("give --dataset NAME or --spec FILE.yaml, not both")
-    classes = load_classifier(classifier).config.classes
-    found, rejects = predict_anything(classifier, sources, spec or dataset, options=options)
-    rows = [prediction.as_dict(classes, top) for prediction in found]
+    what = dataset_or_spec(dataset, spec)
+    loaded = load_classifier(classifier)
+    found, rejects = predict_anything(loaded, sources, what, options=options)
+    rows = [prediction.as_dict(loaded.config.classes, top) for prediction in found]
     if as_json:
         click.echo(json.dumps({"clips": rows, "rejects": [reject.as_dict() for reject in rejects]}))
     else:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import click
 
 from amr_data.errors import UsageError
 from amr_data.readers import family_names, load_family
+
+
+def dataset_or_spec(dataset: str | None, spec: Path | None) -> str | Path | None:
+    """What --dataset or --spec says, None where neither is given. Raises UsageError for both."""
+    if dataset is not None and spec is not None:
+        raise UsageError("give --dataset NAME or --spec FILE.yaml, not both")
+    return spec or dataset
 
 
 class FamilyCommand(click.Command):

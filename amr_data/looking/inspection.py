@@ -14,7 +14,8 @@ from amr_data.errors import UsageError
 from amr_data.looking.faults import kinds_for
 from amr_data.looking.units import length_unit
 from amr_data.shards.reader import ShardDataset
-from amr_data.specs import NO_LABEL, TEST, TRAIN, UNASSIGNED, VALIDATION, Protocol, Skeleton, unknown
+from amr_data.shards.tables import side_counts
+from amr_data.specs import NO_LABEL, TEST, TRAIN, UNASSIGNED, VALIDATION, Skeleton, unknown
 
 SIDES = {TRAIN: "train", TEST: "test", VALIDATION: "validation", UNASSIGNED: "unassigned"}
 
@@ -24,7 +25,7 @@ def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
     keys end in their units, `amr_data.looking.words` says them to people. docs/json.md explains the keys."""
     manifest, spec, unit = dataset.manifest, dataset.spec, length_unit(dataset)
     statistics = manifest["statistics"]
-    protocols = {name: _sides(dataset, name, rule) for name, rule in spec.protocols.items()}
+    protocols = {name: side_counts(dataset.membership(name), rule) for name, rule in spec.protocols.items()}
     width = statistics["length_bin"]
     classes = _clips_by_label(dataset)
     windows = zip(dataset.windows, statistics["energy_mean"], strict=True)
@@ -79,13 +80,6 @@ def _clips_by_label(dataset: ShardDataset) -> dict[int, int]:
     found = dict(zip(labels.tolist(), counts.tolist(), strict=True))
     unlabelled = found.pop(NO_LABEL, 0)
     return {**found, **({NO_LABEL: unlabelled} if unlabelled else {})}
-
-
-def _sides(dataset: ShardDataset, name: str, rule: Protocol) -> dict[str, int]:
-    """Clips on each side of a split; the validation part only where it has one."""
-    member = dataset.membership(name)
-    sides = (side for side in SIDES if side != VALIDATION or rule.validation)
-    return {SIDES[side]: int((member == side).sum()) for side in sides}
 
 
 def _quantiles(dataset: ShardDataset) -> dict[str, int]:

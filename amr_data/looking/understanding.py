@@ -14,7 +14,8 @@ from amr_data.errors import Reject, UsageError
 from amr_data.looking.units import raw_unit
 from amr_data.readers import RawSource, Unit, family_for, family_options
 from amr_data.readers.stature import heights, measured, odd_axes
-from amr_data.specs import NO_LABEL, TEST, TRAIN, UNASSIGNED, VALIDATION, DatasetSpec
+from amr_data.shards.tables import side_counts
+from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
 MIN_UNITS, MAX_BYTES = 8, 64 << 20
 """Read are as many files as make up `MAX_BYTES`, and never fewer than `MIN_UNITS`."""
@@ -44,8 +45,7 @@ def describe(
     found = family.discover(source, spec, chosen)
     if not found.units and not found.rejects:
         raise UsageError(f"{', '.join(source.names)}: no {spec.title} file in it")
-    protocols = found.protocols if found.replace_protocols else {**spec.protocols, **found.protocols}
-    spec = spec.changed(protocols=protocols, classes=spec.classes or found.classes)
+    spec = found.applied_to(spec)
     units = _first(found.units)
     clips: list[Clip] = []
     rejects = list(found.rejects)
@@ -89,7 +89,7 @@ def describe(
         },
         "subjects": _counted(values["subject"]),
         "cameras": _counted(values["camera"]),
-        "splits": {name: _sides(rule.assign(values[rule.by])) for name, rule in spec.protocols.items()},
+        "splits": {name: _sides(rule, values[rule.by]) for name, rule in spec.protocols.items()},
         "rejects": _rejects(rejects),
         "warnings": warnings,
     }
@@ -161,9 +161,9 @@ def _counted(values: list[int]) -> dict[int, int]:
     return dict(sorted(Counter(v for v in values if v != -1).items()))
 
 
-def _sides(sides: Any) -> dict[str, int]:
-    parts = {"train": TRAIN, "test": TEST, "validation": VALIDATION, "unassigned": UNASSIGNED}
-    counts = {part: int((sides == side).sum()) for part, side in parts.items()}
+def _sides(rule: Protocol, values: list[Any]) -> dict[str, int]:
+    """Clips in each part; a validation part only where one of the few clips is in it."""
+    counts = side_counts(rule.assign(values), rule)
     return {part: n for part, n in counts.items() if n or part != "validation"}
 
 

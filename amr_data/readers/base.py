@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,12 @@ class Discovery:
     """The source itself says, besides any mark beside it, that its motion is invented."""
     classes: dict[int, str] = field(default_factory=dict)
     """Classes that the source brings along, for a spec that has none: number to name, in label order."""
+
+    def applied_to(self, spec: DatasetSpec) -> DatasetSpec:
+        """The spec with the splits and classes that the source brings along. Raises ValidationError where no
+        spec may have them."""
+        protocols = self.protocols if self.replace_protocols else {**spec.protocols, **self.protocols}
+        return spec.changed(protocols=protocols, classes=spec.classes or self.classes)
 
 
 def discover_by_name(source: RawSource, spec: DatasetSpec, members: list[Member]) -> Discovery:
@@ -108,12 +115,15 @@ def new_clip(unit: Unit, spec: DatasetSpec, source: str) -> Clip:
     label = spec.label(numbers["action"]) if "action" in numbers else NO_LABEL
     if label is None:
         raise RejectError("unknown_class", f"action {numbers['action']} is not in {spec.name}")
-    return Clip(unit.name, label, 0, [], source=source, **name_fields(spec, unit.name))
+    return Clip(unit.name, label, 0, [], source=source, **_fields(numbers))
 
 
 def name_fields(spec: DatasetSpec, name: str) -> dict[str, Any]:
     """Fields of a `Clip` that its name says besides the class: int, -1 for what it does not say."""
-    numbers = spec.parse_name(name) or {}
+    return _fields(spec.parse_name(name) or {})
+
+
+def _fields(numbers: Mapping[str, int]) -> dict[str, Any]:
     return {field: numbers.get(field, -1) for field in ("subject", "camera", "setup", "replication")}
 
 

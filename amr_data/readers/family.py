@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from amr_data.clip import Clip
 from amr_data.errors import Reject, RejectError, UsageError, unknown
 from amr_data.extensions import extension_names, load_extension
-from amr_data.readers.base import Discovery, Unit, files_ending
+from amr_data.readers.base import Discovery, Unit, files_ending, name_problem
 from amr_data.readers.sources import Member, RawSource
 from amr_data.recipes.cleaning import clean_slots
 from amr_data.specs import DatasetSpec, first_problem
@@ -90,7 +90,7 @@ class Family(ABC):
         files = self.files(source)
         if not files:
             return 0, 0
-        return sum(_known(spec, m.path) for m in files), len(files)
+        return sum(name_problem(spec, spec.name_of(m.path)) is None for m in files), len(files)
 
     def files(self, source: RawSource) -> list[Member]:
         """Files of the source with one of the family's endings, if the first of them look like it."""
@@ -103,11 +103,6 @@ class Family(ABC):
             return self.sniff(source.head(member, HEAD_BYTES), member.filename)
         except RejectError:
             return False
-
-
-def _known(spec: DatasetSpec, path: str) -> bool:
-    numbers = spec.parse_name(spec.name_of(path))
-    return numbers is not None and ("action" not in numbers or spec.label(numbers["action"]) is not None)
 
 
 def family_names() -> list[str]:

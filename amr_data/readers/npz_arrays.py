@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from amr_data.errors import AmrError
 from amr_data.readers.members import bomb
+from amr_data.readers.npy import read_header
 
 PARTS = ("train", "test", "val")
 _LOCAL_HEADER = struct.Struct("<4s22sHH")
@@ -73,14 +74,12 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, mapped: memoryview, 
 
 
 def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], Any, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, kind = read(file)
+    shape, order, kind = read_header(file)
     if kind.kind not in "fiub":
         raise ValueError(f"{name} holds {kind}, not numbers")
     if any(n < 0 for n in shape) or (0 in shape and shape[0] > 0):
         raise ValueError(f"{name} says {shape}")
-    return shape, "F" if fortran else "C", kind
+    return shape, order, kind
 
 
 def _stored(info: zipfile.ZipInfo, mapped: memoryview) -> memoryview:

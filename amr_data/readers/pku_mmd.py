@@ -18,14 +18,13 @@ from pydantic import Field
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.readers.base import Discovery, Unit, files_ending, name_fields, path_names, unusable_detail
-from amr_data.readers.family import Family, FamilyOptions
+from amr_data.readers.family import HEAD_BYTES, Family, FamilyOptions
 from amr_data.readers.sources import Member, RawSource
 from amr_data.readers.text import check_positions, parse_columns, parse_lines
 from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
 BODIES = 2
 LABEL_FIELDS = 4
-HEAD_BYTES = 4096
 
 
 class PkuMmdOptions(FamilyOptions):

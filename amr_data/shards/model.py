@@ -20,7 +20,7 @@ from amr_data.shards.layout import (
     REJECTS,
     shard_name,
 )
-from amr_data.specs import DatasetSpec, spec_from_json
+from amr_data.specs import DatasetSpec, first_problem, spec_from_json
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -247,10 +247,3 @@ def check_place(path: Path) -> None:
     path.stat()
     if not path.is_file():
         raise DamageError(path, "unreadable", "it is no regular file")
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first field that is wrong, and why, in one line; never the value itself."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(map(str, first["loc"]))[:120]
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}" if place else str(first["msg"])

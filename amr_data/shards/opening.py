@@ -30,8 +30,9 @@ from amr_data.shards.layout import (
     clip_dtype,
     track_dtype,
 )
-from amr_data.shards.model import DamageError, Note, ShardRecord, believed, check_place, first_problem
+from amr_data.shards.model import DamageError, Note, ShardRecord, believed, check_place
 from amr_data.shards.tables import check_rows
+from amr_data.specs import first_problem
 
 TEXT_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")])
 """How HDF5 keeps a text of any length: its length in bytes and where it lies."""

@@ -143,11 +143,12 @@ def _load(path: Traversable, folder: Traversable, shown: str) -> DatasetSpec:
         raise UsageError(f"{shown}: {error}") from None
 
 
-def first_problem(error: ValidationError, whole: str) -> str:
-    """The first thing that a model refused, as `field: what is wrong with it`; `whole` names the model."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"])) or whole
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+def first_problem(error: ValidationError, whole: str = "") -> str:
+    """The first thing that a model refused, as `field: what is wrong with it`, in one line and never with the
+    value itself; `whole` names the model."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(map(str, first["loc"]))[:120] or whole
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}" if where else str(first["msg"])
 
 
 def spec_from_json(data: dict[str, Any]) -> DatasetSpec:

@@ -59,7 +59,7 @@ class Prediction:
 
 
 def predict_anything(
-    classifier: str | Path,
+    classifier: str | Path | ClipClassifier,
     sources: Sequence[str | Path],
     dataset: str | Path | DatasetSpec | None = None,
     device: str = "auto",
@@ -71,19 +71,24 @@ def predict_anything(
     classifier's training clips were.
 
     Args:
+        classifier: its file, or as `load_classifier` gives it.
         sources: each is a raw file, a folder, an archive, another project's file or a converted dataset.
         dataset: whose raw files these are, see `amr_data.convert`; by default those that the classifier was
             trained on, or what their content says.
         options: the raw family's own, see `amr_data.convert`.
     Raises: UsageError, AmrError.
     """
-    loaded = load_classifier(classifier, choose_device(device))
+    where = choose_device(device)
+    loaded = (
+        classifier.to(where) if isinstance(classifier, ClipClassifier) else load_classifier(classifier, where)
+    )
     found: list[Prediction] = []
     rejects: list[Record] = []
     for given in map(Path, sources):
         if (given / MANIFEST).is_file():
-            _check_recipe(open_dataset(given), loaded)
-            found += [replace(p, path=str(given)) for p in _of_dataset(loaded, open_dataset(given))]
+            data = open_dataset(given)
+            _check_recipe(data, loaded)
+            found += [replace(p, path=str(given)) for p in _of_dataset(loaded, data)]
             continue
         with TemporaryDirectory() as scratch:
             made = _converted(given, dataset, loaded, Path(scratch), options)
@@ -95,8 +100,7 @@ def predict_anything(
 def _of_dataset(loaded: ClipClassifier, data: ShardDataset) -> list[Prediction]:
     """For every clip; the path is its source."""
     made = []
-    for index, row in enumerate(predictions(loaded, data)):
-        clip = data.clip(index)
+    for clip, row in zip(data, predictions(loaded, data), strict=True):
         stop = clip.start + clip.frames
         made.append(Prediction(clip.source, clip.name, clip.start, stop, data.spec.frame_rate, row))
     return made

@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from amr_data import AmrError, UsageError
+from amr_data import UsageError
+from amr_data.cluster import cluster_client
 from amr_train.experiments.jobs import Job, work
 from amr_train.experiments.queue import DONE, FAILED, PAUSE, Queue, Told, said_of
 from amr_train.listening import Listener
@@ -25,16 +26,10 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, told: Told) -> Queue:
     Returns: the queue as it was left.
     Raises: UsageError where `distributed` is missing; AmrError where no scheduler answers.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise UsageError("the dask backend needs the extra: pip install 'amr-skeleton[cluster]'") from None
-    try:
-        client = Client(scheduler, timeout=10)  # type: ignore[no-untyped-call,unused-ignore]
-    except (OSError, ValueError) as error:
-        raise AmrError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     queue = Queue(jobs)
-    with client:
+    with cluster_client(scheduler) as client:
+        from distributed import as_completed
+
         futures: list[Any] = []
         for job in jobs:  # a job comes after what it needs
             needs = [futures[need] for need in job.needs]

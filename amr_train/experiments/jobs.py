@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from amr_data import open_dataset
-from amr_train.evaluation.evaluating import evaluate_encoder, judge_beside
+from amr_train.evaluation.evaluating import judge_beside
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.subjects import encoder_settings
 from amr_train.evaluation.task import only_split
-from amr_train.experiments.results import write_results
 from amr_train.experiments.running import determinism, run_experiment
-from amr_train.experiments.stages import Stage, safe_name
+from amr_train.experiments.stages import Stage, judge_stage, safe_name
 from amr_train.identity import digest_of
 from amr_train.listening import Listener
 from amr_train.models.files import encoder_config
@@ -88,32 +87,12 @@ def work(job: Job, listener: Listener | None = None) -> None:
     lock = hold(job.lock, job.lock.parent)
     try:
         if job.kind == "evaluation":
-            _judge(job, listener)
+            judge_stage(job.stage, job.protocols, listener)
         else:
             for stage in (job.stage, *job.others):
                 _judge_beside(stage, job.kind, listener)
     finally:
         lock.release()
-
-
-def _judge(job: Job, listener: Listener | None) -> None:
-    stage = job.stage
-    assert stage.data is not None
-    with determinism(stage.experiment.deterministic):
-        evaluate_encoder(
-            stage.folder,
-            stage.data,
-            stage.transfer.split if stage.transfer else stage.experiment.data.split,
-            job.protocols,
-            stage.experiment.evaluation,
-            seed=stage.seed,
-            precision=stage.experiment.precision,
-            device=stage.experiment.device,
-            folder=stage.folder,
-            baselines=stage.baselines,
-            listener=listener,
-        )
-    write_results(stage.folder)
 
 
 def _judge_beside(stage: Stage, kind: str, listener: Listener | None) -> None:

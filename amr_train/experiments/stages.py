@@ -16,7 +16,7 @@ from amr_data import UsageError, open_dataset
 from amr_train.config import Experiment
 from amr_train.evaluation.evaluating import evaluate_encoder
 from amr_train.evaluation.protocols import protocol_named
-from amr_train.evaluation.records import BASELINES
+from amr_train.evaluation.records import BASELINES, Record
 from amr_train.evaluation.task import only_split, parts_of
 from amr_train.experiments.loading import Settings, nested, over, resolve
 from amr_train.experiments.results import results_of, write_results
@@ -109,12 +109,19 @@ def run_stage(stage: Stage, listener: Listener | None = None, trackers: Sequence
         raise UsageError(f"{stage.name} needs {stage.dataset}: give --data DIR with it")
     if stage.transfer is None:
         return run_experiment(stage.experiment, stage.folder, listener, trackers, baselines=stage.baselines)
+    return results_of(stage.folder, judge_stage(stage, stage.transfer.protocols, listener))
+
+
+def judge_stage(stage: Stage, protocols: Sequence[str], listener: Listener | None = None) -> list[Record]:
+    """Judge the encoder of a stage whose data is given by some of its protocols, and make results.json anew.
+    Raises: UsageError, AmrError."""
+    assert stage.data is not None
     with determinism(stage.experiment.deterministic):
         records = evaluate_encoder(
             stage.folder,
             stage.data,
-            stage.transfer.split,
-            stage.transfer.protocols,
+            stage.transfer.split if stage.transfer else stage.experiment.data.split,
+            protocols,
             stage.experiment.evaluation,
             seed=stage.seed,
             precision=stage.experiment.precision,
@@ -124,7 +131,7 @@ def run_stage(stage: Stage, listener: Listener | None = None, trackers: Sequence
             listener=listener,
         )
     write_results(stage.folder)
-    return results_of(stage.folder, records)
+    return records
 
 
 def point_name(values: Mapping[str, Any]) -> str:

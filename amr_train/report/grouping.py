@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from amr_data import UsageError
+from amr_data.looking.words import recipe_in_words
 from amr_train.config import Experiment
 from amr_train.experiments.loading import experiment_names, load_experiment
 from amr_train.identity import differences, digest_of, training_digest, training_settings
@@ -189,12 +190,6 @@ def distinct(labels: Mapping[Any, str], shown: Callable[[Any], str] = str) -> di
     """Labels, with the group's digest behind those that would read alike."""
     texts = list(labels.values())
     return {k: f"{t} [{shown(k)[:8]}]" if texts.count(t) > 1 else t for k, t in labels.items()}
-
-
-def recipe_in_words(recipe: Mapping[str, Any]) -> str:
-    """`ctrgcn, rotate`; `unknown` where nothing is known."""
-    extra = [key for key in ("rotate", "scale") if recipe.get(key)]
-    return ", ".join([str(recipe.get("name", "unknown")), *extra])
 
 
 def epoch_in_words(subject: Subject) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from amr_data.looking.words import recipe_in_words
 from amr_train.config import Experiment
 from amr_train.evaluation.protocols import PROTOCOLS
 from amr_train.evaluation.records import Record
 from amr_train.experiments.loading import read_shipped
 from amr_train.identity import differences, in_words, training_digest, training_settings
-from amr_train.report.grouping import Subject, epoch_in_words, recipe_in_words, shipped
+from amr_train.report.grouping import Subject, epoch_in_words, shipped
 
 RECIPE = "ctrgcn"
 """The recipe that the literature's numbers were made with, neither rotated nor scaled."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from amr_data.looking.words import recipe_in_words
 from amr_train.config import Experiment
 from amr_train.evaluation.protocols import PROTOCOLS
 from amr_train.evaluation.records import KINDS, Record
@@ -21,7 +22,6 @@ from amr_train.report.grouping import (
     changed,
     distinct,
     epoch_in_words,
-    recipe_in_words,
     shipped,
     with_changes,
 )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data.errors import RejectError
+from amr_data.readers.npy import read_header
 from amr_data.readers.sources import bomb
 from amr_data.readers.table.layout import Layout
 from amr_data.readers.table.matlab import read_mat
@@ -22,12 +23,8 @@ EMPTY = "no byte in the file"
 def read_npy(file: IO[bytes], name: str) -> npt.NDArray[Any]:
     """One array, its header checked against what follows it. Raises RejectError."""
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, kind = read_header(file)
-    except Exception as error:  # the header is a Python literal, which can be wrong in any way
+        shape, order, kind = read_header(file)
+    except Exception as error:  # a damaged header can be wrong in any way
         raise RejectError("not_skeleton", f"{name} is no .npy array: {str(error)[:100]}") from None
     if kind.hasobject or kind.names or not kind.itemsize:
         raise RejectError(
@@ -36,7 +33,7 @@ def read_npy(file: IO[bytes], name: str) -> npt.NDArray[Any]:
     data = file.read()
     if math.prod(shape) * kind.itemsize != len(data) or min(shape, default=0) < 0:
         raise RejectError("truncated", f"{name} says {shape} of {kind}, but has {len(data):,} bytes")
-    return np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C")
+    return np.frombuffer(data, kind).reshape(shape, order=order)
 
 
 def read_npz(data: bytes, keys: list[str]) -> dict[str, npt.NDArray[Any]]:
