@@ -7,12 +7,13 @@ nothing of each other agree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from amr_data import open_dataset
+from amr_data import ShardDataset, open_dataset
 from amr_train.evaluation.evaluating import judge_beside
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.subjects import encoder_settings
@@ -48,6 +49,7 @@ class Job:
 def jobs_of(stages: Sequence[Stage]) -> list[Job]:
     """The jobs of stages whose data are given, in the order in which one process does them: each run's
     pre-training, what stands beside it and is not there from an earlier run, its evaluations."""
+    opened = cache(open_dataset)  # each once, however many stages use it
     jobs: list[Job] = []
     trainings: dict[Path, int] = {}
     baselines: dict[tuple[Path, str], int] = {}
@@ -58,7 +60,7 @@ def jobs_of(stages: Sequence[Stage]) -> list[Job]:
         frozen, training = _parted(_protocols(stage))
         beside: list[int] = []
         for kind in stage.experiment.evaluation.baselines if frozen else ():
-            key = (stage.baselines or stage.folder, _baseline_key(stage, kind))
+            key = (stage.baselines or stage.folder, _baseline_key(stage, kind, opened))
             number = baselines.setdefault(key, len(jobs))
             if number < len(jobs):
                 known = jobs[number]
@@ -100,10 +102,11 @@ def _judge_beside(stage: Stage, kind: str, listener: Listener | None) -> None:
     assert stage.data is not None
     assert experiment.data.path is not None
     dataset = open_dataset(stage.data)
+    trained_on = Path(experiment.data.path)
     with determinism(experiment.deterministic):
         judge_beside(
             kind,
-            encoder_config(experiment, open_dataset(experiment.data.path)),
+            encoder_config(experiment, dataset if trained_on == stage.data else open_dataset(trained_on)),
             dataset,
             only_split(dataset, stage.transfer.split if stage.transfer else experiment.data.split),
             _protocols(stage),
@@ -127,14 +130,15 @@ def _parted(protocols: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
     return frozen, tuple(name for name in protocols if name not in frozen)
 
 
-def _baseline_key(stage: Stage, kind: str) -> str:
-    """Equal for stages beside which the very same baseline stands, whose features are made once."""
+def _baseline_key(stage: Stage, kind: str, opened: Callable[[Path], ShardDataset]) -> str:
+    """Equal for stages beside which the very same baseline stands, whose features are made once. `opened`
+    opens a dataset."""
     assert stage.data is not None
     assert stage.experiment.data.path is not None
-    fingerprint = open_dataset(stage.data).fingerprint[:12]
+    fingerprint = opened(stage.data).fingerprint[:12]
     if kind == "coordinates":
         return f"{kind}-{fingerprint}"
-    config = encoder_config(stage.experiment, open_dataset(stage.experiment.data.path))
+    config = encoder_config(stage.experiment, opened(Path(stage.experiment.data.path)))
     what = {
         "model": encoder_settings(config),
         "sees": [config.joints, config.joint_names, config.empty_bodies, config.augment.rounding],
