@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
-ALL := .[dev,archives,cluster,export,report,video]
+ALL := .[dev,archives,cluster,export,fast,report,video]
 SITE := mkdocs-material
 # Constraints reach the packages that builds need only through the environment: old pips read the first, new ones the second.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt

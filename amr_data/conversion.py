@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from amr_data.clip import Clip
 from amr_data.cluster import cluster_client
+from amr_data.compiling import compiled
 from amr_data.errors import AmrError, Reject, RejectError, UsageError
 from amr_data.files import WriteError, sha256_of
 from amr_data.identity import unit_hashes
@@ -41,6 +43,10 @@ Progress = Callable[[int, int, dict[str, Any]], None]
 Runner = Callable[[Plan, Path, list[int]], Iterator[tuple[int, ShardRecord, str]]]
 """Makes the shards of the given numbers: number, record and the file's SHA-256 of each, in any order."""
 BACKENDS = ("processes", "dask")
+MOST_THREADS = 3
+"""Where a family's files are read by compiled loops, up to so many workers are threads: the loops, the
+checksums and the system's reads and writes let the others run for two thirds of the time. Processes take a
+second to start, longer than many a dataset takes."""
 
 
 @dataclass
@@ -268,9 +274,15 @@ def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Ru
                 )(jobs)
             return
         count = min(workers or joblib.cpu_count(), len(missing))
-        yield from joblib.Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs")(
-            jobs
-        )
+        threads = count <= MOST_THREADS and plan.family.scanner and compiled(plan.family.scanner)
+        # one shard at a time, since joblib would tie quick ones together, and the last ones would wait
+        yield from joblib.Parallel(
+            n_jobs=count,
+            return_as="generator_unordered",
+            pre_dispatch="2*n_jobs",
+            batch_size=1,
+            backend="threading" if threads else "loky",
+        )(jobs)
 
     return run
 
@@ -287,6 +299,7 @@ def _make_shard(
 ) -> tuple[int, ShardRecord, str]:
     if owner not in (0, os.getpid()):
         _end_with_parent(owner)
+    source = pickle.loads(pickle.dumps(source))  # open archives and hashes are each worker's own
     items = read_clips(source, units, spec, settings)
     clips = [i for i in items if isinstance(i, Clip)]
     rejects = [i for i in items if isinstance(i, Reject)]

@@ -39,6 +39,8 @@ class Family(ABC):
     name : the entry point's name, and the `raw` of a spec.  title : what people call such files.
     endings : of the files that a dataset of this family consists of, in lower case.
     options : the family's own settings.
+    scanner : module of compiled loops that read its files, and let other threads run; see
+        `amr_data.compiling`.
     imported : files that another project has made and cleaned; they are recognised by their content whatever
         the spec's own family is, and the recipe is `none` by default.
     """
@@ -48,6 +50,7 @@ class Family(ABC):
     endings: ClassVar[tuple[str, ...]]
     options: ClassVar[type[FamilyOptions]] = FamilyOptions
     imported: ClassVar[bool] = False
+    scanner: ClassVar[str] = ""
 
     def check(self, spec: DatasetSpec) -> None:
         """Refuse a spec that does not describe files of this family. Raises ValueError."""

@@ -1,8 +1,9 @@
 """NTU RGB+D .skeleton files: one clip a file, any number of bodies in each frame (layout: docs/datasets.md).
 
-The frame structure is walked line by line, a few hundred steps a file; the joint lines then go to the column
-parser all at once. Every count in the file is checked against the lines that are really there before it is
-believed.
+A plainly written file passes through the compiled scanner, where there is one. All others, damaged ones
+among them, are read with patience: the frame structure is walked line by line, a few hundred steps a file,
+and the joint lines then go to the column parser all at once. Every count in the file is checked against the
+lines that are really there before it is believed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
+from amr_data.compiling import compiled
 from amr_data.errors import Reject, RejectError
 from amr_data.readers.base import Discovery, Unit, discover_by_name, files_ending, new_clip
 from amr_data.readers.family import Family, FamilyOptions
@@ -36,6 +38,7 @@ class NtuFamily(Family):
     name = "ntu"
     title = "NTU RGB+D .skeleton files"
     endings = (".skeleton",)
+    scanner = "amr_data.readers.scanning"
 
     def sniff(self, head: bytes, filename: str) -> bool:
         """Lines of one number (frames), one number (bodies), then a body's ten fields or the next frame."""
@@ -96,8 +99,30 @@ def parse_ntu(data: bytes, joints: int) -> Parsed:
 
 
 def parse_many(texts: Sequence[bytes | RejectError], joints: int) -> list[Parsed | RejectError]:
-    """`parse_ntu` for several files, whose joint lines pass the column parser together, since each of its
-    calls costs 0.15 ms. An error given in place of a file comes back in its place."""
+    """`parse_ntu` for several files. An error given in place of a file comes back in its place."""
+    scanned = [None if isinstance(text, RejectError) else _scan(text, joints) for text in texts]
+    patiently = iter(_parse_patiently([t for t, s in zip(texts, scanned, strict=True) if s is None], joints))
+    return [next(patiently) if s is None else s for s in scanned]
+
+
+def _scan(text: bytes, joints: int) -> Parsed | None:
+    """What `_parse_patiently` makes of a file, where the compiled scanner takes it; None for all others."""
+    scanning = compiled(NtuFamily.scanner)
+    scanned = scanning.scan_ntu(text, joints) if scanning else None
+    if scanned is None:
+        return None
+    frames, names, frame_of, body_of, positions, inferred = scanned
+    if len(names) == 1:
+        return frames, [BodyTrack(frame_of, positions, names[0], 0, inferred)], []
+    tracks = []
+    for body, name in enumerate(names):
+        rows = np.flatnonzero(body_of == body)
+        tracks.append(BodyTrack(frame_of[rows], positions[rows], name, body, inferred[rows]))
+    return frames, tracks, []
+
+
+def _parse_patiently(texts: Sequence[bytes | RejectError], joints: int) -> list[Parsed | RejectError]:
+    """Files whose joint lines pass the column parser together, since each of its calls costs 0.15 ms."""
     outlines = [text if isinstance(text, RejectError) else _outline(text, joints) for text in texts]
     sound = [o for o in outlines if isinstance(o, _Outline)]
     values = None

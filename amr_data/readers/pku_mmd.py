@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from amr_data.clip import BodyTrack, Clip
+from amr_data.compiling import compiled
 from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.readers.base import Discovery, Unit, files_ending, name_fields, path_names, unusable_detail
 from amr_data.readers.family import HEAD_BYTES, Family, FamilyOptions
@@ -39,6 +40,7 @@ class PkuMmdOptions(FamilyOptions):
 
 class PkuMmdFamily(Family):
     name = "pku-mmd"
+    scanner = "amr_data.readers.scanning"
     title = "PKU-MMD videos with label files"
     endings = (".txt",)
     options = PkuMmdOptions
@@ -174,6 +176,10 @@ class PkuMmdFamily(Family):
 def parse_video(data: bytes, joints: int) -> npt.NDArray[np.float64]:
     """A whole video. Returns (frames, 2, V, 3) float64 metres, zeros where a body is absent."""
     columns = BODIES * joints * 3
+    scanning = compiled(PkuMmdFamily.scanner)
+    scanned = scanning.scan_rows(data, columns) if scanning else None
+    if scanned is not None:
+        return np.asarray(scanned.reshape(len(scanned), BODIES, joints, 3))
     lines = data.splitlines()
     while lines and not lines[-1].strip():
         lines.pop()

@@ -8,12 +8,13 @@ true frame, so that gaps stay gaps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip, FloatArray
+from amr_data.compiling import compiled
 from amr_data.errors import RejectError
 
 MIN_FRAMES = 12
@@ -40,7 +41,7 @@ def clean_ntu(clip: Clip, recipe: str) -> Clip:
         raise RejectError("no_body_left", "every body is all zeros")
     notes = list(clip.dropped)
     if len(tracks) == 1:
-        tracks = [replace(tracks[0], slot=0)]
+        tracks = [tracks[0].changed(slot=0)]
     else:
         longest = max(tracks, key=lambda t: len(t.frames))
         kept = [t for t in tracks if len(t.frames) >= MIN_FRAMES] or [longest]
@@ -58,11 +59,15 @@ def clean_slots(clip: Clip, recipe: str) -> Clip:
     if recipe == "ctrgcn":
         return clip
     order = {slot: i for i, slot in enumerate(sorted({t.slot for t in clip.tracks}))}
-    return _renumber(clip, [replace(t, slot=order[t.slot]) for t in clip.tracks], list(clip.dropped))
+    return _renumber(clip, [t.changed(slot=order[t.slot]) for t in clip.tracks], list(clip.dropped))
 
 
 def spread_is_good(joints: FloatArray) -> npt.NDArray[np.bool_]:
     """joints : (K, V, 3). Frames in which the body is not too wide for its height. Returns (K,) bool."""
+    loops = compiled("amr_data.recipes.motion_loops")
+    if loops:
+        widths = loops.spreads(np.ascontiguousarray(joints))
+        return np.asarray(widths[0] <= SPREAD_RATIO * widths[1])
     x, y = np.ascontiguousarray(
         joints[..., :2].transpose(2, 0, 1)
     )  # each (K, V), which numpy reduces several times as fast
@@ -71,7 +76,11 @@ def spread_is_good(joints: FloatArray) -> npt.NDArray[np.bool_]:
 
 def body_motion(joints: FloatArray) -> float:
     """joints : (K, V, 3). Sum over the axes of the variance of all joint positions, square metres."""
-    return float(joints.reshape(-1, 3).var(axis=0).sum()) if len(joints) else 0.0
+    if not len(joints):
+        return 0.0
+    loops = compiled("amr_data.recipes.motion_loops")
+    points = np.ascontiguousarray(joints.reshape(-1, 3))
+    return float((loops.variances(points) if loops else points.var(axis=0)).sum())
 
 
 def _drop_ghosts(tracks: list[BodyTrack], notes: list[str]) -> list[_Body]:
@@ -109,9 +118,9 @@ def _clean_like_reference(clip: Clip) -> Clip:
     closed = []
     for track in clip.tracks:
         first = int(np.searchsorted(with_body, track.frames[0]))
-        closed.append(replace(track, frames=np.arange(first, first + len(track.frames))))
+        closed.append(track.changed(frames=np.arange(first, first + len(track.frames))))
     if len(closed) == 1:
-        return replace(clip, frames=len(with_body), tracks=[replace(closed[0], slot=0)], dropped=notes)
+        return clip.changed(frames=len(with_body), tracks=[closed[0].changed(slot=0)], dropped=notes)
     kept = [t for t in closed if len(t.frames) >= MIN_FRAMES]
     notes += [_short_note(t) for t in closed if len(t.frames) < MIN_FRAMES]
     if not kept:
@@ -126,8 +135,8 @@ def _clean_like_reference(clip: Clip) -> Clip:
     used = np.unique(np.concatenate([t.frames for t in tracks]))
     if len(used) < len(with_body):
         notes.append(f"{len(with_body) - len(used)} frames in which no kept body has data")
-    tracks = [replace(t, frames=np.searchsorted(used, t.frames)) for t in tracks]
-    return replace(clip, frames=len(used), tracks=tracks, dropped=notes)
+    tracks = [t.changed(frames=np.searchsorted(used, t.frames)) for t in tracks]
+    return clip.changed(frames=len(used), tracks=tracks, dropped=notes)
 
 
 def _join_by_interval(bodies: list[_Body], notes: list[str]) -> list[BodyTrack]:
@@ -146,7 +155,7 @@ def _join_by_interval(bodies: list[_Body], notes: list[str]) -> list[BodyTrack]:
         else:
             notes.append(f"body {track.body_id}: a third body in frames {first}-{last}")
     # no track is left empty: a body of 12 frames or more loses at most its first and its last
-    return [replace(t, slot=slot) for slot in (0, 1) for t in sorted(slots[slot], key=_first_frame)]
+    return [t.changed(slot=slot) for slot in (0, 1) for t in sorted(slots[slot], key=_first_frame)]
 
 
 def _join_by_frames(bodies: list[_Body], notes: list[str]) -> list[BodyTrack]:
@@ -155,12 +164,21 @@ def _join_by_frames(bodies: list[_Body], notes: list[str]) -> list[BodyTrack]:
     for body in bodies:
         track = body.track
         for slot in slots:
-            if not any(np.isin(track.frames, t.frames).any() for t in slot):
+            if not any(_meet(track.frames, t.frames) for t in slot):
                 slot.append(track)
                 break
         else:
             notes.append(f"body {track.body_id}: a third body in frames {track.frames[0]}-{track.frames[-1]}")
-    return [replace(t, slot=slot) for slot in (0, 1) for t in sorted(slots[slot], key=_first_frame)]
+    return [t.changed(slot=slot) for slot in (0, 1) for t in sorted(slots[slot], key=_first_frame)]
+
+
+def _meet(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> bool:
+    """Whether two tracks share a frame."""
+    if one[-1] < other[0] or other[-1] < one[0]:
+        return False
+    taken = np.zeros(max(one[-1], other[-1]) + 1, np.bool_)
+    taken[one] = True
+    return bool(taken[other].any())
 
 
 def _renumber(clip: Clip, tracks: list[BodyTrack], notes: list[str]) -> Clip:
@@ -170,8 +188,8 @@ def _renumber(clip: Clip, tracks: list[BodyTrack], notes: list[str]) -> Clip:
     frames = last - first + 1
     if frames < clip.frames:
         notes.append(f"{clip.frames - frames} frames without a body at the ends")
-    shifted = [replace(t, frames=t.frames - first) for t in tracks]
-    return replace(clip, start=clip.start + first, frames=frames, tracks=shifted, dropped=notes)
+    shifted = [t.changed(frames=t.frames - first) for t in tracks]
+    return clip.changed(start=clip.start + first, frames=frames, tracks=shifted, dropped=notes)
 
 
 def _first_frame(track: BodyTrack) -> int:

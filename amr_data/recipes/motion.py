@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip, FloatArray
+from amr_data.compiling import compiled
 
 WINDOWS = (4, 8, 12)
 """Window lengths in frames of the shards' energies."""
@@ -63,12 +64,30 @@ def _over_channels(values: npt.NDArray[np.float64], channels: int) -> npt.NDArra
 
 def add_energy(track: BodyTrack, windows: Sequence[int] = WINDOWS) -> None:
     """Fill a track's energies in place; a window never reaches across a gap."""
-    parts = [windowed_energy(track.joints[a:b], windows) for a, b in segments(track.frames)]
-    track.energy = np.concatenate(parts)
+    stretches = segments(track.frames)
+    loops = compiled("amr_data.recipes.motion_loops")
+    if loops:
+        track.energy = np.empty((*track.joints.shape[:2], len(windows)), np.float32)
+        starts = np.array([0, *(b for _, b in stretches)])
+        loops.energies(track.joints, starts, np.array(windows), track.energy)
+    else:
+        track.energy = np.concatenate([windowed_energy(track.joints[a:b], windows) for a, b in stretches])
+
+
+def column_sums(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """values : (R, K). The sum of each column and that of its squares (K,), added from the first row on."""
+    loops = compiled("amr_data.recipes.motion_loops")
+    if not loops:
+        return values.sum(axis=0, dtype=np.float64), np.square(values, dtype=np.float64).sum(axis=0)
+    sums, squares = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    loops.column_sums(values, sums, squares)
+    return sums, squares
 
 
 def segments(frames: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     """Row ranges [a, b) of a track that hold consecutive frames."""
+    if len(frames) and frames[-1] - frames[0] == len(frames) - 1:  # the usual case, with no gap
+        return [(0, len(frames))]
     cuts = [0, *(np.flatnonzero(np.diff(frames) != 1) + 1).tolist(), len(frames)]
     return list(itertools.pairwise(cuts))
 

@@ -8,7 +8,7 @@ matter.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,7 +82,7 @@ def apply_recipe(clip: Clip, spec: DatasetSpec, recipe: Recipe, family: Cleaner)
         clip = centre(clip, spec.skeleton.index(spec.skeleton.centre))
     if recipe.scale:
         length = spine_length(clip, spec)
-        clip = replace(_each(clip, lambda joints: joints / length), scale=length)
+        clip = _each(clip, lambda joints: joints / length).changed(scale=length)
     if recipe.rotate:
         frame = body_frame(clip, spec)
         clip = _each(clip, lambda joints: joints @ frame.T)
@@ -98,7 +98,7 @@ def _first_bodies(clip: Clip, most: int) -> Clip:
         for t in clip.tracks
         if t.slot >= most
     ]
-    return replace(clip, tracks=kept, dropped=[*clip.dropped, *notes])
+    return clip.changed(tracks=kept, dropped=[*clip.dropped, *notes])
 
 
 def centre(clip: Clip, joint: int) -> Clip:
@@ -156,4 +156,4 @@ def _main_actor(clip: Clip) -> tuple[BodyTrack, int]:
 
 
 def _each(clip: Clip, change: Callable[[FloatArray], FloatArray]) -> Clip:
-    return replace(clip, tracks=[replace(t, joints=change(t.joints)) for t in clip.tracks])
+    return clip.changed(tracks=[t.changed(joints=change(t.joints)) for t in clip.tracks])

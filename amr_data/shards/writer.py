@@ -19,7 +19,7 @@ import numpy.typing as npt
 from amr_data.clip import Clip
 from amr_data.errors import Reject, RejectError
 from amr_data.files import whole_file
-from amr_data.recipes.motion import WINDOWS, clip_statistics, segments
+from amr_data.recipes.motion import WINDOWS, clip_statistics, column_sums, segments
 from amr_data.shards.layout import (
     COORDINATES,
     FORMAT_VERSION,
@@ -94,7 +94,10 @@ def build_tables(clips: Sequence[Clip], joints: int, frame_rate: float, metric: 
             energy_parts.append(track.energy)
             row += len(track.frames)
             if track.inferred is not None:
-                inferred, total = inferred + int(track.inferred.sum()), total + track.inferred.size
+                inferred, total = (
+                    inferred + int(np.count_nonzero(track.inferred)),
+                    total + track.inferred.size,
+                )
         energy, still, path = clip_statistics(clip, frame_rate, metric=metric)
         slots = len({t.slot for t in clip.tracks})
         numbers = (clip.label, clip.subject, clip.camera, clip.setup, clip.replication, clip.frames, slots)
@@ -170,12 +173,8 @@ def read_record(path: Path, fingerprint: str, spec: DatasetSpec, scales: int) ->
 def shard_record(tables: ShardTables, rejects: Sequence[Reject], sources: Sequence[str]) -> ShardRecord:
     """Counts, the sums that dataset statistics are made of, rejects, and the content's checksum."""
     clips = tables.clips
-    # summed over frames first, with all joints side by side, which numpy does fast
-    flat = tables.joints.reshape(len(tables.joints), math.prod(tables.joints.shape[1:]))
-    total, squares = flat.sum(axis=0, dtype=np.float64), np.square(flat, dtype=np.float64).sum(axis=0)
-    energy = tables.energy.reshape(len(tables.energy), math.prod(tables.energy.shape[1:])).sum(
-        axis=0, dtype=np.float64
-    )
+    total, squares = column_sums(_flat(tables.joints))
+    energy, _ = column_sums(_flat(tables.energy))
     lengths = Counter((int(n) // LENGTH_BIN) * LENGTH_BIN for n in clips["frames"])
     return ShardRecord(
         clips=len(clips),
@@ -192,6 +191,10 @@ def shard_record(tables: ShardTables, rejects: Sequence[Reject], sources: Sequen
         checksum=content_checksum((tables.joints, tables.energy, tables.tracks, tables.clips), tables.notes),
         sources=list(sources),
     )
+
+
+def _flat(frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return frames.reshape(len(frames), math.prod(frames.shape[1:]))
 
 
 def _counts(values: npt.NDArray[np.generic]) -> dict[str, int]:
