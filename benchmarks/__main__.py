@@ -1,5 +1,5 @@
-"""Run all benchmarks, or those named on the command line: `python -m benchmarks convert feed step`. One takes
-options: `python -m benchmarks throughput --html page.html`."""
+"""Run all benchmarks, or those named on the command line: `python -m benchmarks convert feed step`. Two take
+options: `throughput --html page.html` and `convert --against HEAD~1`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ ALL = {
 def main(names: list[str]) -> int:
     if names[:1] == ["throughput"]:
         throughput.main(names[1:])
+        return 0
+    if names[:1] == ["convert"] and any(name.startswith("-") for name in names):
+        convert.main(names[1:])
         return 0
     unknown = [n for n in names if n not in ALL]
     if unknown:
