@@ -43,10 +43,9 @@ Progress = Callable[[int, int, dict[str, Any]], None]
 Runner = Callable[[Plan, Path, list[int]], Iterator[tuple[int, ShardRecord, str]]]
 """Makes the shards of the given numbers: number, record and the file's SHA-256 of each, in any order."""
 BACKENDS = ("processes", "dask")
-MOST_THREADS = 3
-"""Where a family's files are read by compiled loops, up to so many workers are threads: the loops, the
-checksums and the system's reads and writes let the others run for two thirds of the time. Processes take a
-second to start, longer than many a dataset takes."""
+MOST_THREADS, MOST_THREADED_BYTES = 3, 1 << 30
+"""Where a family's files are read by compiled loops, up to so many workers on so many bytes are threads: they
+start at once, while processes take a second or more, but hold each other up between the loops."""
 
 
 @dataclass
@@ -274,7 +273,9 @@ def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Ru
                 )(jobs)
             return
         count = min(workers or joblib.cpu_count(), len(missing))
-        threads = count <= MOST_THREADS and plan.family.scanner and compiled(plan.family.scanner)
+        size = sum(u.size for i in missing for u in plan.shards[i])
+        few = count <= MOST_THREADS and size <= MOST_THREADED_BYTES
+        threads = few and plan.family.scanner and compiled(plan.family.scanner)
         # one shard at a time, since joblib would tie quick ones together, and the last ones would wait
         yield from joblib.Parallel(
             n_jobs=count,
