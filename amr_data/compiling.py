@@ -15,12 +15,21 @@ import sys
 from types import ModuleType
 
 SWITCH = "AMR_COMPILED"
-"""Environment variable; 0 leaves the compiled loops out."""
+"""Environment variable; 0 leaves the compiled loops out, 1 takes them for the smallest conversion too."""
+_wanted = False
+
+
+def want_compiled(wanted: bool) -> None:
+    """Say whether the work to come is worth the half second that numba takes to load. Nothing but time
+    depends on it."""
+    global _wanted
+    _wanted = wanted
 
 
 def compiled(name: str) -> ModuleType | None:
-    """The module of compiled loops of this name, or None where they cannot be had."""
-    return None if os.environ.get(SWITCH) == "0" else _load(name)
+    """The module of compiled loops of this name, or None where they are not wanted or cannot be had."""
+    wanted = {"0": False, "1": True}.get(os.environ.get(SWITCH, ""), _wanted)
+    return _load(name) if wanted else None
 
 
 @functools.cache

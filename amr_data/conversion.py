@@ -9,43 +9,30 @@ and a run that was stopped goes on with what is missing.
 from __future__ import annotations
 
 import contextlib
-import os
-import pickle
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 from filelock import FileLock, Timeout
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from amr_data.clip import Clip
-from amr_data.cluster import cluster_client
-from amr_data.compiling import compiled
-from amr_data.errors import AmrError, Reject, RejectError, UsageError
+from amr_data.errors import AmrError, UsageError
 from amr_data.files import WriteError, sha256_of
-from amr_data.identity import unit_hashes
-from amr_data.manifest import sources_hash, write_manifest
+from amr_data.manifest import Columns, sources_hash, write_manifest
 from amr_data.plan import Plan, Settings, check_folder, make_plan, take_folder
-from amr_data.readers import RawSource, Unit, family_for, family_options, open_sources
+from amr_data.readers import family_for, open_sources
 from amr_data.readers.recognising import Recognised, recognise
-from amr_data.recipes.motion import WINDOWS, add_energy
-from amr_data.recipes.normalize import Recipe, apply_recipe
+from amr_data.recipes.motion import WINDOWS
+from amr_data.recipes.normalize import Recipe
 from amr_data.shards.layout import shard_name
 from amr_data.shards.model import ShardRecord
-from amr_data.shards.writer import build_tables, check_storable, read_record, write_shard
+from amr_data.shards.writer import read_record
 from amr_data.specs import DatasetSpec, load_spec
+from amr_data.workers import Runner, shard_runner
 
 Progress = Callable[[int, int, dict[str, Any]], None]
-Runner = Callable[[Plan, Path, list[int]], Iterator[tuple[int, ShardRecord, str]]]
-"""Makes the shards of the given numbers: number, record and the file's SHA-256 of each, in any order."""
-BACKENDS = ("processes", "dask")
-MOST_THREADS, MOST_THREADED_BYTES = 3, 1 << 30
-"""Where a family's files are read by compiled loops, up to so many workers on so many bytes are threads: they
-start at once, while processes take a second or more, but hold each other up between the loops."""
 
 
 @dataclass
@@ -162,24 +149,25 @@ def build_missing(
             shard that differs is taken away again, and nothing else changes.
     Returns: the manifest, and how many shards were there before.
     """
-    records: dict[int, tuple[ShardRecord, str]] = {}
+    records: dict[int, tuple[ShardRecord, str, Columns | None]] = {}
     for index in range(len(plan.shards)):
         record = read_record(out / shard_name(index), plan.fingerprint, plan.spec, len(WINDOWS))
         if record is not None:
-            records[index] = record, sha256_of(out / shard_name(index))
+            records[index] = record, sha256_of(out / shard_name(index)), None
     kept = len(records)
     sizes = [sum(u.size for u in units) for units in plan.shards]
     total, done = sum(sizes), sum(sizes[i] for i in records)
     missing = [i for i in range(len(plan.shards)) if i not in records]
     try:
-        for index, record, sha256 in run(plan, out, missing) if missing else ():
-            records[index] = record, sha256
+        for index, record, sha256, columns in run(plan, out, missing) if missing else ():
+            records[index] = record, sha256, columns
             _check_as_before(out / shard_name(index), record, (expected or {}).get(shard_name(index)))
             done += sizes[index]
             if progress:
                 progress(done, total, record.model_dump())
         ordered = [records[i] for i in range(len(plan.shards))]
-        return write_manifest(out, plan, [r for r, _ in ordered], [h for _, h in ordered]), kept
+        hashes, known = [h for _, h, _ in ordered], [c for _, _, c in ordered]
+        return write_manifest(out, plan, [r for r, _, _ in ordered], hashes, known), kept
     except WriteError as error:
         raise AmrError(
             f"writing to {out} failed: {error.reason}; finished shards are kept, run again"
@@ -228,103 +216,3 @@ def locked(out: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def read_clips(
-    source: RawSource, units: Sequence[Unit], spec: DatasetSpec, settings: Settings
-) -> list[Clip | Reject]:
-    """Read, clean, centre units and add the motion energies; what fails is a reject in the list."""
-    out: list[Clip | Reject] = []
-    family = family_for(source, spec)
-    for item in family.read(source, units, spec, family_options(family, settings.options)):
-        if isinstance(item, Clip):
-            try:
-                item = apply_recipe(item, spec, settings.recipe, family)
-                for track in item.tracks:
-                    add_energy(track)
-                check_storable(item)
-            except RejectError as error:
-                item = Reject(item.source, error.reason, error.detail)
-        out.append(item)
-    return out
-
-
-def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Runner:
-    """How the missing shards are made: in processes here, or on a Dask cluster. Raises UsageError."""
-    if backend not in BACKENDS:
-        raise UsageError(f"there is no backend '{backend}': known: {', '.join(BACKENDS)}")
-    if (backend == "dask") != (scheduler is not None):
-        raise UsageError("--backend dask and --scheduler tcp://HOST:PORT go together")
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers is {workers}; give 1 or more")
-
-    def run(plan: Plan, out: Path, missing: list[int]) -> Iterator[tuple[int, ShardRecord, str]]:
-        owner = os.getpid() if backend == "processes" else 0
-        jobs = (
-            joblib.delayed(_make_shard)(
-                plan.source, plan.shards[i], plan.spec, plan.settings, plan.fingerprint, out, i, owner
-            )
-            for i in missing
-        )
-        if backend == "dask":
-            with cluster_client(str(scheduler)), joblib.parallel_config(backend="dask"):
-                yield from joblib.Parallel(
-                    n_jobs=-1, return_as="generator_unordered", pre_dispatch="2*n_jobs"
-                )(jobs)
-            return
-        count = min(workers or joblib.cpu_count(), len(missing))
-        size = sum(u.size for i in missing for u in plan.shards[i])
-        few = count <= MOST_THREADS and size <= MOST_THREADED_BYTES
-        threads = few and plan.family.scanner and compiled(plan.family.scanner)
-        # one shard at a time, since joblib would tie quick ones together, and the last ones would wait
-        yield from joblib.Parallel(
-            n_jobs=count,
-            return_as="generator_unordered",
-            pre_dispatch="2*n_jobs",
-            batch_size=1,
-            backend="threading" if threads else "loky",
-        )(jobs)
-
-    return run
-
-
-def _make_shard(
-    source: RawSource,
-    units: list[Unit],
-    spec: DatasetSpec,
-    settings: Settings,
-    fingerprint: str,
-    out: Path,
-    index: int,
-    owner: int,
-) -> tuple[int, ShardRecord, str]:
-    if owner not in (0, os.getpid()):
-        _end_with_parent(owner)
-    source = pickle.loads(pickle.dumps(source))  # open archives and hashes are each worker's own
-    items = read_clips(source, units, spec, settings)
-    clips = [i for i in items if isinstance(i, Clip)]
-    rejects = [i for i in items if isinstance(i, Reject)]
-    tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate, spec.dimensions == 3)
-    if owner and owner not in (os.getpid(), os.getppid()):
-        os._exit(1)  # the parent was killed; its folder may be another conversion's by now
-    hashes = unit_hashes(source, units)
-    path = out / shard_name(index)
-    return index, *write_shard(path, tables, rejects, fingerprint, settings.compression, hashes)
-
-
-_watch: threading.Thread | None = None
-
-
-def _end_with_parent(owner: int) -> None:
-    """In a worker: end when the conversion's own process has ended, however it ended; otherwise idle workers
-    would linger for minutes."""
-    global _watch
-
-    def look() -> None:
-        while os.getppid() == owner:
-            time.sleep(0.5)
-        os._exit(1)
-
-    if _watch is None:
-        _watch = threading.Thread(target=look, daemon=True)
-        _watch.start()

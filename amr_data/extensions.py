@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ def load_extension(group: str, name: str, kind: type[T]) -> type[T] | None:
     Raises: UsageError where it cannot be imported, or is no subclass of `kind`.
     """
     if name in extension_names(group):
-        (point,) = (p for p in entry_points(group=group) if p.name == name)
+        (point,) = _points(group, tuple(sys.path)).select(name=name)
         found: Any = _imported(name, point.load)
     elif _PATH.fullmatch(name):
         module, _, attribute = name.partition(":")
@@ -41,7 +42,13 @@ def load_extension(group: str, name: str, kind: type[T]) -> type[T] | None:
 
 def extension_names(group: str) -> list[str]:
     """Names of the installed entry points of a group."""
-    return sorted(point.name for point in entry_points(group=group))
+    return sorted(_points(group, tuple(sys.path)).names)
+
+
+@lru_cache(maxsize=16)
+def _points(group: str, path: tuple[str, ...]) -> EntryPoints:
+    """path : where Python looks; the metadata of all packages are read there, which takes a while."""
+    return entry_points(group=group)
 
 
 def _imported(name: str, load: Any) -> Any:

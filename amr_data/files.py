@@ -35,9 +35,13 @@ class WriteError(AmrError):
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, settled: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`, making the folder where there is none; on success it is synced
-    and takes the name, on failure it is removed. Raises: WriteError."""
+    and takes the name, on failure it is removed. Raises: WriteError.
+
+    settled : the folder is synced too, so that the name outlasts a loss of power. One of many files may leave
+        that to the last of them: if its name is lost, the file is absent, never half.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,11 +50,12 @@ def whole_file(path: Path) -> Iterator[Path]:
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            if settled:
+                folder = os.open(path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

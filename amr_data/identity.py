@@ -12,6 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xxhash import xxh3_128_hexdigest
+
 from amr_data.errors import Reject
 from amr_data.readers import RawSource, Unit
 from amr_data.recipes.motion import WINDOWS
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 PRESENTATION = {"name", "title", "example", "mutual", "protocols", "unusable"}
 """Of a spec; what `unusable` leaves out is missing among the units."""
 SKELETON_PRESENTATION = {"name", "bones", "symmetric", "parts", "counterparts"}
-HASH_DIGITS = 32
 MARK = "2:"
 """Before every fingerprint. Those of release 0.1.0, which took its version and the names of the sources for a
 part of it, have none."""
@@ -62,13 +63,11 @@ def digest(content: Any) -> str:
 
 
 def unit_hashes(source: RawSource, units: Sequence[Unit]) -> list[str]:
-    """SHA-256 of each unit's bytes, shortened, from what was read of the source; "" for a unit of which
-    nothing was."""
+    """XXH3 of each unit's bytes, from what was read of the source; "" for a unit of which nothing was."""
     found = []
     for unit in units:
         parts = [source.hashes.get(m, "") for m in unit.members]
-        text = "\n".join(parts)
-        found.append(hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS] if any(parts) else "")
+        found.append(xxh3_128_hexdigest("\n".join(parts).encode()) if any(parts) else "")
     return found
 
 

@@ -7,12 +7,14 @@ import hashlib
 import json
 import platform
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from amr_data.errors import UsageError
 from amr_data.files import whole_file, write_json
@@ -25,9 +27,21 @@ from amr_data.shards.tables import side_counts, split_values
 from amr_data.shards.writer import LENGTH_BIN
 from amr_data.specs import NO_LABEL, DatasetSpec
 
+Columns = Mapping[str, Sequence[Any]]
+"""Of each field that a split goes by, the value of every clip."""
 
-def write_manifest(out: Path, plan: Plan, records: list[ShardRecord], hashes: list[str]) -> dict[str, Any]:
-    """Write rejects.jsonl, then manifest.json, which makes the dataset complete. Returns the manifest."""
+
+def write_manifest(
+    out: Path,
+    plan: Plan,
+    records: list[ShardRecord],
+    hashes: list[str],
+    columns: Sequence[Columns | None] = (),
+) -> dict[str, Any]:
+    """Write rejects.jsonl, then manifest.json, which makes the dataset complete. Returns the manifest.
+
+    columns : of each shard, where they are known; they are read from the others.
+    """
     rejects = [r.as_stored() for r in plan.rejects] + [
         r.model_dump() for record in records for r in record.rejects
     ]
@@ -35,7 +49,8 @@ def write_manifest(out: Path, plan: Plan, records: list[ShardRecord], hashes: li
         temporary.write_text(
             "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rejects), encoding="utf-8"
         )
-    spec, counts = _splits(out, plan, len(records))
+    given = [*columns, *[None] * (len(records) - len(columns))]
+    spec, counts = _splits(plan, [known or _read_columns(out, plan, i) for i, known in enumerate(given)])
     manifest = build_manifest(plan, spec, records, hashes, rejects, counts)
     write_json(out / MANIFEST, manifest)
     return manifest
@@ -107,15 +122,23 @@ def build_manifest(
     }
 
 
-def _splits(out: Path, plan: Plan, shards: int) -> tuple[DatasetSpec, dict[str, dict[str, int]]]:
+def split_columns(clips: npt.NDArray[np.void], spec: DatasetSpec) -> Columns:
+    """clips : a shard's table."""
+    return {field: split_values(clips, field).tolist() for field in {r.by for r in spec.protocols.values()}}
+
+
+def _read_columns(out: Path, plan: Plan, index: int) -> Columns:
+    if not plan.spec.protocols:
+        return {}
+    with Shard(out / shard_name(index), len(plan.spec.skeleton.joints), len(WINDOWS)) as shard:
+        return split_columns(shard.tables(len(plan.spec.classes), plan.spec.max_bodies)[0], plan.spec)
+
+
+def _splits(plan: Plan, shards: Sequence[Columns]) -> tuple[DatasetSpec, dict[str, dict[str, int]]]:
     """The spec with every number of folds dealt out over what occurs in the clips, and the clips in each part
-    of each split, as the shards in `out` give them. Raises UsageError for more folds than values."""
-    columns: dict[str, list[Any]] = {rule.by: [] for rule in plan.spec.protocols.values()}
-    for index in range(shards if columns else 0):
-        with Shard(out / shard_name(index), len(plan.spec.skeleton.joints), len(WINDOWS)) as shard:
-            clips, _ = shard.tables(len(plan.spec.classes), plan.spec.max_bodies)
-        for field, values in columns.items():
-            values += split_values(clips, field).tolist()
+    of each split. Raises UsageError for more folds than values."""
+    fields = {rule.by for rule in plan.spec.protocols.values()}
+    columns: dict[str, list[Any]] = {f: [value for shard in shards for value in shard[f]] for f in fields}
     try:
         spec = plan.spec.with_folds(columns)
     except ValueError as error:

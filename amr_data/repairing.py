@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amr_data.conversion import ConvertReport, Progress, build_missing, locked, shard_runner
+from amr_data.conversion import ConvertReport, Progress, build_missing, locked
 from amr_data.errors import AmrError, UsageError
 from amr_data.files import write_json
 from amr_data.identity import MARK, changed_unit
@@ -18,6 +18,7 @@ from amr_data.shards.layout import MANIFEST, PLAN
 from amr_data.shards.model import DamageError, PlanRecord, believed, read_manifest
 from amr_data.shards.verification import verify
 from amr_data.specs import spec_from_json
+from amr_data.workers import shard_runner
 
 
 def repair(

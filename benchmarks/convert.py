@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from amr_data.compiling import compiled
+from amr_data.compiling import compiled, want_compiled
 from amr_data.plan import Settings, make_plan
 from amr_data.readers import open_sources
 from amr_data.readers.base import new_clip
@@ -67,6 +67,7 @@ def main(options: Sequence[str] = ()) -> None:
         for tree in trees.values():
             run(tree, Path(folder) / "few", Path(folder), 1)  # fills the cache of what is compiled
         cores = os.cpu_count() or 1
+        want_compiled(True)  # for the parts
         loops = "no" if compiled(NtuFamily.scanner) is None else "with"
         print(f"{cores} cores, load {os.getloadavg()[0]:.1f}, {loops} compiled loops")
         for source, workers in [(raw, n) for n in sorted({1, cores})] + [(archive, cores)]:
@@ -138,7 +139,7 @@ def parts(raw: Path, out: Path) -> None:
     with open_sources([raw], out) as source:
         plan = timed("plan", lambda: make_plan(source, load_spec("ntu60"), Settings(recipe)))
         for index, units in enumerate(plan.shards):
-            texts = timed("read, with SHA-256", lambda u=units: [source.read(x.members[0]) for x in u])
+            texts = timed("read, with hashes", lambda u=units: [source.read(x.members[0]) for x in u])
             parsed = timed("tokenise", lambda t=texts: parse_many(t, joints))
             clips = []
             for unit, found in zip(units, parsed, strict=True):

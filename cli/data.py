@@ -29,7 +29,7 @@ from amr_cli.ui import (
     tell,
 )
 from amr_data import __version__, convert, open_dataset, spec_names
-from amr_data.conversion import BACKENDS, Progress
+from amr_data.conversion import Progress
 from amr_data.errors import UsageError
 from amr_data.recipes.normalize import RECIPES
 from amr_data.repairing import repair
@@ -37,6 +37,7 @@ from amr_data.shards.exchange import export_dataset
 from amr_data.shards.verification import verify
 from amr_data.shards.writer import COMPRESSIONS
 from amr_data.synth import synthesize
+from amr_data.workers import BACKENDS
 
 NAMES = {"name", "no_label", "unknown_class"}
 """Reasons that concern names and labels alone."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 from amr_data.errors import AmrError
 from amr_data.readers.members import Container, Member, bomb, unsafe_name
+
+try:
+    from isal import isal_zlib
+except ImportError:  # the extra `fast`
+    isal_zlib = None  # type: ignore[assignment,unused-ignore]
 
 ZIP_HEADS = (b"PK\x03\x04", b"PK\x05\x06")
 """How a zip archive begins, one with members and an empty one."""
@@ -59,6 +66,9 @@ class ZipArchive(_Archive):
         info = archive.infolist()[member.entry]  # by its place: a name may stand for two members
         if info.filename != member.path:
             raise OSError("the archive has changed")
+        if isal_zlib and info.compress_type == zipfile.ZIP_DEFLATED:
+            with contextlib.suppress(Exception):  # whatever is wrong, zlib has the usual words for it
+                return _inflated(archive, info, limit)
         with archive.open(info) as file:
             return file.read(limit)
 
@@ -69,6 +79,15 @@ class ZipArchive(_Archive):
             except Exception as error:  # a damaged archive can fail in any way
                 raise AmrError(f"{self._name} cannot be opened: {error or type(error).__name__}") from None
         return self._file
+
+
+def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
+    """A deflated member's first bytes, by a decompressor twice as fast as Python's. zipfile has no public way
+    to give it one; where its private one is gone, Python's own serves."""
+    with archive.open(info) as file:
+        if hasattr(file, "_decompressor"):
+            file._decompressor = isal_zlib.decompressobj(-zlib.MAX_WBITS)
+        return file.read(limit)
 
 
 class TarArchive(_Archive):

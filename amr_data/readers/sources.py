@@ -5,9 +5,10 @@ unpacked into a temporary folder that is gone afterwards."""
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from xxhash import xxh3_128_hexdigest
 
 from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.files import SYNTHETIC_MARK
@@ -55,7 +56,8 @@ class RawSource:
             else:
                 self._containers.append(_file(index, path, self.given[index]))
         self.hashes: dict[Member, str] = {}
-        """SHA-256 of every member that was read whole."""
+        """XXH3 of every member that was read whole: against accidents, not against forgers, and thirty times
+        as fast as SHA-256, which was a seventh of a conversion."""
         self._listed: list[Member] | None = None
 
     def __getstate__(self) -> dict[str, object]:
@@ -106,7 +108,7 @@ class RawSource:
         data = self.head(member, member.size + 1)  # a member that inflates past its declared size stops here
         if len(data) > member.size:
             raise RejectError("unreadable", f"more than the {member.size:,} bytes that it had a moment ago")
-        self.hashes[member] = hashlib.sha256(data).hexdigest()
+        self.hashes[member] = xxh3_128_hexdigest(data)
         return data
 
     def head(self, member: Member, count: int) -> bytes:

@@ -66,8 +66,8 @@ class Note(BaseModel):
 
 
 class ShardRecord(_Believed):
-    """What a shard says of itself; `sources` : the SHA-256 of each unit's bytes, shortened, in the order of
-    the plan, "" for one that could not be read (shards of earlier releases have none)."""
+    """What a shard says of itself; `sources` : the XXH3 of each unit's bytes, in the order of the
+    plan, "" for one that could not be read (shards of earlier releases have none)."""
 
     clips: Count
     frames: Count

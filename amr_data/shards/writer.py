@@ -153,7 +153,7 @@ def write_shard(
         )
         file.flush()
         image: bytes = file.id.get_file_image()
-    with whole_file(path) as temporary:
+    with whole_file(path, settled=False) as temporary:  # the manifest, written last, settles all
         temporary.write_bytes(image)
     return record, hashlib.sha256(image).hexdigest()
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import amr_data.extensions
 from amr_cli.data import main
 from amr_data import convert, open_dataset
 from amr_data.errors import UsageError
@@ -88,13 +86,10 @@ def test_its_spec_is_checked_by_it(here):
 
 
 def test_an_installed_family_brings_its_options_to_the_command(here, monkeypatch):
-    found = amr_data.extensions.entry_points
-    mine = EntryPoint("trc", "trc_family:Trc", "amr_data.readers")
-
-    def points(group):
-        return [*found(group=group), *([mine] if group == "amr_data.readers" else [])]
-
-    monkeypatch.setattr(amr_data.extensions, "entry_points", points)
+    installed = here / "trc_family-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: trc-family\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[amr_data.readers]\ntrc = trc_family:Trc\n")
     monkeypatch.syspath_prepend(str(here))
     Path("walks.yaml").write_text(Path("walks.yaml").read_text().replace("trc_family:Trc", "trc"))
     main.commands["convert"].__dict__.pop("_family_options", None)

@@ -4,6 +4,7 @@ words about what is wrong. Skipped where numba is missing."""
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from amr_data import convert
+from amr_data import workers as making
 from amr_data.clip import BodyTrack
-from amr_data.compiling import SWITCH, _load, compiled
+from amr_data.compiling import SWITCH, _load, compiled, want_compiled
 from amr_data.errors import RejectError
 from amr_data.readers.ntu import parse_ntu
 from amr_data.readers.pku_mmd import parse_video
@@ -24,6 +26,15 @@ from amr_data.recipes.motion import add_energy, column_sums
 from amr_data.synth import synthesize
 
 pytest.importorskip("numba")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _wanted():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWITCH, "1")
+        yield
+
+
 SCANNER = "amr_data.readers.scanning"
 
 digits = st.text("0123456789", max_size=22)
@@ -203,9 +214,26 @@ def test_a_conversion_has_the_same_content_with_and_without_the_loops(tmp_path, 
 
 def test_a_module_that_cannot_be_had_is_none(monkeypatch):
     assert compiled("amr_data.no_such_loops") is None
+    assert _load(SCANNER) is not None
+    want_compiled(True)
     monkeypatch.setenv(SWITCH, "0")
     assert compiled(SCANNER) is None
-    assert _load(SCANNER) is not None
+    monkeypatch.delenv(SWITCH)
+    assert compiled(SCANNER) is not None
+    want_compiled(False)
+    assert compiled(SCANNER) is None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_loops_are_loaded_where_there_is_enough_to_do(tmp_path, monkeypatch, workers):
+    synthesize(tmp_path / "raw", "ntu60", classes=2, subjects=2, replications=1, workers=1)
+    size = sum(p.stat().st_size for p in (tmp_path / "raw").glob("*.skeleton"))
+    monkeypatch.delenv(SWITCH)
+    for worth, loaded in ((size // workers + 1, False), (size // workers // 2, True)):
+        monkeypatch.setattr(making, "WORTH_COMPILED", worth)
+        convert(tmp_path / "raw", tmp_path / "out", "ntu60", workers=workers, overwrite=True)
+        assert (compiled(SCANNER) is not None) == loaded
+        shutil.rmtree(tmp_path / "out")
 
 
 def test_without_a_folder_for_its_cache_nothing_is_compiled():

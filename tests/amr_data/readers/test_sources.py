@@ -19,11 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amr_data import AmrError, UsageError, convert, open_dataset
+from amr_data import AmrError, UsageError, convert, open_dataset, plan
 from amr_data.errors import RejectError
-from amr_data.readers import unpacking
+from amr_data.readers import archives, unpacking
 from amr_data.readers.sources import RawSource, open_sources
 from amr_data.shards.reader import read_rejects
+
+archive_of = zipfile.ZipFile
 
 
 def write(path: Path, text: str = "x") -> Path:
@@ -141,6 +143,50 @@ def test_a_member_without_a_name_is_refused(tmp_path):
     (member,) = source.members()
     with pytest.raises(RejectError, match="unsafe_name: it has no name"):
         source.read(member)
+
+
+def test_the_fast_decompressor_gives_the_same_bytes_and_the_same_complaints(tmp_path, monkeypatch):
+    pytest.importorskip("isal")
+    text = "".join(f"{k * k} {k}\n" for k in range(9_000))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", text)
+    sound = (tmp_path / "x.zip").read_bytes()
+
+    def read(data: bytes) -> tuple[bytes, bytes] | str:
+        (tmp_path / "x.zip").write_bytes(data)
+        source = RawSource([tmp_path / "x.zip"])
+        try:
+            return source.read(source.members()[0]), source.head(source.members()[0], 20)
+        except RejectError as error:
+            return error.detail
+
+    places = [None, *range(60, len(sound) - 200, len(sound) // 25)]
+    damaged = [sound if k is None else sound[:k] + bytes([sound[k] ^ 0x55]) + sound[k + 1 :] for k in places]
+    fast = [read(data) for data in damaged]
+    used = []
+    inflated = archives._inflated
+    monkeypatch.setattr(archives, "_inflated", lambda *a: used.append(1) or inflated(*a))
+    assert read(sound) == fast[0] == (text.encode(), text.encode()[:20])
+    assert used
+    monkeypatch.setattr(archives, "isal_zlib", None)
+    assert [read(data) for data in damaged] == fast
+    assert sum(isinstance(found, str) for found in fast) > 20
+
+
+def test_a_worker_reads_the_list_of_an_archive_once(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for label in range(1, 7):
+            archive.writestr(f"a{label:02d}_s01_e00_v01.json", clip_json(label))
+    monkeypatch.setattr(plan, "MIN_SHARD_BYTES", 1)
+    opened = []
+    monkeypatch.setattr(archives.zipfile, "ZipFile", lambda *a: opened.append(a) or archive_of(*a))
+    report = convert(tmp_path / "x.zip", tmp_path / "out", "nw-ucla", workers=1)
+    assert len(report.manifest["shards"]) == 6
+    assert len(opened) == 2  # to look at it, and to make the shards
+    sources = [record["sources"] for record in report.manifest["shards"]]
+    assert len(set(sources)) == 6
+    again = convert(tmp_path / "x.zip", tmp_path / "again", "nw-ucla", workers=2)
+    assert [record["sources"] for record in again.manifest["shards"]] == sources
 
 
 def test_a_zip_that_was_cut_off_is_called_that(tmp_path):
