@@ -114,22 +114,29 @@ class Shard:
             raise self._wrong(*problem)
         return clips, tracks
 
-    def frames(self, low: int, high: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Joints (K, V, 3) and energies (K, V, S) of the rows `low` to `high`, all finite."""
-        joints, energy = self.raw_frames(low, high)
-        for name, values in (("joints", joints), ("energy", energy)):
+    def frames(
+        self, low: int, high: int, energy: bool = True
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Joints (K, V, 3) and energies (K, V, S) of the rows `low` to `high`, all finite. `energy`: whether
+        the energies are read; S is 0 without them."""
+        joints, energies = self.raw_frames(low, high, energy)
+        for name, values in (("joints", joints), ("energy", energies)):
             # one NaN or infinity makes the sum one; several times as fast as looking at each value
             with np.errstate(all="ignore"):
                 if not np.isfinite(values.sum()):
                     raise self._wrong(
                         "non_finite", f"a value of {name} in rows {low} to {high} is not finite"
                     )
-        return joints, energy
+        return joints, energies
 
-    def raw_frames(self, low: int, high: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def raw_frames(
+        self, low: int, high: int, energy: bool = True
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """The same, whatever the values are."""
         with _damage(self.path):
-            return self._frames["joints"][low:high], self._frames["energy"][low:high]
+            joints = self._frames["joints"][low:high]
+            none = np.empty((*joints.shape[:2], 0), np.float32)
+            return joints, self._frames["energy"][low:high] if energy else none
 
     def notes(self, low: int, high: int) -> list[Note]:
         """The notes of the clips `low` to `high`, counted within the shard."""

@@ -228,15 +228,17 @@ class ShardDataset:
             **fields,
         )
 
-    def arrays(self, clips: npt.NDArray[np.int64]) -> SplitArrays:
-        """The given clips (sorted indices) as flat arrays, read shard by shard straight into place."""
+    def arrays(self, clips: npt.NDArray[np.int64], energy: bool = True) -> SplitArrays:
+        """The given clips (sorted indices) as flat arrays, read shard by shard straight into place. `energy`:
+        whether the motion energies are read too; S is 0 without them."""
         wanted = np.full(len(self), -1, np.int64)
         wanted[clips] = np.arange(len(clips))
         tracks = self.tracks[wanted[self.tracks["clip"]] >= 0]
         lengths = tracks["frames"].astype(np.int64)
         total = int(lengths.sum())
         joints = np.empty((total, len(self.spec.skeleton.joints), 3), np.float32)
-        energy = np.empty((total, len(self.spec.skeleton.joints), len(self.windows)), np.float32)
+        scales = len(self.windows) if energy else 0
+        energies = np.empty((total, len(self.spec.skeleton.joints), scales), np.float32)
         ends = lengths.cumsum()
         shard = self.shard_of[tracks["clip"]]
         for index in np.unique(shard):
@@ -250,8 +252,8 @@ class ShardDataset:
             place = slice(int(ends[mine[0]] - lengths[mine[0]]), int(ends[mine[-1]]))
             with self._shard(int(index)) as file:
                 low, high = int(rows[0]), int(rows[-1]) + 1
-                some_joints, some_energy = file.frames(low, high)
-                joints[place], energy[place] = some_joints[rows - low], some_energy[rows - low]
+                some_joints, some_energy = file.frames(low, high, energy)
+                joints[place], energies[place] = some_joints[rows - low], some_energy[rows - low]
         # stretches of one body follow each other: a sequence begins where the clip or the slot changes
         key = tracks["clip"].astype(np.int64) * 64 + tracks["slot"]
         begin = (
@@ -265,7 +267,7 @@ class ShardDataset:
         )
         return SplitArrays(
             joints,
-            energy,
+            energies,
             frame,
             first_row,
             rows_each,

@@ -28,7 +28,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, path: str | Path, split: str, part: str, frames: int = 64) -> None:
         dataset = open_dataset(path)
-        arrays = dataset.arrays(dataset.split(split, part))
+        arrays = dataset.arrays(dataset.split(split, part), energy=False)
         self.names, self.labels, self.frames = arrays.names, arrays.labels.tolist(), frames
         self.bodies = dataset.spec.max_bodies
         self._joints, self._timeline = torch.from_numpy(arrays.joints), timeline_of(arrays)
