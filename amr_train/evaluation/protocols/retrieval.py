@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from amr_train.config import AugmentConfig, EvaluationConfig
 from amr_train.evaluation.features import Features
@@ -36,16 +37,22 @@ def ranked(features: Features, name: str) -> dict[str, float]:
     """In percent, `mAP` (the mean over queries of the mean precision at each hit) and `recall@k` (queries
     with a hit among the first k; at 1 the nearest neighbour's accuracy). A query whose class has no training
     clip finds nothing."""
+    precision, found = precisions(features, name)
+    asked = max(1, len(features.test_labels))
+    recalls = {f"recall@{k}": 100 * n / asked for k, n in zip(RECALLS, found.tolist(), strict=True)}
+    return {"mAP": 100 * float(precision) / asked, **recalls}
+
+
+def precisions(features: Features, name: str) -> tuple[Tensor, Tensor]:
+    """The sum over queries of the mean precision at each hit (), and how many have a hit among the first k
+    (K,), on the features' device, where nobody waits for them."""
     device = features.test_labels.device
-    precision, asked = torch.zeros((), device=device, dtype=exact(device)), 0
-    found = dict.fromkeys(RECALLS, 0)
+    precision = torch.zeros((), device=device, dtype=exact(device))
+    found = torch.zeros(len(RECALLS), device=device, dtype=torch.int64)
     for closeness, labels in closenesses(features, name):
         hits = features.train_labels[closeness.argsort(dim=1, descending=True)] == labels[:, None]  # (Q, N)
-        ranks = torch.arange(1, hits.shape[1] + 1, device=hits.device)
-        precisions = (hits.cumsum(dim=1) / ranks * hits).sum(dim=1) / hits.sum(dim=1).clamp(min=1)
-        precision += precisions.to(exact(device)).sum()
-        asked += len(hits)
-        for k in RECALLS:
-            found[k] += int(hits[:, :k].any(dim=1).sum())
-    asked = max(1, asked)
-    return {"mAP": 100 * float(precision) / asked, **{f"recall@{k}": 100 * found[k] / asked for k in RECALLS}}
+        ranks = torch.arange(1, hits.shape[1] + 1, device=device)
+        at = (hits.cumsum(dim=1) / ranks * hits).sum(dim=1) / hits.sum(dim=1).clamp(min=1)
+        precision += at.to(exact(device)).sum()
+        found += torch.stack([hits[:, :k].any(dim=1).sum() for k in RECALLS])
+    return precision, found
