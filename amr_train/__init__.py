@@ -2,8 +2,8 @@
 converted datasets."""
 
 from amr_train.config import Experiment
+from amr_train.data.batching import Batch
 from amr_train.data.clips import ClipDataset
-from amr_train.data.feed import Batch
 from amr_train.deploy.mamp import import_mamp
 from amr_train.deploy.predicting import embed, predict
 from amr_train.evaluation.evaluating import evaluate, evaluate_encoder

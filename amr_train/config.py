@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Batches = Literal["drawn", "even"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -128,13 +131,16 @@ class PretrainConfig(Section):
     """AdamW with linear warm-up and a cosine to `min_lr`; a checkpoint every so many epochs, and every so
     many minutes at any step.
 
-    `batch_size` counts clips over all processes. `clip_grad`: largest norm of the gradient. `check_steps`:
-    the loss is read from a GPU every so many steps, and checked then.
+    `batch_size` counts clips over all processes. `batches`: clips in an order drawn freely, or so that every
+    batch, and every process's part of it, has the same number of bodies but for one (`even`), which CUDA
+    graphs need. `clip_grad`: largest norm of the gradient. `check_steps`: the loss is read from a GPU every
+    so many steps, and checked then.
     """
 
     epochs: int = Field(400, ge=1)
     warmup_epochs: int = Field(20, ge=0)
     batch_size: int = Field(128, ge=1)
+    batches: Batches = "drawn"
     lr: float = Field(1e-3, gt=0)
     min_lr: float = Field(5e-4, ge=0)
     weight_decay: float = Field(0.05, ge=0)
@@ -184,12 +190,13 @@ class LogisticConfig(Section):
 
 
 class FinetuneConfig(Section):
-    """Fine-tuning with labels, also with few of them, and on another dataset. `batch_size` counts clips over
-    all processes."""
+    """Fine-tuning with labels, also with few of them, and on another dataset. `batch_size` and `batches` as
+    in pre-training."""
 
     epochs: int = Field(100, ge=1)
     warmup_epochs: int = Field(5, ge=0)
     batch_size: int = Field(48, ge=1)
+    batches: Batches = "drawn"
     lr: float = Field(3e-4, gt=0)
     min_lr: float = Field(1e-5, ge=0)
     weight_decay: float = Field(0.05, ge=0)
@@ -229,14 +236,15 @@ class EvaluationConfig(Section):
     stands beside it in the protocols of frozen features; `crop`: share of each clip in its middle that is
     seen.
 
-    `knn_neighbours`: that vote. `coordinate_frames`: to which the baseline `coordinates` resamples each body.
-    `options`: settings of protocols of one's own.
+    `feature_precision`: of the frozen encoder. `knn_neighbours`: that vote. `coordinate_frames`: to which the
+    baseline `coordinates` resamples each body. `options`: settings of protocols of one's own.
     """
 
     protocols: list[str] = ["linear", "knn"]
     baselines: list[Literal["untrained", "coordinates"]] = ["untrained", "coordinates"]
     crop: float = Field(0.95, gt=0, le=1)
     batch_size: int = Field(64, ge=1)
+    feature_precision: Precision = "float32"
     knn_neighbours: int = Field(1, ge=1)
     coordinate_frames: int = Field(48, ge=1)
     linear: LinearConfig = LinearConfig()
@@ -251,8 +259,9 @@ class Experiment(Section):
     """Everything that decides a run, besides the machine.
 
     `method`: a shipped one, that of an entry point, or `package.module:Class`; `options`: settings of such a
-    one. `scale`: a shipped set of sizes laid over all, such as tiny. `compile`: torch.compile of the training
-    step, with CUDA graphs or without. `deterministic`: only operations that repeat bit by bit.
+    one. `scale`: a shipped set of sizes laid over all, such as tiny. `precision`: of training and
+    fine-tuning, see `amr_train.parallel.precision`. `compile`: torch.compile of the training step, with CUDA
+    graphs or without. `deterministic`: only operations that repeat bit by bit.
     """
 
     name: str
@@ -261,7 +270,7 @@ class Experiment(Section):
     scale: str = "full"
     seed: int = Field(0, ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     compile: Literal["none", "default", "cuda-graphs"] = "none"
     deterministic: bool = False
     data: DataConfig = DataConfig()

@@ -33,6 +33,9 @@ UNDECIDED: Any = {
     "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
 }
 """Settings that decide nothing of a pre-training; `scale` is in the sizes that it sets."""
+ADDED: dict[str, dict[str, Any]] = {"pretrain": {"batches": "drawn"}}
+"""Settings from after the first runs of this schema, as those runs had them: so they are no part of a
+digest."""
 SHOWN = 4
 
 
@@ -42,8 +45,12 @@ def training_settings(experiment: Experiment) -> dict[str, Any]:
 
 
 def training_digest(experiment: Experiment) -> str:
-    """Equal for equal `training_settings`."""
-    return digest_of(training_settings(experiment))
+    """Equal for equal `training_settings`, in whichever release."""
+    settings = training_settings(experiment)
+    for section, added in ADDED.items():
+        for key in [key for key, value in added.items() if settings[section][key] == value]:
+            del settings[section][key]
+    return digest_of(settings)
 
 
 def digest_of(content: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 
 from amr_train.config import Experiment
-from amr_train.data.feed import Batch
+from amr_train.data.batching import Batch
 from amr_train.experiments.loading import load_experiment
 from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedReconstruction

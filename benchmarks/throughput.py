@@ -23,10 +23,12 @@ import torch
 
 from amr_data import SplitArrays
 from amr_train.config import Experiment
-from amr_train.data.feed import Batch, Feed
+from amr_train.data.batching import Batch
+from amr_train.data.feed import Feed
 from amr_train.experiments.loading import load_experiment
 from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedReconstruction
+from amr_train.parallel.precision import arithmetic, precise, products
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.loop import make_optimizer, prepare, train_step
 from benchmarks.step import JOINTS, METHODS, WINDOWS
@@ -90,8 +92,10 @@ def main(arguments: Sequence[str] = ()) -> None:
     settings = [*scale.settings, *given.settings]
     if device.type == "cuda" and not any(word.startswith("compile=") for word in settings):
         settings.append("compile=default")
-    experiment = load_experiment("ntu60-xsub-amr", settings)
-    peak = matrix_peak(device, dtype_of(experiment), 8192 if device.type == "cuda" else 1024)
+    if "compile=cuda-graphs" in settings:
+        settings.insert(0, "pretrain.batches=even")
+    experiment = experiment_on(device, "amr", settings)
+    peak = matrix_peak(device, experiment.precision, 8192 if device.type == "cuda" else 1024)
     about = facts(device, peak, experiment)
     print("\n".join(f"{key:14}{value}" for key, value in about.items()))
     arrays = clips_like_ntu(scale.clips)
@@ -110,7 +114,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     print(f"{'method':20}" + "".join(f"{name:>22}" for name in PARTS))
     for method in METHODS:
         words = [*settings, "compile=none", f"pretrain.batch_size={scale.batch}"]
-        shares[method] = parts(load_experiment(f"ntu60-xsub-{method}", words), arrays, device, scale)
+        shares[method] = parts(experiment_on(device, method, words), arrays, device, scale)
         print(f"{method:20}" + "".join(f"{1000 * shares[method][name]:22.2f}" for name in PARTS), flush=True)
     if given.html:
         given.html.write_text(page(about, rows, shares, scale), encoding="utf-8")
@@ -144,8 +148,7 @@ def measured(
     method: str, settings: Sequence[str], arrays: SplitArrays, device: torch.device, scale: Scale, peak: float
 ) -> list[Row]:
     """At the scale's batch, and at the best one if that is another: doubled as long as it gains and fits."""
-    name = f"ntu60-xsub-{method}"
-    experiment = load_experiment(name, settings)
+    experiment = experiment_on(device, method, settings)
     linear, attention = count_flops(MaskedReconstruction(experiment, JOINTS, WINDOWS))
     sequence = 3 * (linear + attention) / 2  # forward and backward, of one body
     found: list[Row] = []
@@ -153,7 +156,7 @@ def measured(
     while batch <= min(scale.largest, len(arrays.names)):
         try:
             words = [*settings, f"pretrain.batch_size={batch}"]
-            speed, sequences, memory = whole(load_experiment(name, words), arrays, device, scale)
+            speed, sequences, memory = whole(experiment_on(device, method, words), arrays, device, scale)
         except torch.OutOfMemoryError:
             break
         share = speed * sequences * sequence / peak
@@ -216,12 +219,13 @@ def parts(
         clock.begin()
         batch = feed.batch(views, step % len(views))
         clock.mark("views")
-        with torch.autocast(device.type, torch.bfloat16, enabled=dtype_of(experiment) != torch.float32):
+        with arithmetic(experiment.precision, device):
             found, _ = model.loss(batch, torch.Generator(device).manual_seed(step))
         loss = found.sum() / batch.total
         clock.mark("masks, targets, loss")
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with products(experiment.precision):
+            loss.backward()
         clock.mark("backward")
         optimizer.step()
         clock.mark("optimiser")
@@ -277,9 +281,9 @@ def made(
 def endless(feed: Feed, experiment: Experiment) -> Iterator[Batch]:
     """Batches of epoch after epoch."""
     for epoch in cycle(range(1000)):
-        generator = torch.Generator().manual_seed(epoch)
+        chance, config = torch.Generator().manual_seed(epoch), experiment.pretrain
         yield from feed.batches(
-            feed.train_views(experiment.pretrain.batch_size, experiment.augment, generator)
+            feed.train_views(config.batch_size, experiment.augment, chance, batches=config.batches)
         )
 
 
@@ -314,15 +318,17 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
     return best_seconds(once, 10 if device.type == "cuda" else 3)
 
 
-def matrix_peak(device: torch.device, dtype: torch.dtype, size: int) -> float:
+def experiment_on(device: torch.device, method: str, settings: Sequence[str]) -> Experiment:
+    """A method's experiment in the precision that the device computes in."""
+    return precise(load_experiment(f"ntu60-xsub-{method}", settings), device)[0]
+
+
+def matrix_peak(device: torch.device, precision: str, size: int) -> float:
     """FLOP/s of a matrix product of (size, size) on random data."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    return 2 * size**3 / timed(lambda: a @ b, device)
-
-
-def dtype_of(experiment: Experiment) -> torch.dtype:
-    """What the matrix products of a training are made in."""
-    return torch.float32 if experiment.precision == "float32" else torch.bfloat16
+    with products(precision):
+        return 2 * size**3 / timed(lambda: a @ b, device)
 
 
 def wait(device: torch.device) -> None:

@@ -27,7 +27,9 @@ from amr_data.looking.words import recipe_in_words
 @click.option("--split", help="The dataset's train/test split; the run's, or the only one.")
 @click.option("--seed", type=int, help="Of heads, views and probes; the run's by default.")
 @click.option(
-    "--precision", type=click.Choice(["float32", "bfloat16"]), help="Of fine-tuning; the run's by default."
+    "--precision",
+    type=click.Choice(["auto", "float32", "tf32", "bfloat16"]),
+    help="Of fine-tuning; the run's by default.",
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Keeps the results; the run's folder by default."

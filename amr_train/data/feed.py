@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -28,51 +28,11 @@ from amr_train.data.augment import (
     rotate,
     rotation_matrices,
 )
+from amr_train.data.batching import Batch, EvenBatches, Views, shares
 from amr_train.data.timeline import timeline_of, zero_timeline
 
 RESIDENT_SHARE = 0.5
 """Share of the device's free memory that a split may take to live there."""
-
-
-@dataclass
-class Batch:
-    """joints : (S, T, V, 3) metres.  energy : (S, T, V, S_n) square metres, or None.
-    present : (S, T) bool, the frames in which the body is there, None where all of the split always are.
-    clip : (S,) row of the clip in the batch.  clips : (B,) indices in the split, on the CPU.
-    others : further views of the same clips.
-
-    Of a batch that several processes share, these are this process's clips; the sequences `first` to
-    `first + S` of `total`.
-    """
-
-    joints: Tensor
-    energy: Tensor | None
-    present: Tensor | None
-    clip: Tensor
-    clips: Tensor
-    first: int
-    total: int
-    others: tuple[Batch, ...] = ()
-
-
-@dataclass(frozen=True)
-class Views:
-    """Views of the sequences of many batches end to end: first place and frames of the crop (Q,), angles (Q,
-    3) radians, row of the clip in its batch (Q,), on the device that gathers.  clips : for each batch the
-    indices (B,).  bounds : for each batch its first and last sequence.  others : further views of the same
-    clips."""
-
-    first: Tensor
-    length: Tensor
-    angles: Tensor
-    row: Tensor
-    clips: tuple[Tensor, ...]
-    bounds: tuple[tuple[int, int], ...]
-    shares: tuple[tuple[int, int], ...]
-    others: tuple[Views, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.clips)
 
 
 class Feed:
@@ -116,6 +76,7 @@ class Feed:
         self._clip_frames = torch.from_numpy(arrays.clip_frames)
         self._counts = self.timeline.counts
         self._first_sequence = self._counts.cumsum(0) - self._counts
+        self._even: dict[int, EvenBatches] = {}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -127,6 +88,7 @@ class Feed:
         part.names = [self.names[i] for i in clips.tolist()]
         part._clip_frames = self._clip_frames[clips]
         part._counts, part._first_sequence = self._counts[clips], self._first_sequence[clips]
+        part._even = {}
         return part
 
     @property
@@ -142,21 +104,35 @@ class Feed:
         rank: int = 0,
         processes: int = 1,
         count: int = 1,
+        batches: str = "drawn",
     ) -> Views:
         """One epoch of random views in random order; `generator` (on the CPU) decides all of it. A last batch
         that is not full is left out, unless it is the only one. Each process gets its own part of every
         batch.
 
         count : views of each clip, the second and following as `others`.
+        batches : 'drawn', or 'even' in their numbers of bodies, see `EvenBatches`; whichever the processes.
         """
         size = min(batch_size, len(self))
         steps = len(self) // size
-        order = torch.randperm(len(self), generator=generator)[: steps * size]
+        room = None
+        if batches == "even":
+            even = self.even(size)
+            order, room = even.draw(generator), even.room(processes)
+        else:
+            order = torch.randperm(len(self), generator=generator)[: steps * size]
         made = [
             self._views(order, *self._drawn(order, augment, generator), size, rank, processes)
             for _ in range(count)
         ]
-        return replace(made[0], others=tuple(made[1:]))
+        return replace(made[0], others=tuple(made[1:]), room=room)
+
+    def even(self, size: int) -> EvenBatches:
+        """The clips dealt out to batches of so many; a crop can have fewer bodies than its clip, never
+        more."""
+        if size not in self._even:
+            self._even[size] = EvenBatches(self._counts, size)
+        return self._even[size]
 
     def centre_views(
         self, batch_size: int, crop: float, rank: int = 0, processes: int = 1, rounding: str = "up"
@@ -233,13 +209,15 @@ class Feed:
             counts = torch.bincount(row, minlength=len(order))
         ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         whole = [(a, min(a + size, len(order))) for a in range(0, len(order), size)]
-        mine = [(a + (b - a) * rank // processes, a + (b - a) * (rank + 1) // processes) for a, b in whole]
+        mine = [shares(a, b, processes)[rank] for a, b in whole]
         return Views(
             self._put(first),
             self._put(length[row]),
             self._put(angles[row]),
             self._put(row),
+            self._put(order),
             clips=tuple(order[a:b] for a, b in mine),
+            parts=tuple(mine),
             bounds=tuple((int(ends[a]), int(ends[b])) for a, b in mine),
             shares=tuple(
                 (int(ends[m] - ends[a]), int(ends[b] - ends[a]))
@@ -248,7 +226,7 @@ class Feed:
         )
 
     def _put(self, table: Tensor) -> Tensor:
-        return table.pin_memory().to(self.home, non_blocking=True) if self.home.type == "cuda" else table
+        return sent(table, self.home)
 
     def _gather(self, views: Views, step: int) -> list[tuple[Batch, Tensor]]:
         """A batch of every view, before it is turned, and the angles."""
@@ -263,27 +241,30 @@ class Feed:
             if self._present is not None:
                 present = gather_present(self._present, first, length, self.frames)
             clip = row - row[:1] if len(row) else row
-            batch = Batch(joints, energy, present, clip, view.clips[step], *view.shares[step])
+            clips = view.index[slice(*view.parts[step])]
+            batch = Batch(joints, energy, present, clip, clips, *view.shares[step], room=views.room)
             gathered.append((batch, view.angles[low:high]))
         return gathered
 
     def _send(self, gathered: list[tuple[Batch, Tensor]]) -> Batch:
-        sent = []
+        there = []
         for batch, angles in gathered:
             if self.streams:
-                batch, angles = self._sent(batch), self._over(angles)
-            sent.append(replace(batch, joints=rotate(batch.joints, rotation_matrices(angles))))
-        return replace(sent[0], others=tuple(sent[1:]))
+                batch, angles = self._sent(batch), sent(angles, self.device)
+            there.append(replace(batch, joints=rotate(batch.joints, rotation_matrices(angles))))
+        return replace(there[0], others=tuple(there[1:]))
 
     def _sent(self, batch: Batch) -> Batch:
-        joints, clip = self._over(batch.joints), self._over(batch.clip)
-        energy, present = (None if t is None else self._over(t) for t in (batch.energy, batch.present))
-        return replace(batch, joints=joints, energy=energy, present=present, clip=clip)
+        energy, present = (None if t is None else sent(t, self.device) for t in (batch.energy, batch.present))
+        joints, clip, clips = (sent(t, self.device) for t in (batch.joints, batch.clip, batch.clips))
+        return replace(batch, joints=joints, energy=energy, present=present, clip=clip, clips=clips)
 
-    def _over(self, tensor: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on the device, by a copy that nobody waits for."""
+    if device.type == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _with_zero_frame(values: Tensor) -> Tensor:

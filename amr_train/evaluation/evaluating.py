@@ -29,6 +29,7 @@ from amr_train.evaluation.task import Task, only_split
 from amr_train.identity import SCHEMA
 from amr_train.listening import Listener
 from amr_train.models.files import ClipEncoder, EncoderConfig
+from amr_train.parallel.precision import precision_on
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.folder import environment, now
 from amr_train.training.locks import LOCK, hold
@@ -47,6 +48,7 @@ def evaluate(
     device: str = "auto",
     folder: str | Path | None = None,
     listener: Listener | None = None,
+    compile: str = "none",
 ) -> Record:
     """Judge an encoder by one protocol on one split of a dataset, which need not be the one it was trained
     on: between skeletons, the joints that both have are used.
@@ -58,14 +60,16 @@ def evaluate(
         protocol: 'linear', 'logistic', 'knn', 'retrieval', 'finetune', 'supervised', 'semi', or one of one's
             own.
         seed: of heads, views and probes.
-        precision: of fine-tuning, 'float32' or 'bfloat16'.
+        precision: of fine-tuning, 'float32', 'tf32', 'bfloat16' or 'auto', see
+            `amr_train.parallel.precision`.
         folder: keeps the result, the encoder's features, and what a long protocol needs to be taken up; what
             it holds already is not computed again.
+        compile: of fine-tuning, 'none', 'default' or 'cuda-graphs'.
     Returns: the record: `figures` in percent by column, `details`, and all that decides them.
     Raises: UsageError where encoder and dataset do not fit together, AmrError.
     """
-    task = _task(encoder, dataset, split, settings, processes, seed, precision, device, folder, listener)
-    return judged(task, protocol_named(protocol))
+    how = (seed, precision, device, folder, listener, compile)
+    return judged(_task(encoder, dataset, split, settings, processes, *how), protocol_named(protocol))
 
 
 def evaluate_encoder(
@@ -82,11 +86,13 @@ def evaluate_encoder(
     folder: str | Path | None = None,
     baselines: str | Path | None = None,
     listener: Listener | None = None,
+    compile: str = "none",
 ) -> list[Record]:
     """`evaluate` by several protocols, with the baselines that the settings name beside them; those of the
     settings where `protocols` is None. The encoder and its features are made once. `baselines` : the folder
     that keeps the baselines' results, `folder` where it is None."""
-    task = _task(encoder, dataset, split, settings, processes, seed, precision, device, folder, listener)
+    how = (seed, precision, device, folder, listener, compile)
+    task = _task(encoder, dataset, split, settings, processes, *how)
     chosen = task.settings.protocols if protocols is None else protocols
     return judged_all(task, chosen, Path(baselines) if baselines else None)
 
@@ -102,21 +108,28 @@ def _task(
     device: str,
     folder: str | Path | None,
     listener: Listener | None,
+    compile: str = "none",
 ) -> Task:
-    processes = processes or Processes()
+    processes, listener = processes or Processes(), listener or Listener()
     where = processes.device or choose_device(device)
+    settings = settings or EvaluationConfig()
+    precision, said = precision_on(precision, where)
+    features, also = precision_on(settings.feature_precision, where)
+    for line in dict.fromkeys(filter(None, (said, also))):
+        listener.warn(line)
     data = dataset if isinstance(dataset, ShardDataset) else open_dataset(dataset)
     return Task(
         trained(encoder, data, where),
         data,
         only_split(data, split),
-        settings or EvaluationConfig(),
+        settings.model_copy(update={"feature_precision": features}),
         where,
         seed,
         precision,
         processes,
-        listener or Listener(),
+        listener,
         Path(folder) if folder else None,
+        compile=compile,
     )
 
 
@@ -169,8 +182,8 @@ def judged(task: Task, protocol: Protocol) -> Record:
     if known is not None:
         return known
     began = time.perf_counter()
-    if protocol.frozen:
-        _ = task.features  # made by all processes together
+    if protocol.frozen and task.subject.encoder is not None:
+        _ = task.features  # made by all processes together; what follows is done by the main one
 
     def made() -> dict[str, Any]:
         return _checked(protocol, protocol.run(task))
@@ -248,7 +261,7 @@ def about_task(task: Task, protocol: Protocol) -> Record:
         "clips": {part: len(rows) for part, rows in task.indices.items()},
         "joints": task.joints,
         "seed": task.seed,
-        "precision": "float32" if protocol.frozen else task.precision,
+        "precision": task.settings.feature_precision if protocol.frozen else task.precision,
         "settings": protocol.settings(task.settings, task.augment),
     }
 

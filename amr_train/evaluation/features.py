@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from amr_data.files import whole_file
-from amr_train.data.feed import Feed, Views
+from amr_train.data.batching import Views
+from amr_train.data.feed import Feed
 from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.pooling import clip_features
+from amr_train.parallel.precision import arithmetic
 from amr_train.parallel.processes import Processes
 
 MEAN, JOINTS = "mean", "joints"
@@ -47,6 +49,7 @@ def encode(
     views: Views,
     processes: Processes | None = None,
     listener: Listener | None = None,
+    precision: str = "float32",
 ) -> dict[str, Tensor]:
     """Features of a feed's clips, each seen once in `views`; each process does its part of them.
 
@@ -56,12 +59,15 @@ def encode(
     was_training = encoder.training
     encoder.eval()
     kept = torch.zeros(len(feed), encoder.joints, encoder.width, device=feed.device)
+    seen = 0
     for batch in feed.batches(views):
-        if not len(batch.clips):
+        if not len(batch.clips):  # the last batch may have fewer clips than there are processes
             continue
-        found = clip_features(encoder, batch.joints, batch.present, batch.clip, len(batch.clips))
-        kept[batch.clips.to(feed.device)] = found
-        listener.advance(int(batch.clips[-1]) + 1, len(feed), {})
+        with arithmetic(precision, feed.device):
+            found = clip_features(encoder, batch.joints, batch.present, batch.clip, len(batch.clips))
+        kept[batch.clips] = found
+        seen += len(batch.clips)
+        listener.advance(min(seen * processes.size, len(feed)), len(feed), {})
     encoder.train(was_training)
     kept = processes.total(kept)
     return {MEAN: kept.mean(dim=1), JOINTS: kept.flatten(1)}

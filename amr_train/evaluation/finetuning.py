@@ -16,21 +16,25 @@ from torch.nn.functional import cross_entropy
 
 from amr_data import AmrError
 from amr_train.config import AugmentConfig, FinetuneConfig
-from amr_train.data.feed import Batch, Feed
+from amr_train.data.batching import Batch, filled_up
+from amr_train.data.feed import Feed
 from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.layers import Block
-from amr_train.models.pooling import clip_features
+from amr_train.models.pooling import body_features, mean_over_bodies
+from amr_train.parallel.precision import arithmetic, products
 from amr_train.parallel.processes import Processes
 from amr_train.training.checkpoints import load_latest, save_checkpoint
+from amr_train.training.compiling import check_compiler, compiled, next_step
 from amr_train.training.schedule import learning_rate, seed_of
 from amr_train.training.stopping import Stopped, stop_signals
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What decides a fine-tuning besides encoder and clips. `checkpoints`: where it is saved and taken up;
-    None keeps nothing."""
+    """What decides a fine-tuning besides encoder and clips. `precision`: one that the device has. `compile`:
+    of the training step; CUDA graphs only where batches are even. `checkpoints`: where it is saved and taken
+    up; None keeps nothing."""
 
     config: FinetuneConfig
     augment: AugmentConfig
@@ -39,24 +43,35 @@ class Setting:
     processes: Processes = Processes()  # noqa: RUF009
     checkpoints: Path | None = None
     listener: Listener = field(default_factory=Listener)
+    compile: str = "none"
+
+    @property
+    def compiles(self) -> str:
+        """How the step is compiled."""
+        graphs = self.compile == "cuda-graphs"
+        return "default" if graphs and self.config.batches != "even" else self.compile
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
     """BatchNorm whose statistics are those of the clips of all processes, so that their number changes no
-    result; a batch of a single clip is seen with the running ones, since it has no spread."""
+    result; a batch of a single clip is seen with the running ones, since it has no spread.
+
+    `clips`: of all processes in a batch of training, known when it is planned; None for this process's.
+    """
+
+    clips: int | None = None
 
     def forward(self, values: Tensor) -> Tensor:
         """values : (B, D). Returns (B, D) float32."""
         values = values.float()  # sums of squares want more than bfloat16 has
         if not self.training:
             return super().forward(values)
-        count = torch.tensor(float(len(values)), device=values.device)
+        count = float(len(values) if self.clips is None else self.clips)
         sums = torch.cat([values.sum(dim=0), values.square().sum(dim=0)])
         if dist.is_initialized() and dist.get_world_size() > 1:
             from torch.distributed.nn.functional import all_reduce
 
             sums = all_reduce(sums)  # its gradient is summed over the processes likewise
-            dist.all_reduce(count)
         if count < 2:
             mean, variance = self.running_mean, self.running_var
             assert mean is not None
@@ -101,10 +116,27 @@ class Classifier(nn.Module):
         clip: Tensor,
         clips: int,
         weight: Tensor | None = None,
+        room: int | None = None,
     ) -> Tensor:
-        """Logits (B, classes). The arguments are those of `clip_features`."""
-        features = clip_features(self.encoder, joints, present, clip, clips, weight, self.dropout)
+        """Logits (B, classes). The arguments are those of `clip_features`. `room`: sequences that a batch is
+        filled up to, which do not count."""
+        if room is None:
+            bodies = self.bodies(joints, present)
+        else:
+            there = None if present is None else filled_up(present, room, True)
+            bodies = self.bodies(filled_up(joints, room), there)[: len(joints)]
+        features = mean_over_bodies(bodies, clip, clips, weight)
         return self.head(features.flatten(1))  # type: ignore[no-any-return]
+
+    def normed_over(self, clips: int) -> None:
+        """Say how many clips of all processes a batch of training has."""
+        for module in self.head:
+            if isinstance(module, SharedBatchNorm):
+                module.clips = clips
+
+    def bodies(self, joints: Tensor, present: Tensor | None) -> Tensor:
+        """The features of each body (S, V, D): nearly all of the work, and what is compiled."""
+        return body_features(self.encoder, joints, present, self.dropout)
 
 
 def train_classifier(encoder: SkeletonEncoder, train: Feed, classes: int, setting: Setting) -> Classifier:
@@ -112,9 +144,10 @@ def train_classifier(encoder: SkeletonEncoder, train: Feed, classes: int, settin
     is one.
 
     Raises: Stopped after SIGINT or SIGTERM, with a checkpoint of the last step; AmrError where the loss is no
-        longer finite.
+        longer finite; UsageError, see `check_compiler`.
     """
     config, processes, device = setting.config, setting.processes, train.device
+    check_compiler(setting.compiles, device)
     torch.manual_seed(seed_of(setting.seed, "head", 0))
     model = Classifier(copy.deepcopy(encoder), classes, config).to(device).train()
     set_drop_path(model.encoder, config.drop_path)
@@ -124,11 +157,15 @@ def train_classifier(encoder: SkeletonEncoder, train: Feed, classes: int, settin
     per_epoch = len(train) // size
     last = config.epochs * per_epoch
     step = _take_up(model, optimizer, setting, device)
+    model.normed_over(size)
+    if setting.compiles != "none":
+        model.bodies = compiled(model.bodies, setting.compiles)  # type: ignore[method-assign]
     wrapped = processes.wrap(model, device)
     with stop_signals() as stop:
         for epoch in range(step // per_epoch, config.epochs):
             generator = torch.Generator().manual_seed(seed_of(setting.seed, "finetune views", epoch))
-            views = train.train_views(size, setting.augment, generator, processes.rank, processes.size)
+            where = (processes.rank, processes.size)
+            views = train.train_views(size, setting.augment, generator, *where, batches=config.batches)
             total, counted = torch.zeros((), device=device), 0
             for batch in train.batches(views, step % per_epoch):
                 for group, scale in zip(optimizer.param_groups, scales, strict=True):
@@ -146,9 +183,10 @@ def train_classifier(encoder: SkeletonEncoder, train: Feed, classes: int, settin
                 if asked or (ended and (epoch + 1) % config.checkpoint_epochs == 0):
                     _save(model, optimizer, setting, step)
                 if asked:
-                    where = f"in fine-tuning, at step {step:,} of {last:,}; {_kept(setting)}"
-                    raise Stopped(where, asked, setting.checkpoints is not None)
+                    at = f"in fine-tuning, at step {step:,} of {last:,}; {_kept(setting)}"
+                    raise Stopped(at, asked, setting.checkpoints is not None)
             setting.listener.advance(epoch + 1, config.epochs, {"loss": loss})
+    vars(model).pop("bodies", None)  # batches of an evaluation have other shapes
     return model.eval()
 
 
@@ -160,9 +198,9 @@ def classify(model: Classifier, feed: Feed, batch_size: int, crop: float, settin
     out = torch.zeros(len(feed), model.classes, device=feed.device)
     for batch in feed.batches(views):
         if len(batch.clips):
-            with torch.autocast(feed.device.type, torch.bfloat16, enabled=setting.precision == "bfloat16"):
+            with arithmetic(setting.precision, feed.device):
                 logits = model(batch.joints, batch.present, batch.clip, len(batch.clips)).float()
-            out[batch.clips.to(feed.device)] = logits
+            out[batch.clips] = logits
     return processes.total(out)
 
 
@@ -209,14 +247,16 @@ def _step(
     size: int,
 ) -> Tensor:
     """One optimiser step; returns this process's part of the batch's mean loss."""
-    device = batch.joints.device
-    wanted = labels[batch.clips.to(device)]
-    with torch.autocast(device.type, torch.bfloat16, enabled=setting.precision == "bfloat16"):
-        logits = model(batch.joints, batch.present, batch.clip, len(batch.clips))
+    room = batch.room if setting.compiles == "cuda-graphs" else None
+    next_step(setting.compiles)
+    with arithmetic(setting.precision, batch.joints.device):
+        logits = model(batch.joints, batch.present, batch.clip, len(batch.clips), None, room)
     smoothing = setting.config.label_smoothing
+    wanted = labels[batch.clips]
     loss = cross_entropy(logits.float(), wanted, label_smoothing=smoothing, reduction="sum") / size
     optimizer.zero_grad(set_to_none=True)
-    (loss * setting.processes.size).backward()
+    with products(setting.precision):
+        (loss * setting.processes.size).backward()
     optimizer.step()
     return loss.detach()
 

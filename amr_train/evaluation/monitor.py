@@ -46,7 +46,11 @@ class Monitor:
         `rank`, `spread`: of the features, see `effective_rank` and `spread_of`."""
         where = (self.processes.rank, self.processes.size)
         views = self.watched.centre_views(self.settings.batch_size, self.settings.crop, *where)
-        mean = encode(encoder, self.watched, views, self.processes)[MEAN]
+        precision = self.settings.feature_precision
+        mean = encode(encoder, self.watched, views, self.processes, precision=precision)[MEAN]
+        return self.processes.shared(lambda: self._seen(mean))
+
+    def _seen(self, mean: Tensor) -> dict[str, float]:
         found = {"rank": effective_rank(mean), "spread": spread_of(mean)}
         labels, ask = self.watched.labels, self.asking
         if bool((labels < 0).any()):  # without labels nobody can vote

@@ -30,6 +30,7 @@ from amr_train.evaluation.subjects import Subject
 from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.pooling import clip_features
+from amr_train.parallel.precision import arithmetic
 from amr_train.parallel.processes import Processes
 
 PARTS = ("train", "test")
@@ -37,7 +38,8 @@ PARTS = ("train", "test")
 
 @dataclass
 class Task:
-    """`settings`: of the evaluation.  `seed`: of heads, views and probes.  `precision`: of what is trained.
+    """`settings`: of the evaluation.  `seed`: of heads, views and probes.  `precision`: of what is trained;
+    this and `settings.feature_precision` are some that the device has.  `compile`: of training steps.
     `folder`: where features are kept, None for nowhere.
     `work`: of the protocol at hand, for checkpoints, drawn labels and classifiers; None for nowhere.
 
@@ -56,6 +58,7 @@ class Task:
     listener: Listener = field(default_factory=Listener)
     folder: Path | None = None
     work: Path | None = None
+    compile: str = "none"
 
     def __post_init__(self) -> None:
         self.indices = dict(zip(PARTS, parts_of(self.dataset, self.split), strict=True))
@@ -99,7 +102,7 @@ class Task:
     def feed(self, part: str) -> Feed:
         """Clips of a part, as the subject sees them; made once."""
         if part not in self._feeds:
-            self._feeds[part] = self._feed_of(self.dataset.arrays(self.indices[part]))
+            self._feeds[part] = self._feed_of(self.dataset.arrays(self.indices[part], energy=False))
         return self._feeds[part]
 
     @cached_property
@@ -122,6 +125,8 @@ class Task:
     @cached_property
     def clip_features(self) -> dict[str, Tensor]:
         """Of every clip of the dataset, in its order; from the folder where they were kept."""
+        if self.subject.kind == "coordinates":
+            return self._coordinates()
         path, clips = self.features_file, len(self.dataset)
         known = self.processes.main and path is not None and path.is_file()
         if self.processes.any(known) and path is not None:
@@ -130,16 +135,21 @@ class Task:
                 assert found is not None
                 return found
         self.listener.stage(f"features, {self.subject.kind}")
-        feed = self._feed_of(self.dataset.arrays(np.arange(clips)))
+        feed = self._feed_of(self.dataset.arrays(np.arange(clips), energy=False))
         settings = self.settings
-        if self.subject.kind == "coordinates":
-            return coordinate_features(feed, settings.batch_size, settings.crop)
         where = (self.processes.rank, self.processes.size, self.augment.rounding)
         views = feed.centre_views(self.batch_size, settings.crop, *where)
-        features = encode(self.encoder, feed, views, self.processes, self.listener)
+        told = (self.processes, self.listener, settings.feature_precision)
+        features = encode(self.encoder, feed, views, *told)
         if path is not None and self.processes.main:
             keep_features(path, features)
         return features
+
+    def _coordinates(self) -> dict[str, Tensor]:
+        """They cost less than to be shared: whoever asks makes them alone."""
+        self.listener.stage(f"features, {self.subject.kind}")
+        feed = self._feed_of(self.dataset.arrays(np.arange(len(self.dataset)), energy=False))
+        return coordinate_features(feed, self.settings.batch_size, self.settings.crop)
 
     @cached_property
     def batch_size(self) -> int:
@@ -157,15 +167,18 @@ class Task:
         bodies = self.dataset.spec.max_bodies
         joints = torch.zeros(clips * bodies, self.subject.frames, self.joints, 3, device=self.device)
         clip = torch.arange(clips, device=self.device).repeat_interleave(bodies)
-        clip_features(self.encoder, joints, None, clip, clips)
+        with arithmetic(self.settings.feature_precision, self.device):
+            clip_features(self.encoder, joints, None, clip, clips)
 
     @property
     def features_file(self) -> Path | None:
-        """Where the features of this subject, dataset and crop are kept."""
+        """Where the features of this subject, dataset, crop and precision are kept."""
         if self.folder is None or self.subject.kind == "coordinates":
             return None
-        name = f"{self.subject.digest}-{self.dataset.fingerprint[:12]}-{self.settings.crop:g}.safetensors"
-        return self.folder / "features" / name
+        precision = self.settings.feature_precision
+        of = [self.subject.digest, self.dataset.fingerprint[:12], f"{self.settings.crop:g}"]
+        name = "-".join(of if precision == "float32" else [*of, precision])
+        return self.folder / "features" / f"{name}.safetensors"
 
     def _rows(self, part: str) -> Tensor:
         return torch.from_numpy(self.indices[part]).to(self.device)

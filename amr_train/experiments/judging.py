@@ -44,6 +44,7 @@ class Judging:
     seed: int
     precision: str
     device: str
+    compile: str
     deterministic: bool
     folder: Path | None
     baselines: Path | None
@@ -93,6 +94,7 @@ def judging_of(
         seed=seed if seed is not None else experiment.seed if experiment else 0,
         precision=precision or (experiment.precision if experiment else "float32"),
         device=experiment.device if experiment and experiment.device in ("cpu", "mps") else "auto",
+        compile=experiment.compile if experiment else "none",
         deterministic=experiment.deterministic if experiment else False,
         folder=Path(out) if out is not None else run,
         baselines=shared if shared is not None and shared.is_dir() else None,
@@ -119,6 +121,7 @@ def judge(judging: Judging, listener: Listener | None = None) -> list[Record]:
             folder=judging.folder,
             baselines=judging.baselines,
             listener=listener if processes.main else None,
+            compile=judging.compile if device.type == "cuda" else "none",
         )
         if not processes.main:
             return []

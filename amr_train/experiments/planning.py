@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from amr_data import ShardDataset, open_dataset
 from amr_train.config import Experiment, FinetuneConfig
-from amr_train.data.feed import Batch
+from amr_train.data.batching import Batch
 from amr_train.evaluation.evaluating import about_task
 from amr_train.evaluation.finetuning import Classifier, layer_groups
 from amr_train.evaluation.protocols import Protocol, protocol_named
@@ -31,6 +31,7 @@ from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.files import ENCODER
 from amr_train.models.pooling import clip_features
 from amr_train.models.registry import make_method
+from amr_train.parallel.precision import arithmetic, precise
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.checkpoints import list_checkpoints
 from amr_train.training.folder import PRETRAINING, RUN, read_record
@@ -110,6 +111,8 @@ def _planned(stage: Stage) -> Planned:
     train = training_clips(dataset, split)
     labelled, test = parts_of(dataset, split) if protocols else (train, train)
     device = choose_device(experiment.device)
+    experiment, _ = precise(experiment, device)
+    stage = replace(stage, experiment=experiment)
     state, done = _state(stage)
     left = _left(stage, dataset, split, protocols, device) if state == FINISHED else protocols
     times = _Times(experiment, dataset, device)
@@ -251,7 +254,7 @@ def _finetuning(settings: str, joints: int, classes: int, training: str, where: 
     labels = torch.zeros(clips, dtype=torch.int64, device=device)
 
     def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16"):
+        with arithmetic(experiment.precision, device):
             logits = model(batch.joints, None, batch.clip, clips)
         optimizer.zero_grad(set_to_none=True)
         cross_entropy(logits.float(), labels).backward()

@@ -28,10 +28,12 @@ from amr_train.listening import Listener, Listeners
 from amr_train.models.files import ENCODER, encoder_config, read_encoder, save_encoder
 from amr_train.models.method import Method
 from amr_train.models.registry import make_method
+from amr_train.parallel.precision import precise
 from amr_train.parallel.processes import Processes, choose_device, joined
 from amr_train.training.checkpoints import list_checkpoints
+from amr_train.training.compiling import check_compiler
 from amr_train.training.folder import PRETRAINING, RunFolder
-from amr_train.training.loop import check_compiler, pretrain
+from amr_train.training.loop import pretrain
 
 MILESTONES = "milestones"
 Clips = npt.NDArray[np.int64]
@@ -68,12 +70,15 @@ def run_experiment(
     ):
         if processes.size > 1:
             processes.from_main(partial(opened, experiment, processes, device))  # what is wrong is said once
+        experiment, lines = precise(experiment, device)
         experiment, dataset, train_clips = opened(experiment, processes, device)
         steps = steps_of(experiment, len(train_clips))
         make = partial(RunFolder, Path(out), experiment, dataset, device, steps, processes.size, trackers)
         folder = processes.from_main(make)
         told = [told for told in (listener if processes.main else None, folder) if told is not None]
         run = _Run(experiment, dataset, processes, device, Path(out), Listeners(told))
+        for line in lines:
+            run.listener.warn(line)
         try:
             run.pretrain(train_clips, detect_anomaly)
             records = run.evaluate(baselines) if judged else []
@@ -110,7 +115,7 @@ class _Run:
         skeleton = self.dataset.spec.skeleton
         method = make_method(experiment, len(skeleton.joints), self.dataset.windows).to(self.device)
         feed = Feed(
-            self.dataset.arrays(train_clips),
+            self.dataset.arrays(train_clips, energy=method.needs_energy),
             self.device,
             experiment.model.frames,
             with_energy=method.needs_energy,
@@ -165,6 +170,7 @@ class _Run:
             self.processes,
             self.listener,
             self.out,
+            compile=experiment.compile,
         )
         return judged_all(task, experiment.evaluation.protocols, baselines)
 
@@ -200,7 +206,13 @@ def opened(
 
     Raises: UsageError.
     """
-    check_compiler(experiment, device)
+    check_compiler(experiment.compile, device)
+    even = experiment.pretrain.batches == "even" or experiment.data.empty_bodies == "keep"
+    if experiment.compile == "cuda-graphs" and not even:
+        raise UsageError(
+            "compile=cuda-graphs needs batches of one size: add pretrain.batches=even (which clips meet in a "
+            "batch decides results, so a run that was begun without it goes on with compile=default)"
+        )
     for name in experiment.evaluation.protocols:
         protocol_named(name)
     if not experiment.data.path:

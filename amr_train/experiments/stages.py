@@ -129,6 +129,7 @@ def judge_stage(stage: Stage, protocols: Sequence[str], listener: Listener | Non
             folder=stage.folder,
             baselines=stage.baselines,
             listener=listener,
+            compile=stage.experiment.compile,
         )
     write_results(stage.folder)
     return records

@@ -5,19 +5,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from amr_train.config import Experiment
-from amr_train.data.feed import Batch
+from amr_train.data.batching import Batch, filled_up
 from amr_train.models.decoders import make_decoder
 from amr_train.models.guidance import online_weights, shard_weights
 from amr_train.models.masking import token_order, visible_count
 from amr_train.models.method import Method
 from amr_train.models.targets import make_target, patchify
-
-GRAPH_SEQUENCES = 32
-"""CUDA graphs need few shapes: batches are filled up to a multiple of so many sequences, which do not
-count."""
 
 
 class MaskedReconstruction(Method):
@@ -40,13 +35,11 @@ class MaskedReconstruction(Method):
         noise = torch.rand(batch.total, self.encoder.tokens, generator=generator, device=device)
         noise = noise[batch.first : batch.first + sequences]
         joints, energy, present = batch.joints, batch.energy, batch.present
-        if self.config.compile == "cuda-graphs":
-            torch.compiler.cudagraph_mark_step_begin()
-            missing = -sequences % GRAPH_SEQUENCES
-            joints, noise = pad(joints, (0, 0) * 3 + (0, missing)), pad(noise, (0, 0, 0, missing))
-            energy = None if energy is None else pad(energy, (0, 0) * 3 + (0, missing))
-            present = None if present is None else pad(present, (0, 0, 0, missing), value=True)
-        loss, plain = self(joints, noise, energy, present)
+        if self.config.compile == "cuda-graphs" and batch.room is not None:
+            joints, noise = filled_up(joints, batch.room), filled_up(noise, batch.room)
+            energy = None if energy is None else filled_up(energy, batch.room)
+            present = None if present is None else filled_up(present, batch.room, True)
+        loss, plain = self(joints, noise, energy, present)  # what was filled up does not count
         return loss[:sequences], {"loss_without_weights": plain[:sequences]}
 
     def forward(

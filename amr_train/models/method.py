@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from amr_train.config import Experiment
-from amr_train.data.feed import Batch
+from amr_train.data.batching import Batch
 from amr_train.models.encoder import SkeletonEncoder
 
 
@@ -25,7 +25,8 @@ class Method(nn.Module, ABC):
 
     Whatever must be saved with a checkpoint is a parameter or a buffer. `encoder` is what is evaluated and
     kept. With `compile`, what the module's `forward` does is compiled, so `loss` calls `self(...)` for the
-    heavy part.
+    heavy part; the first axis of each tensor among its arguments may vary. For `compile=cuda-graphs` it may
+    not: `loss` fills them up to `batch.room` and leaves out what comes of that (`filled_up`).
     """
 
     encoder: SkeletonEncoder

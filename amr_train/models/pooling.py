@@ -33,9 +33,20 @@ def clip_features(
         weight: (S,) 1 for a body that counts and 0 for one that does not, None for all.
         dropout: done to the tokens before anything is averaged.
     """
+    return mean_over_bodies(body_features(encoder, joints, present, dropout), clip, clips, weight)
+
+
+def body_features(
+    encoder: SkeletonEncoder,
+    joints: Tensor,
+    present: Tensor | None,
+    dropout: Callable[[Tensor], Tensor] = lambda tokens: tokens,
+) -> Tensor:
+    """Features of bodies with joints kept, (S, V, D) float32: the mean over time. The arguments are those of
+    `clip_features`."""
     tokens = dropout(encoder(joints, present=present).float()).unflatten(1, (encoder.steps, encoder.joints))
     steps = None if present is None else steps_present(present, encoder.segment)
-    return mean_over_bodies(mean_over_time(tokens, steps), clip, clips, weight)
+    return mean_over_time(tokens, steps)
 
 
 def mean_over_time(tokens: Tensor, steps: Tensor | None) -> Tensor:

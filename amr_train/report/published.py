@@ -79,7 +79,7 @@ def shipped_decisive(known: Experiment, record: Record, figure: str) -> dict[str
     if protocol is None:
         return None
     settings = protocol.settings(known.evaluation, known.augment)
-    precision = "float32" if protocol.frozen else known.precision
+    precision = known.evaluation.feature_precision if protocol.frozen else known.precision
     as_shipped = {**record, "settings": settings, "precision": precision}
     return decisive(as_shipped, figure)
 

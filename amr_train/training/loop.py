@@ -8,8 +8,6 @@ another would have seen.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +19,14 @@ from torch import Tensor, nn
 
 from amr_data import UsageError
 from amr_train.config import Experiment, PretrainConfig
-from amr_train.data.feed import Batch, Feed, Views
+from amr_train.data.batching import Batch, Views
+from amr_train.data.feed import Feed
 from amr_train.listening import Listener
 from amr_train.models.method import Method
-from amr_train.parallel.processes import Processes, check_graphs
+from amr_train.parallel.precision import arithmetic, products
+from amr_train.parallel.processes import Processes
 from amr_train.training.checkpoints import load_latest, save_checkpoint
+from amr_train.training.compiling import check_compiler, compiled, next_step
 from amr_train.training.divergence import LossWatch, weights_are_finite
 from amr_train.training.schedule import learning_rate, seed_of
 from amr_train.training.stopping import Stopped, stop_signals
@@ -180,7 +181,8 @@ class _Loop:
     def _views(self, epoch: int, processes: Processes) -> Views:
         generator = torch.Generator().manual_seed(seed_of(self.experiment.seed, "views", epoch))
         augment, count = self.experiment.augment, self.method.views
-        return self.feed.train_views(self.size, augment, generator, processes.rank, processes.size, count)
+        where = (processes.rank, processes.size)
+        return self.feed.train_views(self.size, augment, generator, *where, count, self.config.batches)
 
     def _clips_of(self, number: int) -> list[str]:
         """Names of the clips of a step, counted from 1."""
@@ -199,8 +201,9 @@ def train_step(
     """One optimiser step of what `prepare` made. Returns this process's part of the mean loss over the
     batch's sequences, and of what the method logs."""
     device, sequences = batch.joints.device, len(batch.joints)
-    generator = torch.Generator(device).manual_seed(seed_of(experiment.seed, "mask", step))
-    with torch.autocast(device.type, torch.bfloat16, enabled=experiment.precision == "bfloat16"):
+    generator = chance_on(device, seed_of(experiment.seed, "mask", step))
+    next_step(experiment.compile)
+    with arithmetic(experiment.precision, device):
         found, logged = trained(batch, generator)
 
     if found.ndim and found.shape != (sequences,):
@@ -214,11 +217,17 @@ def train_step(
 
     loss = part(found)
     optimizer.zero_grad(set_to_none=True)
-    (loss * processes.size).backward()  # gradients are averaged over the processes
+    with products(experiment.precision):
+        (loss * processes.size).backward()  # gradients are averaged over the processes
     if experiment.pretrain.clip_grad is not None:
         nn.utils.clip_grad_norm_(trained.parameters(), experiment.pretrain.clip_grad)
     optimizer.step()
     return loss.detach(), {name: part(value.detach()) for name, value in logged.items()}
+
+
+def chance_on(device: torch.device, seed: int) -> torch.Generator:
+    """All chance of a step, where it is used."""
+    return torch.Generator(device).manual_seed(seed)
 
 
 class _Loss(nn.Module):
@@ -238,24 +247,10 @@ def prepare(method: Method, experiment: Experiment, processes: Processes, device
 
     Raises: UsageError, see `check_compiler`.
     """
-    check_compiler(experiment, device)
-    if experiment.compile == "default":
-        method.compile(dynamic=True)
-    elif experiment.compile == "cuda-graphs":
-        method.compile(mode="reduce-overhead", dynamic=False)
+    check_compiler(experiment.compile, device)
+    if experiment.compile != "none":
+        method.forward = compiled(method.forward, experiment.compile)
     return processes.wrap(_Loss(method), device)
-
-
-def check_compiler(experiment: Experiment, device: torch.device) -> None:
-    """Raises UsageError where a model is to be compiled for a CPU without a C++ compiler, or with CUDA graphs
-    for a GPU that has none."""
-    check_graphs(experiment.compile, device)
-    wanted = experiment.compile != "none" and device.type == "cpu"
-    if wanted and not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
-        raise UsageError(
-            f"compile={experiment.compile} needs a C++ compiler on the CPU, and there is no g++ here: "
-            "install one, or set compile=none"
-        )
 
 
 def make_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:

@@ -47,7 +47,8 @@ class Finetune(Protocol):
 
 def settings_of(training: FinetuneConfig, config: EvaluationConfig, augment: AugmentConfig) -> dict[str, Any]:
     """What decides a fine-tuning."""
-    kept = training.model_dump(mode="json", exclude={"checkpoint_epochs"})
+    later = {"batches"} if training.batches == "drawn" else set()  # results from before have no such key
+    kept = training.model_dump(mode="json", exclude={"checkpoint_epochs", *later})
     return {"crop": config.crop, "finetune": kept, "augment": augment.model_dump(mode="json")}
 
 
@@ -64,6 +65,7 @@ def trained_scores(
         task.processes,
         task.work / name / "checkpoints" if task.work else None,
         task.listener,
+        task.compile,
     )
     model = train_classifier(encoder, train, task.classes, setting)
     test = task.feed("test")

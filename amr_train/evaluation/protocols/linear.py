@@ -6,6 +6,7 @@ joints kept. On small sets so few steps leave the layer untrained; see `logistic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,10 +15,12 @@ from torch.nn.functional import cross_entropy
 
 from amr_data import UsageError
 from amr_train.config import AugmentConfig, EvaluationConfig, LinearConfig
+from amr_train.data.feed import sent
 from amr_train.evaluation.features import Features, encode
 from amr_train.evaluation.protocols.base import Protocol, Result
 from amr_train.evaluation.scores import score
 from amr_train.evaluation.task import Task
+from amr_train.parallel.processes import Processes
 from amr_train.training.schedule import seed_of
 
 BATCH_NORM_EPS = 1e-6
@@ -37,21 +40,19 @@ class Linear(Protocol):
 
     def run(self, task: Task) -> Result:
         config, features = task.settings.linear, task.features
-        names = list(features.train)
-        probes = {name: LinearProbe(features, name, config, task.seed) for name in names}
-        best = dict.fromkeys(names, 0.0)
-        logits: dict[str, Tensor] = {}
+        together = task.processes if self.collective(task.settings) else Processes()
+
+        def begun() -> list[LinearProbe]:
+            return [LinearProbe(features, name, config, task.seed) for name in features.train]
+
+        probes = together.from_main(begun) or []
         task.listener.stage(f"linear probe, {task.subject.kind}")
         for epoch in range(config.epochs):
             train = _augmented(task, epoch) if config.views == "augmented" else features.train
-            for name, probe in probes.items():
-                logits[name] = probe.epoch(train[name])
-                right = (logits[name].argmax(dim=1) == features.test_labels).float().mean() * 100
-                best[name] = max(best[name], float(right))
+            for probe in probes:
+                probe.epoch(train[probe.name])
             task.listener.advance(epoch + 1, config.epochs, {})
-        scores = {name: score(logits[name], features.test_labels) for name in names}
-        details = {name: {**scores[name].as_dict(), "best_epoch": best[name]} for name in names}
-        return Result({f"linear {name}": scores[name].top1 for name in names}, details)
+        return together.shared(lambda: _result(probes))
 
     def spoken(self, settings: dict[str, Any]) -> str:
         linear = settings["linear"]
@@ -84,11 +85,14 @@ class LinearProbe:
             self.head.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, config.epochs * self.steps)
+        self.logits = torch.zeros(len(features.test_labels), features.classes, device=train.device)
+        self.best = torch.zeros((), device=train.device)
 
     def epoch(self, train: Tensor) -> Tensor:
-        """Train on (N, D), then give the test clips' logits (N, C)."""
+        """Train on (N, D), then give the test clips' logits (N, C), which stay here as `logits`; `best` is
+        the best epoch's top-1."""
         self.head.train()
-        order = torch.randperm(len(train), generator=self.generator).to(train.device)
+        order = sent(torch.randperm(len(train), generator=self.generator), train.device)
         for rows in order[: self.steps * self.size].view(self.steps, self.size):
             self.optimizer.zero_grad(set_to_none=True)
             cross_entropy(self.head(train[rows]), self.features.train_labels[rows]).backward()
@@ -96,7 +100,19 @@ class LinearProbe:
             self.schedule.step()
         self.head.eval()
         with torch.no_grad():
-            return self.head(self.features.test[self.name])  # type: ignore[no-any-return]
+            self.logits = self.head(self.features.test[self.name])
+        right = (self.logits.argmax(dim=1) == self.features.test_labels).float().mean() * 100
+        self.best = torch.maximum(self.best, right)
+        return self.logits
+
+
+def _result(probes: Sequence[LinearProbe]) -> Result:
+    figures, details = {}, {}
+    for probe in probes:
+        found = score(probe.logits, probe.features.test_labels)
+        figures[f"linear {probe.name}"] = found.top1
+        details[probe.name] = {**found.as_dict(), "best_epoch": float(probe.best)}
+    return Result(figures, details)
 
 
 def _augmented(task: Task, epoch: int) -> dict[str, Tensor]:
@@ -104,4 +120,4 @@ def _augmented(task: Task, epoch: int) -> dict[str, Tensor]:
     feed, place = task.feed("train"), (task.processes.rank, task.processes.size)
     generator = torch.Generator().manual_seed(seed_of(task.seed, "linear views", epoch))
     views = feed.augmented_views(task.settings.batch_size, task.augment, generator, *place)
-    return encode(task.encoder, feed, views, task.processes)
+    return encode(task.encoder, feed, views, task.processes, precision=task.settings.feature_precision)

@@ -18,7 +18,8 @@ from amr_train.data.augment import (
     rotate,
     rotation_matrices,
 )
-from amr_train.data.feed import Batch, Feed
+from amr_train.data.batching import Batch
+from amr_train.data.feed import Feed
 from amr_train.data.timeline import timeline_of
 
 CPU = torch.device("cpu")
@@ -337,3 +338,11 @@ def test_crop_lengths_as_mamp_rounds_them(frames):
     share = torch.tensor([0.7])
     _, random = crop_bounds(torch.tensor([frames]), share, torch.tensor([0.3]), 64, "mamp")
     assert int(random) == min(max(int(np.floor(np.float32(0.7) * np.float32(frames))), 64), frames)
+
+
+def test_energies_are_read_where_they_are_wanted(ntu_shards):
+    dataset = open_dataset(ntu_shards)
+    clips = dataset.split("xsub", "train")
+    whole, less = dataset.arrays(clips), dataset.arrays(clips, energy=False)
+    assert (whole.energy.shape[2], less.energy.shape[2]) == (3, 0)
+    assert (whole.joints == less.joints).all()

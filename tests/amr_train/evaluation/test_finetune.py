@@ -14,13 +14,15 @@ import torch
 from torch import nn
 
 from amr_data import UsageError, open_dataset
-from amr_train import evaluate, evaluate_encoder, load_encoder, run_experiment
+from amr_train import evaluate, evaluate_encoder, load_encoder, load_experiment, run_experiment
 from amr_train.config import AugmentConfig, EvaluationConfig, FinetuneConfig, ModelConfig
 from amr_train.data.feed import Feed
+from amr_train.evaluation.features import MEAN, encode
 from amr_train.evaluation.finetuning import (
     Classifier,
     Setting,
     SharedBatchNorm,
+    _step,
     classify,
     layer_groups,
     set_drop_path,
@@ -32,11 +34,14 @@ from amr_train.evaluation.scores import score
 from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.layers import Block
+from amr_train.parallel.processes import Processes
 from amr_train.training.checkpoints import list_checkpoints
 from amr_train.training.stopping import Stopped
 from tests.amr_train.data.test_feed import arrays_of
 from tests.amr_train.runs import Listener as Stops
 from tests.amr_train.runs import small
+from tests.amr_train.tracing import JOINTS_OF, clips
+from tests.amr_train.tracing import SETTINGS as TRACED
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(frames=16, width=16, heads=2, encoder_layers=3, target_ratio=1)
@@ -322,3 +327,38 @@ def test_an_encoder_of_strange_joints_is_refused(run, ntu_shards):
     )
     with pytest.raises(UsageError, match="1 of them are among the 25 of kinect_v2"):
         shared_joints(strange, open_dataset(ntu_shards))
+
+
+def test_a_process_without_a_clip_of_the_last_batch_takes_part():
+    """In features, in classification and in a step of training, as happens with fewer clips than
+    processes."""
+    experiment = load_experiment("ntu60-xsub-amr", TRACED)
+    encoder, feed = SkeletonEncoder(experiment.model, JOINTS_OF), Feed(clips(5), torch.device("cpu"), 24)
+    model = Classifier(encoder, 3, experiment.evaluation.finetune)
+    alone = encode(encoder, feed, feed.centre_views(2, 1.0))[MEAN]
+    logits = classify(model.eval(), feed, 2, 1.0, Setting(experiment.evaluation.finetune, experiment.augment))
+    features, seen = torch.zeros_like(alone), torch.zeros_like(logits)
+    for rank in range(4):
+        part = _Part(rank, 4)
+        views = feed.centre_views(2, 1.0, rank, 4)
+        features += encode(encoder, feed, views, part)[MEAN]
+        setting = Setting(experiment.evaluation.finetune, experiment.augment, processes=part)
+        seen += classify(model, feed, 2, 1.0, setting)
+    torch.testing.assert_close(features, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(seen, logits, atol=1e-5, rtol=1e-5)
+
+    setting = Setting(experiment.evaluation.finetune, experiment.augment, processes=_Part(0, 2))
+    views = feed.train_views(1, experiment.augment, torch.Generator().manual_seed(0), 0, 2)
+    (batch, *_) = feed.batches(views)
+    assert len(batch.clips) == 0
+    model.train().normed_over(1)
+    loss = _step(model, batch, feed.labels, torch.optim.SGD(model.parameters(), 0.1), setting, 1)
+    assert float(loss) == 0
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+class _Part(Processes):
+    """One of several processes whose sums are made by the test."""
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        return values

@@ -16,6 +16,7 @@ from amr_data import AmrError, UsageError
 from amr_train import evaluate, experiment_names, load_encoder, load_experiment, run_experiment
 from amr_train.config import PretrainConfig
 from amr_train.evaluation.monitor import Monitor, effective_rank, spread_of
+from amr_train.evaluation.protocols import PROTOCOLS
 from amr_train.experiments.loading import valid_keys
 from amr_train.identity import training_digest
 from amr_train.models.masked import MaskedReconstruction
@@ -237,37 +238,6 @@ def test_every_key_has_a_home():
     assert "evaluation.linear" not in valid_keys()
 
 
-def test_sequences_that_fill_up_a_batch_for_cuda_graphs_do_not_count(ntu_shards):
-    """The same step with the batch filled up to the next multiple of 32 sequences, on the CPU without
-    compiling."""
-    from amr_data import open_dataset
-    from amr_train.data.feed import Feed
-    from amr_train.models.masked import MaskedReconstruction
-    from amr_train.parallel.processes import Processes
-    from amr_train.training.loop import prepare, train_step
-
-    dataset = open_dataset(ntu_shards)
-    after = []
-    for overrides in (["compile=none"], ["compile=cuda-graphs"]):
-        experiment = small(ntu_shards, "guidance.source=shard", *overrides)
-        torch.manual_seed(0)
-        model = MaskedReconstruction(experiment, 25, dataset.windows)
-        feed = Feed(dataset.arrays(dataset.split("xsub", "train")), CPU, 24, with_energy=True)
-        batch = feed.batch(feed.train_views(8, experiment.augment, torch.Generator().manual_seed(0)), 0)
-        assert len(batch.joints) % 32
-        loss, plain = train_step(
-            prepare(model, small(ntu_shards), Processes(), CPU),
-            batch,
-            make_optimizer(model, experiment.pretrain),
-            experiment,
-            0,
-            Processes(),
-        )
-        after.append([loss, plain["loss_without_weights"], *(p.grad for p in model.parameters())])
-    for a, b in zip(*after, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
-
-
 def test_compiling_needs_a_compiler(ntu_shards, tmp_path, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -331,6 +301,18 @@ def test_what_decides_nothing_is_no_part_of_a_runs_identity(ntu_shards):
         "options.x=1",
     ):
         assert training_digest(small(ntu_shards, other)) != base, other
+
+
+def test_settings_of_a_later_release_do_not_change_a_digest():
+    """Digests of runs that were made before the settings `batches` and `feature_precision` came."""
+    known = {"ntu60-xsub-amr": "d00ebba2b029", "nw-ucla-mamp": "6d711277d732", "demo": "0fe6c6314dd3"}
+    assert {name: training_digest(load_experiment(name)) for name in known} == known
+    even = load_experiment("demo", ["pretrain.batches=even"])
+    assert training_digest(even) != known["demo"]
+    before, after = load_experiment("demo").evaluation, even.evaluation
+    assert "batches" not in PROTOCOLS["finetune"].settings(before, even.augment)["finetune"]
+    tuned = after.model_copy(update={"finetune": after.finetune.model_copy(update={"batches": "even"})})
+    assert PROTOCOLS["finetune"].settings(tuned, even.augment)["finetune"]["batches"] == "even"
 
 
 def test_the_monitor_looks_at_training_clips_and_changes_nothing(ntu_shards, tmp_path):
