@@ -27,8 +27,9 @@ class Batch:
     room : sequences that no batch of the run has more of, where that is known; what wants one shape fills up
         to so many (`filled_up`).
 
-    Of a batch that several processes share, these are this process's clips; the sequences `first` to
-    `first + S` of `total`. All tensors are on the feed's device.
+    Of a batch that several processes share, these are this process's: the sequences `first` to `first + S` of
+    `total`, and the clips that they are of; where sequences are shared, a clip may be with two processes. All
+    tensors are on the feed's device.
     """
 
     joints: Tensor
@@ -92,15 +93,18 @@ class EvenBatches:
         dealt = order.view(self.size, self.steps).T.gather(1, self._place)
         return dealt[torch.randperm(self.steps, generator=generator)].flatten()
 
-    def room(self, processes: int = 1) -> int:
-        """Sequences that the largest part of a batch has, when so many processes share its clips."""
+    def room(self, processes: int = 1, whole_clips: bool = True) -> int:
+        """Sequences that the largest part of a batch has, when so many processes share its clips, or its
+        sequences."""
         before = pad(self.bodies.cumsum(1), (1, 0))  # (steps, size + 1)
+        if not whole_clips:
+            return -(-int(before[:, -1].max()) // processes)
         bounds = shares(0, self.size, processes)
         return max(int((before[:, last] - before[:, first]).max()) for first, last in bounds)
 
 
 def shares(first: int, last: int, processes: int) -> list[tuple[int, int]]:
-    """Each process's part of the clips from `first` up to `last` of a batch."""
+    """Each process's part of the clips, or of the sequences, from `first` up to `last` of a batch."""
     return list(pairwise(first + (last - first) * rank // processes for rank in range(processes + 1)))
 
 

@@ -105,6 +105,7 @@ class Feed:
         processes: int = 1,
         count: int = 1,
         batches: str = "drawn",
+        whole_clips: bool = True,
     ) -> Views:
         """One epoch of random views in random order; `generator` (on the CPU) decides all of it. A last batch
         that is not full is left out, unless it is the only one. Each process gets its own part of every
@@ -112,17 +113,19 @@ class Feed:
 
         count : views of each clip, the second and following as `others`.
         batches : 'drawn', or 'even' in their numbers of bodies, see `EvenBatches`; whichever the processes.
+        whole_clips : all bodies of a clip are with one process; otherwise processes have the same number of
+            sequences but for one. Only for one view of each clip.
         """
         size = min(batch_size, len(self))
         steps = len(self) // size
         room = None
         if batches == "even":
             even = self.even(size)
-            order, room = even.draw(generator), even.room(processes)
+            order, room = even.draw(generator), even.room(processes, whole_clips)
         else:
             order = torch.randperm(len(self), generator=generator)[: steps * size]
         made = [
-            self._views(order, *self._drawn(order, augment, generator), size, rank, processes)
+            self._views(order, *self._drawn(order, augment, generator), size, rank, processes, whole_clips)
             for _ in range(count)
         ]
         return replace(made[0], others=tuple(made[1:]), room=room)
@@ -191,6 +194,7 @@ class Feed:
         size: int,
         rank: int,
         processes: int,
+        whole_clips: bool = True,
     ) -> Views:
         """Views of clips in `order`, (K,): first frame and frames of each clip's crop, and its angles; its
         bodies share them. A body that is not there in the whole crop is left out, unless the clip has no
@@ -209,7 +213,13 @@ class Feed:
             counts = torch.bincount(row, minlength=len(order))
         ends = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         whole = [(a, min(a + size, len(order))) for a in range(0, len(order), size)]
-        mine = [shares(a, b, processes)[rank] for a, b in whole]
+        bounds = [(int(ends[a]), int(ends[b])) for a, b in whole]  # of the sequences
+        if whole_clips:
+            mine = [shares(a, b, processes)[rank] for a, b in whole]
+            held = [(int(ends[a]), int(ends[b])) for a, b in mine]
+        else:
+            held = [shares(a, b, processes)[rank] for a, b in bounds]
+            mine = [(int(row[a]), int(row[b - 1]) + 1) if a < b else (0, 0) for a, b in held]
         return Views(
             self._put(first),
             self._put(length[row]),
@@ -218,11 +228,8 @@ class Feed:
             self._put(order),
             clips=tuple(order[a:b] for a, b in mine),
             parts=tuple(mine),
-            bounds=tuple((int(ends[a]), int(ends[b])) for a, b in mine),
-            shares=tuple(
-                (int(ends[m] - ends[a]), int(ends[b] - ends[a]))
-                for (a, b), (m, _) in zip(whole, mine, strict=True)
-            ),
+            bounds=tuple(held),
+            shares=tuple((low - a, b - a) for (a, b), (low, _) in zip(bounds, held, strict=True)),
         )
 
     def _put(self, table: Tensor) -> Tensor:

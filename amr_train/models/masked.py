@@ -18,6 +18,8 @@ from amr_train.models.targets import make_target, patchify
 class MaskedReconstruction(Method):
     """Encoder and decoder with the loss that an experiment's mask, target and guidance describe."""
 
+    whole_clips = False
+
     def __init__(self, experiment: Experiment, joints: int, windows: tuple[int, ...]) -> None:
         super().__init__(experiment, joints, windows)
         self.decoder = make_decoder(experiment.model, joints)

@@ -32,6 +32,9 @@ class Method(nn.Module, ABC):
     encoder: SkeletonEncoder
     views = 1
     """How many views of each clip a batch holds; the second and following are `batch.others`."""
+    whole_clips = True
+    """Whether a loss may look at the bodies of a clip together, so that they must be with one process; False
+    where each body has a loss of its own, whose processes then have equally many."""
     needs_energy = False
     """Whether batches carry the energies of the shard."""
 

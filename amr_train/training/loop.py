@@ -181,8 +181,9 @@ class _Loop:
     def _views(self, epoch: int, processes: Processes) -> Views:
         generator = torch.Generator().manual_seed(seed_of(self.experiment.seed, "views", epoch))
         augment, count = self.experiment.augment, self.method.views
-        where = (processes.rank, processes.size)
-        return self.feed.train_views(self.size, augment, generator, *where, count, self.config.batches)
+        how = (processes.rank, processes.size, count, self.config.batches)
+        whole_clips = self.method.whole_clips or count > 1
+        return self.feed.train_views(self.size, augment, generator, *how, whole_clips)
 
     def _clips_of(self, number: int) -> list[str]:
         """Names of the clips of a step, counted from 1."""
