@@ -5,8 +5,9 @@ from amr_data.conversion import ConvertReport, convert
 from amr_data.errors import AmrError, Record, UsageError
 from amr_data.recipes.normalize import Recipe
 from amr_data.repairing import repair
+from amr_data.shards.arrays import SplitArrays
 from amr_data.shards.exchange import export_dataset
-from amr_data.shards.reader import ALL, ShardDataset, SplitArrays, open_dataset
+from amr_data.shards.reader import ALL, ShardDataset, open_dataset
 from amr_data.shards.verification import verify
 from amr_data.specs import NO_LABEL, DatasetSpec, load_spec, spec_from_json, spec_names
 

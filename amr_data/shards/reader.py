@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import UsageError
+from amr_data.shards.arrays import FrameArrays, SplitArrays, laid_out, read_frames
 from amr_data.shards.layout import MANIFEST, clip_dtype, track_dtype
 from amr_data.shards.model import DamageError, Note, read_manifest, read_rejects
 from amr_data.shards.opening import Shard
@@ -30,28 +30,6 @@ PIECE_ROWS = 1 << 14
 CLIP_NUMBERS = ("label", "frames", "subject", "camera", "setup", "replication")
 ALL = "all"
 SYNTHETIC = "synthetic: invented motion"
-
-
-@dataclass
-class SplitArrays:
-    """One part of a split, laid end to end; a sequence is one body of one clip over its own frames.
-
-    joints : (F, V, 3) float32 metres.  energy : (F, V, S) float32 square metres.
-    frame : (F,) int64, each row's frame in its clip; they rise within a sequence, and a gap in them is a gap.
-    first_row, rows : (Q,) int64, where each of the Q sequences lies in the frames.
-    clip : (Q,) int64, the sequence's clip, 0 to N - 1.  labels : (N,) int64.  names : N clip names.
-    clip_frames : (N,) int64, frames of each clip.
-    """
-
-    joints: npt.NDArray[np.float32]
-    energy: npt.NDArray[np.float32]
-    frame: npt.NDArray[np.int64]
-    first_row: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    clip: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    names: list[str]
-    clip_frames: npt.NDArray[np.int64]
 
 
 class ShardDataset:
@@ -228,54 +206,48 @@ class ShardDataset:
             **fields,
         )
 
-    def arrays(self, clips: npt.NDArray[np.int64], energy: bool = True) -> SplitArrays:
-        """The given clips (sorted indices) as flat arrays, read shard by shard straight into place. `energy`:
-        whether the motion energies are read too; S is 0 without them."""
-        wanted = np.full(len(self), -1, np.int64)
-        wanted[clips] = np.arange(len(clips))
-        tracks = self.tracks[wanted[self.tracks["clip"]] >= 0]
-        lengths = tracks["frames"].astype(np.int64)
-        total = int(lengths.sum())
-        joints = np.empty((total, len(self.spec.skeleton.joints), 3), np.float32)
-        scales = len(self.windows) if energy else 0
-        energies = np.empty((total, len(self.spec.skeleton.joints), scales), np.float32)
-        ends = lengths.cumsum()
-        shard = self.shard_of[tracks["clip"]]
-        for index in np.unique(shard):
-            mine = np.flatnonzero(shard == index)
-            rows = np.concatenate(
-                [
-                    np.arange(t["first_row"], t["first_row"] + t["frames"], dtype=np.int64)
-                    for t in tracks[mine]
-                ]
-            )
-            place = slice(int(ends[mine[0]] - lengths[mine[0]]), int(ends[mine[-1]]))
-            with self._shard(int(index)) as file:
-                low, high = int(rows[0]), int(rows[-1]) + 1
-                some_joints, some_energy = file.frames(low, high, energy)
-                joints[place], energies[place] = some_joints[rows - low], some_energy[rows - low]
-        # stretches of one body follow each other: a sequence begins where the clip or the slot changes
-        key = tracks["clip"].astype(np.int64) * 64 + tracks["slot"]
-        begin = (
-            np.flatnonzero(np.concatenate([[True], np.diff(key) != 0])) if len(key) else np.zeros(0, np.int64)
-        )
-        rows_each = np.add.reduceat(lengths, begin) if len(begin) else np.zeros(0, np.int64)
-        first_row = (ends - lengths)[begin]
-        sequence_clip = wanted[tracks["clip"][begin]]
-        frame = np.arange(total, dtype=np.int64) + np.repeat(
-            tracks["first_frame"] - (ends - lengths), lengths
-        )
+    def arrays(
+        self,
+        clips: npt.NDArray[np.int64],
+        energy: bool = True,
+        into: FrameArrays | None = None,
+        fill: bool = True,
+    ) -> SplitArrays:
+        """The given clips (sorted indices) as flat arrays, read shard by shard straight into place.
+
+        Args:
+            energy: whether the motion energies are read too; S is 0 without them.
+            into: arrays of the shapes of `frame_shapes` that take the frames, in place of new ones.
+            fill: whether frames are read; without, somebody else reads them into these arrays.
+        """
+        tracks, wanted = self._tracks_of(clips)
+        if into is None:
+            shapes = self.frame_shapes(clips, energy)
+            into = (np.empty(shapes[0], np.float32), np.empty(shapes[1], np.float32))
+        if fill:
+            read_frames(self._shard, self.shard_of[tracks["clip"]], tracks, into)
         return SplitArrays(
-            joints,
-            energies,
-            frame,
-            first_row,
-            rows_each,
-            sequence_clip,
+            *into,
+            *laid_out(tracks, wanted),
             self.clips["label"][clips].astype(np.int64),
             [self.names[i] for i in clips],
             self.clips["frames"][clips].astype(np.int64),
         )
+
+    def frame_shapes(
+        self, clips: npt.NDArray[np.int64], energy: bool = True
+    ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Those of the joints (F, V, 3) and of the energies (F, V, S) that `arrays` gives of these clips."""
+        frames = int(self._tracks_of(clips)[0]["frames"].sum(dtype=np.int64))
+        joints = len(self.spec.skeleton.joints)
+        return (frames, joints, 3), (frames, joints, len(self.windows) if energy else 0)
+
+    def _tracks_of(self, clips: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
+        """The tracks of these clips, and the number of each of the dataset's clips among them, -1 for
+        others."""
+        wanted = np.full(len(self), -1, np.int64)
+        wanted[clips] = np.arange(len(clips))
+        return self.tracks[wanted[self.tracks["clip"]] >= 0], wanted
 
 
 def open_dataset(path: str | Path) -> ShardDataset:

@@ -37,7 +37,7 @@ RESIDENT_SHARE = 0.5
 
 class Feed:
     """Args:
-    arrays: a split as `ShardDataset.arrays` gives it.
+    arrays: a split as `ShardDataset.arrays` or `read_split` gives it.
     device: where batches are wanted.
     frames: T, frames of every view.
     with_energy: resample the shard's energies with the joints.
@@ -59,7 +59,9 @@ class Feed:
         joints = torch.from_numpy(arrays.joints)
         energy = torch.from_numpy(arrays.energy) if with_energy else None
         if bodies is not None:  # a last frame of zeros, which stands where there is no body
-            joints, energy = _with_zero_frame(joints), None if energy is None else _with_zero_frame(energy)
+            rows = len(arrays.frame)
+            joints = _with_zero_frame(joints, rows)
+            energy = None if energy is None else _with_zero_frame(energy, rows)
         size = joints.nbytes + (0 if energy is None else energy.nbytes)
         fits = resident == "device" or (resident == "auto" and _fits(size, device))
         self.home = device if fits else torch.device("cpu")
@@ -69,7 +71,7 @@ class Feed:
         self.names = arrays.names
         # on the CPU, where epochs are planned:
         self.timeline = (
-            timeline_of(arrays) if bodies is None else zero_timeline(arrays, bodies, len(joints) - 1)
+            timeline_of(arrays) if bodies is None else zero_timeline(arrays, bodies, len(arrays.frame))
         )
         self._row = None if self.timeline.row is None else self.timeline.row.to(self.home)
         self._present = None if self.timeline.present is None else self.timeline.present.to(self.home)
@@ -274,7 +276,10 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def _with_zero_frame(values: Tensor) -> Tensor:
+def _with_zero_frame(values: Tensor, rows: int) -> Tensor:
+    """(rows, ...) with a frame of zeros behind, unless it is there already."""
+    if len(values) > rows:
+        return values
     return torch.cat([values, values.new_zeros(1, *values.shape[1:])])
 
 

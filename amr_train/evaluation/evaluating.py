@@ -184,11 +184,14 @@ def judged(task: Task, protocol: Protocol) -> Record:
     began = time.perf_counter()
     if protocol.frozen and task.subject.encoder is not None:
         _ = task.features  # made by all processes together; what follows is done by the main one
+    elif protocol.frozen:
+        task.processes.from_main(lambda: task.features)
+    collective = protocol.collective(task.settings)
+    doing = task if collective else task.on_its_own()
 
     def made() -> dict[str, Any]:
-        return _checked(protocol, protocol.run(task))
+        return _checked(protocol, protocol.run(doing))
 
-    collective = protocol.collective(task.settings)
     with _alone(task, protocol):
         found = made() if collective else task.processes.shared(made)
     record = {
@@ -199,8 +202,8 @@ def judged(task: Task, protocol: Protocol) -> Record:
         "made": now(),
         **environment(task.device, task.processes.size),
     }
-    if "batch_size" in vars(task):  # it was needed
-        record["hardware"]["clips_at_once"] = task.batch_size
+    if "batch_size" in vars(doing):  # it was needed
+        record["hardware"]["clips_at_once"] = doing.batch_size
     if task.folder is not None and task.processes.main:
         write_record(task.folder, record)
         for left in task.work.rglob("checkpoints") if task.work else ():

@@ -3,6 +3,7 @@ for."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from amr_data import ALL, NO_LABEL, ShardDataset, SplitArrays, UsageError
+from amr_data import ALL, NO_LABEL, ShardDataset, UsageError
 from amr_train.config import AugmentConfig, EvaluationConfig
 from amr_train.data.feed import Feed
+from amr_train.data.reading import read_split
 from amr_train.evaluation.features import (
     Features,
     coordinate_features,
@@ -68,6 +70,13 @@ class Task:
             self.settings = self.settings.model_copy(update={"linear": linear})
         self.shared = None if encoder is None else shared_joints(encoder, self.dataset)
 
+    def on_its_own(self) -> Task:
+        """The same, with what is made already, for work that one process does without the others."""
+        single = copy.copy(self)
+        single.processes = Processes(device=self.processes.device)
+        single.__dict__["_feeds"] = dict(self._feeds)
+        return single
+
     @property
     def classes(self) -> int:
         return len(self.dataset.spec.classes)
@@ -102,7 +111,7 @@ class Task:
     def feed(self, part: str) -> Feed:
         """Clips of a part, as the subject sees them; made once."""
         if part not in self._feeds:
-            self._feeds[part] = self._feed_of(self.dataset.arrays(self.indices[part], energy=False))
+            self._feeds[part] = self._feed_of(self.indices[part], self.processes)
         return self._feeds[part]
 
     @cached_property
@@ -135,7 +144,7 @@ class Task:
                 assert found is not None
                 return found
         self.listener.stage(f"features, {self.subject.kind}")
-        feed = self._feed_of(self.dataset.arrays(np.arange(clips), energy=False))
+        feed = self._feed_of(np.arange(clips), self.processes)
         settings = self.settings
         where = (self.processes.rank, self.processes.size, self.augment.rounding)
         views = feed.centre_views(self.batch_size, settings.crop, *where)
@@ -148,7 +157,7 @@ class Task:
     def _coordinates(self) -> dict[str, Tensor]:
         """They cost less than to be shared: whoever asks makes them alone."""
         self.listener.stage(f"features, {self.subject.kind}")
-        feed = self._feed_of(self.dataset.arrays(np.arange(len(self.dataset)), energy=False))
+        feed = self._feed_of(np.arange(len(self.dataset)), Processes())
         return coordinate_features(feed, self.settings.batch_size, self.settings.crop)
 
     @cached_property
@@ -183,7 +192,9 @@ class Task:
     def _rows(self, part: str) -> Tensor:
         return torch.from_numpy(self.indices[part]).to(self.device)
 
-    def _feed_of(self, arrays: SplitArrays) -> Feed:
+    def _feed_of(self, clips: npt.NDArray[np.int64], processes: Processes) -> Feed:
+        """Of some clips, as the subject sees them; all of the processes call it."""
+        arrays = read_split(self.dataset, clips, processes, zero_frame=self.subject.bodies is not None)
         seen = arrays if self.shared is None else joints_of(arrays, self.shared)
         return Feed(seen, self.device, self.subject.frames, bodies=self.subject.bodies)
 

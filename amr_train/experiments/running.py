@@ -17,6 +17,7 @@ from amr_data import AmrError, ShardDataset, UsageError, open_dataset
 from amr_data.files import write_json
 from amr_train.config import Experiment
 from amr_train.data.feed import Feed
+from amr_train.data.reading import read_split
 from amr_train.evaluation.evaluating import judged_all
 from amr_train.evaluation.monitor import Monitor
 from amr_train.evaluation.protocols import protocol_named
@@ -114,12 +115,13 @@ class _Run:
         torch.manual_seed(experiment.seed)
         skeleton = self.dataset.spec.skeleton
         method = make_method(experiment, len(skeleton.joints), self.dataset.windows).to(self.device)
+        keep = experiment.data.empty_bodies == "keep"
         feed = Feed(
-            self.dataset.arrays(train_clips, energy=method.needs_energy),
+            read_split(self.dataset, train_clips, self.processes, method.needs_energy, zero_frame=keep),
             self.device,
             experiment.model.frames,
             with_energy=method.needs_energy,
-            bodies=self.dataset.spec.max_bodies if experiment.data.empty_bodies == "keep" else None,
+            bodies=self.dataset.spec.max_bodies if keep else None,
             resident=experiment.data.resident,
         )
         self.listener.stage("pre-training")

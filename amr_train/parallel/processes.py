@@ -24,13 +24,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among all. `local_rank` is its place on its machine, and its GPU; `device` is
-    where it works, None where that is still open."""
+    """This process's place among all. `local_rank` is its place among the `local_size` on its machine, and
+    its GPU; `device` is where it works, None where that is still open."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     device: torch.device | None = None
+    local_size: int = 1
 
     @property
     def main(self) -> bool:
@@ -47,11 +48,14 @@ class Processes:
 
     def most(self, here: int) -> int:
         """The largest of all processes' numbers."""
-        if self.size == 1:
-            return here
+        return max(self.gathered(here))
+
+    def gathered(self, here: T) -> list[T]:
+        """The plain values of all processes, by rank."""
         every = [here] * self.size
-        dist.all_gather_object(every, here)
-        return max(every)
+        if self.size > 1:
+            dist.all_gather_object(every, here)
+        return every
 
     def any(self, here: bool) -> bool:
         """Whether it is so in any process."""
@@ -73,14 +77,27 @@ class Processes:
             except AmrError as raised:
                 error = raised
         if self.size > 1:
-            said = [(isinstance(error, UsageError), str(error)) if error else None]
+            said = [_told(error)]
             dist.broadcast_object_list(said, 0)
             if said[0] and not self.main:
-                error = (UsageError if said[0][0] else AmrError)(said[0][1])
-                error.said = True
+                error = _heard(said[0])
         if error:
             raise error
         return result
+
+    def everywhere(self, make: Callable[[], T]) -> T:
+        """Run `make` in each process; an error that it raises in one is raised in all, once all are done."""
+        result: T | None = None
+        error: AmrError | None = None
+        try:
+            result = make()
+        except AmrError as raised:
+            error = raised
+        said = self.gathered(_told(error))
+        first = next(((rank, told) for rank, told in enumerate(said) if told), None)
+        if first is not None:
+            raise error if error is not None and first[0] == self.rank else _heard(first[1])
+        return result  # type: ignore[return-value]
 
     def shared(self, make: Callable[[], T]) -> T:
         """Run `make` in the main process and give its result, of plain values, to all; an error that it
@@ -97,6 +114,18 @@ class Processes:
         return nn.parallel.DistributedDataParallel(
             model, device_ids=[device.index] if device.type == "cuda" else None
         )
+
+
+def _told(error: AmrError | None) -> tuple[bool, str] | None:
+    """An error as plain values."""
+    return (isinstance(error, UsageError), str(error)) if error else None
+
+
+def _heard(told: tuple[bool, str]) -> AmrError:
+    """The same error in another process, which need not say it again."""
+    error = (UsageError if told[0] else AmrError)(told[1])
+    error.said = True
+    return error
 
 
 def choose_device(name: str) -> torch.device:
@@ -146,6 +175,7 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=1))
     try:
-        yield Processes(int(os.environ["RANK"]), size, local_rank, device), device
+        local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        yield Processes(int(os.environ["RANK"]), size, local_rank, device, local_size), device
     finally:
         dist.destroy_process_group()

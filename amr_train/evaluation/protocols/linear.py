@@ -20,7 +20,6 @@ from amr_train.evaluation.features import Features, encode
 from amr_train.evaluation.protocols.base import Protocol, Result
 from amr_train.evaluation.scores import score
 from amr_train.evaluation.task import Task
-from amr_train.parallel.processes import Processes
 from amr_train.training.schedule import seed_of
 
 BATCH_NORM_EPS = 1e-6
@@ -40,19 +39,18 @@ class Linear(Protocol):
 
     def run(self, task: Task) -> Result:
         config, features = task.settings.linear, task.features
-        together = task.processes if self.collective(task.settings) else Processes()
 
         def begun() -> list[LinearProbe]:
             return [LinearProbe(features, name, config, task.seed) for name in features.train]
 
-        probes = together.from_main(begun) or []
+        probes = task.processes.from_main(begun) or []
         task.listener.stage(f"linear probe, {task.subject.kind}")
         for epoch in range(config.epochs):
             train = _augmented(task, epoch) if config.views == "augmented" else features.train
             for probe in probes:
                 probe.epoch(train[probe.name])
             task.listener.advance(epoch + 1, config.epochs, {})
-        return together.shared(lambda: _result(probes))
+        return task.processes.shared(lambda: _result(probes))
 
     def spoken(self, settings: dict[str, Any]) -> str:
         linear = settings["linear"]
@@ -119,5 +117,5 @@ def _augmented(task: Task, epoch: int) -> dict[str, Tensor]:
     """Features of a new random view of every training clip."""
     feed, place = task.feed("train"), (task.processes.rank, task.processes.size)
     generator = torch.Generator().manual_seed(seed_of(task.seed, "linear views", epoch))
-    views = feed.augmented_views(task.settings.batch_size, task.augment, generator, *place)
+    views = feed.augmented_views(task.batch_size, task.augment, generator, *place)
     return encode(task.encoder, feed, views, task.processes, precision=task.settings.feature_precision)

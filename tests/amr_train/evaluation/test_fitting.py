@@ -75,3 +75,21 @@ def test_on_a_gpu_the_most_that_fits_is_found_once(monkeypatch, ntu_shards):
     monkeypatch.setattr(task, "_seen", tried.append)
     assert (task.batch_size, task.batch_size) == (48, 48)  # all clips there are
     assert tried == [5, 10, 20, 40, 60]
+
+
+def test_work_of_one_process_shares_nothing_new_with_the_others(ntu_shards, tmp_path):
+    """What is made already is taken; a feed that it makes is not the others', who would make theirs
+    together."""
+    run_experiment(small(ntu_shards, "evaluation.protocols=[]"), tmp_path / "run")
+    dataset, cpu = open_dataset(ntu_shards), torch.device("cpu")
+    subject = untrained(load_encoder(tmp_path / "run").config, 0, dataset, cpu)
+    task = Task(subject, dataset, "xsub", EvaluationConfig(), cpu, processes=Processes(1, 4, 1, cpu, 4))
+    task.processes, together = Processes(), task.processes
+    features, train = task.features, task.feed("train")
+    task.processes = together
+    alone = task.on_its_own()
+    assert (alone.processes, task.processes) == (Processes(device=cpu), together)
+    assert alone.features is features
+    assert alone.feed("train") is train
+    alone.feed("test")
+    assert list(task._feeds) == ["train"]

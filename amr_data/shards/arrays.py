@@ -1,0 +1,75 @@
+"""One part of a split as flat arrays, and how clips of many shards are laid out in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from amr_data.shards.opening import Shard
+
+FrameArrays = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Joints (F, V, 3) and energies (F, V, S)."""
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass
+class SplitArrays:
+    """One part of a split, laid end to end; a sequence is one body of one clip over its own frames.
+
+    joints : (F, V, 3) float32 metres.  energy : (F, V, S) float32 square metres.
+    frame : (F,) int64, each row's frame in its clip; they rise within a sequence, and a gap in them is a gap.
+    first_row, rows : (Q,) int64, where each of the Q sequences lies in the frames.
+    clip : (Q,) int64, the sequence's clip, 0 to N - 1.  labels : (N,) int64.  names : N clip names.
+    clip_frames : (N,) int64, frames of each clip.
+    """
+
+    joints: npt.NDArray[np.float32]
+    energy: npt.NDArray[np.float32]
+    frame: npt.NDArray[np.int64]
+    first_row: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    clip: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    names: list[str]
+    clip_frames: npt.NDArray[np.int64]
+
+
+def read_frames(
+    opened: Callable[[int], Shard], shard: Numbers, tracks: npt.NDArray[np.void], into: FrameArrays
+) -> None:
+    """Read the frames of tracks end to end, shard by shard straight into place.
+
+    opened : a shard by its number.  shard : (K,) that of each track, rising.  into : energies are not read
+    where S is 0.
+    """
+    joints, energies = into
+    with_energy = energies.shape[2] > 0
+    ends = tracks["frames"].cumsum(dtype=np.int64)
+    for index in np.unique(shard):
+        mine = np.flatnonzero(shard == index)
+        rows = np.concatenate(
+            [np.arange(t["first_row"], t["first_row"] + t["frames"], dtype=np.int64) for t in tracks[mine]]
+        )
+        place = slice(int(ends[mine[0]] - tracks["frames"][mine[0]]), int(ends[mine[-1]]))
+        with opened(int(index)) as file:
+            low, high = int(rows[0]), int(rows[-1]) + 1
+            some_joints, some_energy = file.frames(low, high, with_energy)
+            joints[place], energies[place] = some_joints[rows - low], some_energy[rows - low]
+
+
+def laid_out(tracks: npt.NDArray[np.void], wanted: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """`frame`, `first_row`, `rows` and `clip` of `SplitArrays`.  wanted : the number of each of the dataset's
+    clips among those of the tracks."""
+    lengths = tracks["frames"].astype(np.int64)
+    ends = lengths.cumsum()
+    # stretches of one body follow each other: a sequence begins where the clip or the slot changes
+    key = tracks["clip"].astype(np.int64) * 64 + tracks["slot"]
+    begin = np.flatnonzero(np.concatenate([[True], np.diff(key) != 0])) if len(key) else np.zeros(0, np.int64)
+    rows_each = np.add.reduceat(lengths, begin) if len(begin) else np.zeros(0, np.int64)
+    frame = np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(
+        tracks["first_frame"] - (ends - lengths), lengths
+    )
+    return frame, (ends - lengths)[begin], rows_each, wanted[tracks["clip"][begin]]
