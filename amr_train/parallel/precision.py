@@ -31,7 +31,7 @@ def precision_on(wanted: str, device: torch.device) -> tuple[str, str | None]:
     able = {
         "float32": True,
         "tf32": _has_tf32(device),
-        "bfloat16": device.type == "cpu" or _has_bfloat16(device),
+        "bfloat16": device.type == "cpu" or _has_bfloat16(device) or _metal_has_bfloat16(device),
     }
     if able[wanted]:
         return wanted, None
@@ -75,6 +75,11 @@ def _has_bfloat16(device: torch.device) -> bool:
     if torch.version.hip:
         return bool(torch.cuda.is_bf16_supported())
     return torch.cuda.get_device_capability(device) >= AMPERE
+
+
+def _metal_has_bfloat16(device: torch.device) -> bool:
+    """In software on its first chips, so `auto` does not take it."""
+    return device.type == "mps" and torch.backends.mps.is_macos_or_newer(14, 0)
 
 
 def _has_tf32(device: torch.device) -> bool:

@@ -193,9 +193,7 @@ def trace(method: str, resident: str) -> dict[str, int]:
             for step, batch in enumerate(feed.batches(views)):
                 losses.add(step + 1, *train_step(trained, batch, optimizer, experiment, step, Processes()))
         found = {"training": counts()}
-        if method == METHODS[0]:  # the encoder is the same in all
-            found |= evaluated(experiment, model.encoder, feed, watch)
-        return found
+        return found | evaluated(experiment, model.encoder, feed, watch)
 
 
 def evaluated(experiment: Experiment, encoder: Any, feed: Feed, watch: Watch) -> dict[str, int]:

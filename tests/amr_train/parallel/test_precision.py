@@ -50,6 +50,15 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise():
     assert precision_on("tf32", CPU)[0] == "float32"
 
 
+@pytest.mark.parametrize(("newer", "named"), [(True, "bfloat16"), (False, "float32")])
+def test_apples_gpus_compute_in_bfloat16_where_it_is_named_and_macos_has_it(monkeypatch, newer, named):
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, minor: newer)
+    metal = torch.device("mps")
+    assert precision_on("auto", metal) == ("float32", None)
+    assert precision_on("bfloat16", metal)[0] == named
+    assert precision_on("tf32", metal)[0] == "float32"
+
+
 def test_products_of_tf32_end_with_the_step():
     before = torch.get_float32_matmul_precision()
     with arithmetic("tf32", CPU):

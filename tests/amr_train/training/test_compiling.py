@@ -12,6 +12,7 @@ import torch._dynamo
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from amr_data import SplitArrays, UsageError
+from amr_data.shards.opening import Shard
 from amr_train import load_experiment, run_experiment
 from amr_train.config import Experiment
 from amr_train.data.batching import Batch
@@ -23,7 +24,7 @@ from amr_train.models.registry import make_method
 from amr_train.parallel.processes import Processes
 from amr_train.training import compiling
 from amr_train.training.loop import make_optimizer, prepare, train_step
-from tests.amr_train.runs import small
+from tests.amr_train.runs import FAST_FINETUNING, Listener, Stop, small
 from tests.amr_train.tracing import METHODS, SETTINGS, clips
 
 CPU = torch.device("cpu")
@@ -166,14 +167,36 @@ def test_what_fills_up_a_batch_of_fine_tuning_does_not_count():
         model(*shown, len(batch.joints) - 1)
 
 
+def test_a_run_compiles_its_two_networks_once_each(counter, ntu_shards, tmp_path):
+    """However many epochs, looks at the features, batches of other sizes and evaluations it has."""
+    settings = [*FAST_FINETUNING, "evaluation.protocols=[linear, finetune]", "monitor.every_epochs=1"]
+    more = ["evaluation.finetune.epochs=2", "evaluation.finetune.batch_size=6", "compile=default"]
+    experiment = small(ntu_shards, *settings, *more)
+    with pytest.raises(Stop):
+        run_experiment(experiment, tmp_path / "run", Listener(stop_after=5))
+    assert counter.frame_count == 1
+    torch._dynamo.reset()
+    run_experiment(experiment, tmp_path / "run")
+    assert counter.frame_count == 1 + 2
+
+
+def test_energies_are_not_read_where_guidance_is_online(ntu_shards, tmp_path, monkeypatch):
+    read: list[bool] = []
+    frames = Shard.frames
+    monkeypatch.setattr(Shard, "frames", lambda *given: (read.append(given[3]), frames(*given))[1])
+    settings = ["pretrain.epochs=2", "evaluation.protocols=[knn]", "monitor.every_epochs=1"]
+    for source, wanted in (("online", {False}), ("shard", {True, False})):
+        run_experiment(small(ntu_shards, f"guidance.source={source}", *settings), tmp_path / source)
+        assert set(read) == wanted
+        read.clear()
+
+
 def test_cuda_graphs_want_batches_of_one_size(ntu_shards, tmp_path):
     with pytest.raises(UsageError, match=r"add pretrain\.batches=even"):
         run_experiment(small(ntu_shards, "compile=cuda-graphs"), tmp_path / "run")
 
 
 def test_a_run_of_even_batches_is_taken_up_with_the_same_ones(ntu_shards, tmp_path):
-    from tests.amr_train.runs import Listener, Stop
-
     even = small(ntu_shards, "pretrain.batches=even", "evaluation.protocols=[]")
     whole = run_experiment(even, tmp_path / "whole")
     with pytest.raises(Stop):
