@@ -73,9 +73,7 @@ class PkuMmdFamily(Family):
         labels: dict[str, Member] = {}
         unusable = set(spec.unusable)
         split_names = {f.lower(): name for name, p in spec.protocols.items() for f in p.split_files}
-        for member in source.members():
-            if not member.filename.lower().endswith(".txt") or "__MACOSX/" in member.path:
-                continue
+        for member in files_ending(source, self.endings):
             if member.filename.lower() in split_names:
                 name = split_names[member.filename.lower()]
                 found.protocols[name] = _protocol(source, member, spec, name)

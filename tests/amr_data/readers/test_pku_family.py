@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from amr_data.clip import Clip
 from amr_data.errors import RejectError, UsageError
-from amr_data.readers import RawSource, load_family
+from amr_data.readers import RawSource, load_family, pku_mmd
 from amr_data.readers.pku_mmd import parse_label_row, parse_split_file, parse_video
 from amr_data.specs import load_spec
 from tests.amr_data.readers.reading import read, rejects
@@ -89,6 +90,7 @@ def test_pku_videos_without_labels_are_whole_clips(videos: Path):
 def test_pku_files_without_labels_that_cannot_be_read_are_rejects(videos: Path):
     (videos / "skeleton" / "0005-L.txt").write_text(pku_line(1, 1) + "\n1 2 3\n")
     (videos / "notes.txt").write_text("to do\n" + pku_line(1, 1))
+    (videos / "words.txt").write_text("word " * 150)
     (videos / "gone.txt").symlink_to("nowhere")
     (videos / "empty.txt").write_text("")
     source, family = RawSource([videos]), load_family("pku-mmd")
@@ -113,6 +115,74 @@ def test_a_label_file_that_is_gone_or_empty_is_one_reject(videos: Path):
     ]
 
 
+def test_rows_after_an_unusable_one_are_still_read(videos: Path):
+    (videos / "label" / "0002-L.txt").write_text("9,3,8,2\n7,1,2,2\n")
+    items = read(videos, PKU.model_copy(update={"unusable": ["0002-L_001"]}))
+    clips = [i for i in items if isinstance(i, Clip)]
+    assert [(c.name, c.label, c.start, c.frames) for c in clips] == [("0002-L_002", 6, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [("9,3,8\n", "0002-L_001"), ("Action Start End Confidence\n9,3,8,2\n", "0002-L_002")],
+)
+def test_rows_of_three_numbers_or_below_a_heading_make_a_label_file(tmp_path: Path, rows, kept):
+    for folder, text in (("a", "\n".join([pku_line(1, 0)] * 10)), ("b", rows)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0002-L.txt").write_text(text)
+    assert [(i.name, i.label, i.start) for i in read(tmp_path, PKU) if isinstance(i, Clip)] == [(kept, 8, 3)]
+
+
+@pytest.mark.parametrize(
+    ("line", "kinds"),
+    [(",".join(["1"] * 150), ["no_label"]), ("9,3,8,2,1", ["label_syntax"]), ("9 3 8 2 1", ["no_label"])],
+)
+def test_more_than_a_label_row_s_fields_are_no_label_file(tmp_path: Path, line, kinds):
+    """Five fields with commas are neither, and the folder's name decides."""
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "0002-L.txt").write_text(line)
+    assert [r[1] for r in rejects(read(tmp_path, PKU))] == kinds
+
+
+def test_what_lies_beside_the_files_is_no_source(videos: Path):
+    for name in ("label/._0002-L.txt", "Readme.md", "__MACOSX/0009-L.txt"):
+        (videos / name).parent.mkdir(exist_ok=True)
+        (videos / name).write_text("1 2 3\n")
+    source, family = RawSource([videos]), load_family("pku-mmd")
+    found = family.discover(source, PKU, family.options())
+    assert (found.sources, [r.kind for r in found.rejects]) == (4, ["no_label"])
+    assert [u.name for u in found.units] == ["0002-L", "0003-R"]
+
+
+def test_files_that_are_left_out_by_their_names(videos: Path):
+    (videos / "label" / "notes.txt").write_text("9,3,8,2\n")
+    (videos / "more").mkdir()
+    (videos / "more" / "0002-L.txt").write_text("9,3,8,2\n")
+    spec = PKU.model_copy(update={"unusable": ["0003-R", "0004-M"]})
+    source, family = RawSource([videos]), load_family("pku-mmd")
+    found = family.discover(source, spec, family.options())
+    assert (found.sources, [u.name for u in found.units]) == (6, ["0002-L"])
+    at, listed = videos.name, f"listed by {PKU.title} as without a usable skeleton"
+    assert rejects(found.rejects) == [
+        (f"{at}/label/notes.txt", "name", f"expected {PKU.named_like}"),
+        (f"{at}/more/0002-L.txt", "duplicate", "0002-L was already taken from another folder or archive"),
+        (f"{at}/label/0003-R.txt", "listed_unusable", listed),
+        (f"{at}/skeleton/0004-M.txt", "listed_unusable", listed),
+    ]
+
+
+def test_refused_members_of_an_archive_are_rejects_and_take_nobodys_name(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("../label/0002-L.txt", "9,3,8,2\n")
+        archive.writestr("label/0002-L.txt", "9,0,1,2\n")
+        archive.writestr("skeleton/0002-L.txt", pku_line(1, 2))
+    refused, clip = read(tmp_path / "x.zip", PKU)
+    why = "its name leads out of the archive's folder"
+    assert rejects([refused]) == [("x.zip/../label/0002-L.txt", "unsafe_name", why)]
+    assert isinstance(clip, Clip)
+    assert (clip.label, clip.start, clip.frames, clip.source) == (8, 0, 1, "x.zip/label/0002-L.txt:1")
+
+
 def test_an_interval_up_to_the_video_s_end_is_whole(videos: Path):
     (videos / "label" / "0002-L.txt").write_text("1,8,10,2\n")
     (clip,) = [i for i in read(videos, PKU) if isinstance(i, Clip)]
@@ -125,7 +195,9 @@ def test_split_files_are_no_videos(videos: Path):
     )
     source, family = RawSource([videos]), load_family("pku-mmd")
     assert family.matches(source, PKU) == (4, 4)
-    rule = family.discover(source, PKU, family.options()).protocols["xsub"]
+    found = family.discover(source, PKU, family.options())
+    assert (found.sources, [u.name for u in found.units]) == (4, ["0002-L", "0003-R"])
+    rule = found.protocols["xsub"]
     assert (rule.train, rule.test) == (["0002-L", "\ufffd"], ["0004-M"])
     assert rule.split_files == PKU.protocols["xsub"].split_files
 
@@ -175,6 +247,7 @@ def test_an_interval_without_a_body_is_a_reject_and_a_far_one_names_its_frame(vi
         ("9,3,8,2,1", "label_syntax"),
         ("9,3.5,8,2", "label_syntax"),
         ("9,3,,2", "label_syntax"),
+        ("9,3,8\u00e9", "label_syntax"),
         ("0,3,8,2", "unknown_class"),
         ("9,8,8,2", "interval"),
         ("9,8,7,2", "interval"),
@@ -203,6 +276,11 @@ def test_a_video_is_bodies_of_joints():
     ):
         with pytest.raises(RejectError, match=says):
             parse_video(damaged.encode(), 2)
+
+
+def test_plain_videos_are_parsed_the_fast_way(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pku_mmd, "parse_lines", None)
+    assert parse_video(b"1 2 3 4 5 6 \n7 8 9 10 11 12\t\r\n", 1).ravel().tolist() == [*range(1, 13)]
 
 
 def test_split_files_in_any_spacing():

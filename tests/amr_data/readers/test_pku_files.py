@@ -44,14 +44,14 @@ def test_a_flat_archive_of_labels_is_one(tmp_path):
 
 def test_a_file_that_is_neither_goes_by_the_name_of_its_folder(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
-        archive.writestr("labels of 2017/skeleton/0002-L.txt", "what is this\n")
-        archive.writestr("labels of 2017/label/0002-L.txt", "\n  \n3,x,12,2\n")
+        archive.writestr("all/labels of 2017/skeleton/0002-L.txt", "what is this\n")
+        archive.writestr("all/labels of 2017/label/0002-L.txt", "\n  \n3,x,12,2\n")
         archive.writestr("skeleton/label/0003-L.txt", "1 2\n")
         archive.writestr("skeleton/0003-L.txt", VIDEO)
     names, rejects = names_after(tmp_path / "x.zip", tmp_path / "out")
     assert names == []
     assert rejects == {
-        "x.zip/labels of 2017/label/0002-L.txt:3": "label_syntax",
+        "x.zip/all/labels of 2017/label/0002-L.txt:3": "label_syntax",
         "x.zip/skeleton/label/0003-L.txt:1": "label_syntax",
     }
 
