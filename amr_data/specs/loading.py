@@ -148,7 +148,8 @@ def first_problem(error: ValidationError, whole: str = "") -> str:
     value itself; `whole` names the model."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(map(str, first["loc"]))[:120] or whole
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}" if where else str(first["msg"])
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
 
 
 def spec_from_json(data: dict[str, Any]) -> DatasetSpec:
