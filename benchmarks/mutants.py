@@ -77,7 +77,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "amr_data/readers/ntu.py": (*_FILES, "recipes/test_cleaning.py"),
     "amr_data/readers/nw_ucla.py": _FILES,
     "amr_data/readers/pku_mmd.py": _FILES,
-    "amr_data/readers/imports.py": ("readers/test_imports.py",),
+    "amr_data/readers/imports.py": ("readers/test_import_families.py",),
     "amr_data/readers/bvh.py": ("readers/test_bvh.py",),
     "amr_data/readers/bvh_file.py": ("readers/test_bvh_file.py",),
 }

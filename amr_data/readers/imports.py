@@ -238,7 +238,7 @@ class NpzFamily(_ImportFamily):
         label = label_of(row, spec) if row is None or not row.ndim else one_hot_label(row, spec)
         used = np.flatnonzero(x.any(axis=1))
         frames = int(used[-1]) + 1 if len(used) else 0
-        keypoint = x[:frames].reshape(frames, -1, len(spec.skeleton.joints), 3).transpose(1, 0, 2, 3)
+        keypoint = x.reshape(len(x), -1, len(spec.skeleton.joints), 3)[:frames].transpose(1, 0, 2, 3)
         return imported_clip(unit.name, label, keypoint, shown, spec, video=part)
 
 

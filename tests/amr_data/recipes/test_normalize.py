@@ -130,6 +130,7 @@ def test_a_spine_of_no_length_cannot_scale(tracks):
 def test_scale_divides_every_body_by_the_main_actor_s_spine():
     clip = clip_of((body(), 0, 0), (body((0, 3, 0), at=(3, 4, 5)), 1, 0))
     clip = apply_recipe(clip, SPEC, Recipe("none", scale=True), Family())
+    assert clip.scale == 2
     np.testing.assert_allclose(clip.tracks[0].joints[0, HIGH], (0, 1, 0))
     np.testing.assert_allclose(clip.tracks[1].joints[0, [LOW, HIGH]], [(1.5, 2, 2.5), (1.5, 3.5, 2.5)])
 
@@ -159,7 +160,7 @@ def test_the_recipe_none_asks_no_family_to_clean():
     family = Family()
     joints = body(at=(1, 2, 3))
     clip = apply_recipe(clip_of((joints, 0, 0)), SPEC, Recipe("none"), family)
-    assert family.asked == []
+    assert (family.asked, clip.scale) == ([], 1)
     np.testing.assert_allclose(clip.tracks[0].joints, joints)
 
 
