@@ -158,6 +158,4 @@ def _positions(first: list[str], labels: Labels) -> dict[str, int]:
             shown = ", ".join(f[:24] for f in first[:8])
             raise RejectError("label_syntax", f"no column '{column[:40]}': the first line has {shown}")
         out[name] = first.index(column) if isinstance(column, str) else column
-        if out[name] < 0:
-            raise RejectError("label_syntax", f"column {column} does not exist; columns count from 0")
     return out
