@@ -81,6 +81,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "amr_data/readers/imports.py": ("readers/test_import_families.py",),
     "amr_data/readers/imported_clips.py": ("readers/test_imported_clips.py",),
     "amr_data/readers/split_lists.py": ("readers/test_imported_clips.py",),
+    "amr_data/readers/table/labels.py": ("readers/table/test_label_rows.py",),
+    "amr_data/readers/table/takes.py": ("readers/table/test_takes.py",),
     "amr_data/readers/bvh.py": ("readers/test_bvh.py",),
     "amr_data/readers/bvh_file.py": ("readers/test_bvh_file.py",),
 }

@@ -111,7 +111,10 @@ def _frames(extras: dict[str, Any], rows: int, layout: Layout, frame_rate: float
         numbers = extras["frame"]
     elif layout.time is not None:
         seconds = np.asarray(extras["time"], np.float64) * SECONDS[layout.time.unit]
-        numbers = np.round((seconds - seconds.min()) * frame_rate)
+        begin = seconds[np.isfinite(seconds)].min(
+            initial=np.inf
+        )  # one that is none would make all of them so
+        numbers = np.round((seconds - begin) * frame_rate)
     else:
         return np.arange(rows)
     numbers = np.asarray(numbers, np.float64)

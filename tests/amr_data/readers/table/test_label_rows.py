@@ -198,7 +198,17 @@ def test_rows_by_expression_take_what_the_heading_above_says():
         comment="#",
         skip=1,
     )
-    text = b"\xef\xbb\xbf= skipped\n# none\n 1-2 bow \n\n= r1 of anna\n3-4 wave\n5-6 bow by bob\n= r2\n7-8 bow\nso \xff\n"
+    lines = [
+        "\ufeff= skipped",
+        "# none",
+        " 1-2 bow ",
+        "",
+        "= r1 of anna",
+        "3-4 wave",
+        "5-6 bow by bob",
+        "= r2",
+    ]
+    text = "\n".join([*lines, "7-8 bow", "so "]).encode() + b"\xff\n"
     assert rows(text, labels, "all.txt") == [
         (3, "", "bow", "", 1, 2),
         (6, "r1", "wave", "anna", 3, 4),
