@@ -117,14 +117,18 @@ def try_module(module: str, judged: dict[str, dict[str, str]]) -> int:
     everything = results(folder)
     survivors = surviving(everything)
     reasons = []
+    unneeded = {(function, line) for function, lines in judged.items() for line in lines}
     for name, state in survivors:
         removed, added = changed(told(folder, "show", name))
         function = name.removeprefix(dotted(module) + ".").rpartition("__mutmut_")[0]
         function = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
         reason = WORDING if only_wording(removed, added) else judged.get(function, {}).get(added)
         reasons.append(reason)
+        unneeded.discard((function, added))
         if reason != WORDING:
             print(f"\n  {function}: {state}, {reason or 'NOT JUDGED'}\n  - {removed}\n  + {added}")
+    for function, line in sorted(unneeded):
+        print(f"\n  {function}: judged, but no survivor\n  + {line}")
     unjudged = reasons.count(None)
     print(
         f"\n  {len(everything)} mutants, {len(everything) - len(survivors)} killed, {len(survivors)} survive:"

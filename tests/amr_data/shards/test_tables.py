@@ -18,6 +18,7 @@ import yaml
 from amr_data import convert, open_dataset, plan
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError, UsageError
+from amr_data.manifest import sources_hash
 from amr_data.recipes.motion import WINDOWS, add_energy
 from amr_data.shards import writer
 from amr_data.shards.writer import build_tables, read_record, shard_record, write_shard
@@ -179,6 +180,8 @@ def test_a_record_counts_and_sums():
     assert record.class_counts == {"-1": 1, "3": 2}
     assert record.body_counts == {"1": 2, "2": 1}
     assert record.sources == ["aa", "bb"]
+    assert sources_hash(record) == hashlib.sha256(b"aa\nbb").hexdigest()
+    assert sources_hash(shard_record(tables, [], [])) == ""
     assert record.length_histogram == {"0": 1, "25": 1, "50": 1}
     x, y = [10, 11, 13, 26, 27, 28, 35, 36, 42, 50, 51], [10] * 3 + [20] * 3 + [30] * 2 + [40] + [50] * 2
     assert record.position_sum == [sum(x), sum(y), sum(y)]
@@ -298,6 +301,9 @@ def test_a_manifest_adds_up_its_shards(folder: Path, tmp_path: Path, monkeypatch
         path = tmp_path / "out" / shard["file"]
         assert shard["file"] == f"shard-{index:05d}.h5"
         assert shard["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        with h5py.File(path) as file:
+            sources = json.loads(file["record"][()])["sources"]
+        assert shard["sources"] == hashlib.sha256("\n".join(sources).encode()).hexdigest()
     assert sum(s["clips"] for s in shards) == 6
     assert sum(s["frames"] for s in shards) == 179
     totals = manifest["totals"]
