@@ -73,6 +73,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "amr_data/shards/writer.py": _TABLES,
     "amr_data/manifest.py": _TABLES,
     "amr_data/shards/reader.py": ("shards/test_reader.py",),
+    "amr_data/shards/tables.py": ("shards/test_row_checks.py",),
     "amr_data/readers/base.py": ("readers/test_discovery.py",),
     "amr_data/readers/text.py": ("readers/test_text.py",),
     "amr_data/readers/ntu.py": (*_FILES, "recipes/test_cleaning.py"),
