@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -204,6 +205,15 @@ def test_texts_whose_entries_take_no_place_end(tmp_path):
         data[at + 8 : at + 16] = bytes(8)
     (tmp_path / "shard-00000.h5").write_bytes(data)
     assert not heaps_are_sound(tmp_path / "shard-00000.h5", found, len(data))
+    with (
+        pytest.raises(DamageError, match="texts of /record"),
+        Shard(tmp_path / "shard-00000.h5", 25, 3) as shard,
+    ):
+        shard.record()
+    with h5py.File(tmp_path / "shard-00000.h5") as file:
+        at = file["record"].id.get_offset()
+    data[at : at + 4] = bytes(4)  # a text of no length, for which HDF5 walks all the same
+    (tmp_path / "shard-00000.h5").write_bytes(data)
     with (
         pytest.raises(DamageError, match="texts of /record"),
         Shard(tmp_path / "shard-00000.h5", 25, 3) as shard,
