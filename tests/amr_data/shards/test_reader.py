@@ -247,7 +247,9 @@ def test_a_part_laid_end_to_end(folder: Path, clips):
 def test_arrays_of_a_shard_read_only_what_lies_between_its_first_and_last_row(folder: Path, monkeypatch):
     read: list[tuple[int, int]] = []
     real = Shard.frames
-    monkeypatch.setattr(Shard, "frames", lambda self, a, b: (read.append((a, b)), real(self, a, b))[1])
+    monkeypatch.setattr(
+        Shard, "frames", lambda self, a, b, energy: (read.append((a, b)), real(self, a, b, energy))[1]
+    )
     open_dataset(folder).arrays(np.array([2, 3]))
     assert read == [(5, 14), (0, 8)]
 
