@@ -84,6 +84,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "amr_data/readers/split_lists.py": ("readers/test_imported_clips.py",),
     "amr_data/readers/table/labels.py": ("readers/table/test_label_rows.py",),
     "amr_data/readers/table/takes.py": ("readers/table/test_takes.py",),
+    "amr_data/readers/table/bodies.py": ("readers/table/test_bodies.py",),
     "amr_data/readers/bvh.py": ("readers/test_bvh.py",),
     "amr_data/readers/bvh_file.py": ("readers/test_bvh_file.py",),
 }
