@@ -397,6 +397,8 @@ def test_nothing_but_rejects_has_no_statistics_but_zeros(folder: Path, tmp_path:
     statistics = manifest["statistics"]
     assert statistics["position_mean"] == statistics["position_std"] == statistics["energy_mean"] == [0, 0, 0]
     assert manifest["protocol_counts"] == {"xview": {"train": 0, "test": 0, "unassigned": 0}}
+    plain = convert(folder, tmp_path / "plain", load_spec("nw-ucla").changed(protocols={}), workers=1)
+    assert (plain.manifest["protocol_counts"], len(plain.manifest["shards"])) == ({}, len(manifest["shards"]))
 
 
 def test_clips_without_a_label_are_counted_apart(folder: Path, tmp_path: Path):

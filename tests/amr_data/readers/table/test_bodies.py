@@ -1,4 +1,4 @@
-"""Values to bodies by hand: axes, scales, what is absent, inferred or filled in, and which bodies a clip has."""
+"""Values to bodies by hand: axes, scales, what is absent or filled in, and which bodies a clip has."""
 
 from __future__ import annotations
 
