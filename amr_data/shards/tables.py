@@ -43,8 +43,8 @@ def _check_tracks(
         return STRUCTURE, "a track ends after its clip"
     # one after another, so that no row is read twice and what the tables ask for never exceeds the file
     row = tracks["first_row"]
-    low, high = np.concatenate([[0], row[:-1] + frames[:-1]]), np.append(row[1:], rows)
-    if len(tracks) and ((row < low) | (row > high - frames)).any():
+    outside = (row < 0) | (row > rows - frames)
+    if outside.any() or (row[1:] < (row + frames)[:-1]).any():
         return STRUCTURE, "the tracks do not follow each other in the frames, or point outside them"
     body = clip * 64 + slot
     step = np.diff(body)

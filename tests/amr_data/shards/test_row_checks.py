@@ -18,12 +18,12 @@ ROWS, CLASSES, BODIES = 20, 3, 2
 
 def sound() -> Tables:
     """Two clips of ten frames. The first: a body in frames 0 to 3 and 6 to 9, another in 2 and 3; the second:
-    a body in all."""
+    a body in frames 0 to 4 and 6 to 9, with a row of nobody's before it."""
     clips = np.zeros(2, clip_dtype(2, 4, 2, 3))
     clips["name"], clips["video"] = ["é".encode(), b"b"], [b"film", b""]
     clips["label"], clips["frames"], clips["bodies"] = [2, -1], 10, [2, 1]
     clips["inferred_share"], clips["still_share"] = [np.nan, 0.5], [1, np.nan]
-    rows = [(0, 0, 0, 0, 4), (0, 0, 4, 6, 4), (0, 1, 8, 2, 2), (1, 0, 10, 0, 10)]
+    rows = [(0, 0, 0, 0, 4), (0, 0, 4, 6, 4), (0, 1, 8, 2, 2), (1, 0, 11, 0, 5), (1, 0, 16, 6, 4)]
     tracks = np.array([(*row, b"7") for row in rows], track_dtype(2))
     return clips, tracks
 
@@ -81,7 +81,7 @@ def test_text_that_is_none(table, field, says):
     ("field", "row", "value", "says"),
     [
         ("clip", 0, -1, "a track belongs to no clip"),
-        ("clip", 3, 2, "a track belongs to no clip"),
+        ("clip", 4, 2, "a track belongs to no clip"),
         ("slot", 0, -1, "a track has a slot outside 0 to 1"),
         ("slot", 2, 2, "a track has a slot outside 0 to 1"),
         ("frames", 3, 0, "a track has no frame, or begins before its clip"),
@@ -90,8 +90,26 @@ def test_text_that_is_none(table, field, says):
         ("frames", 3, 11, "a track ends after its clip"),
         ("first_row", 0, -1, "the tracks do not follow each other in the frames, or point outside them"),
         ("first_row", 1, 3, "the tracks do not follow each other in the frames, or point outside them"),
-        ("first_row", 3, 11, "the tracks do not follow each other in the frames, or point outside them"),
-        ("first_row", 2, 9, "the tracks do not follow each other in the frames, or point outside them"),
+        ("first_row", 4, 17, "the tracks do not follow each other in the frames, or point outside them"),
+        (
+            "first_row",
+            4,
+            2**63 - 1,
+            "the tracks do not follow each other in the frames, or point outside them",
+        ),
+        (
+            "first_row",
+            1,
+            2**63 - 1,
+            "the tracks do not follow each other in the frames, or point outside them",
+        ),
+        (
+            "first_row",
+            1,
+            -(2**63),
+            "the tracks do not follow each other in the frames, or point outside them",
+        ),
+        ("first_row", 2, 10, "the tracks do not follow each other in the frames, or point outside them"),
         ("slot", 0, 1, "the tracks are not in the order of clips and slots"),
         ("clip", 0, 1, "the tracks are not in the order of clips and slots"),
         ("first_frame", 1, 3, "two stretches of one body overlap, or are not in the order of time"),
@@ -107,23 +125,42 @@ def test_tracks_that_cannot_be(field, row, value, says):
 def test_limits_of_tracks_are_kept_with_their_ends():
     assert problem(put("tracks", "first_frame", 1, 4)) is None  # right after the stretch before
     assert problem(put("tracks", "first_frame", 1, 5)) is None
+    assert problem(put("tracks", "first_row", 2, 9)) is None
+    assert problem(put("tracks", "frames", 2, 1)) is None
     for sizes in ({"rows": 19}, {"bodies": 1}):
         assert problem(None, **sizes)[0] == "structure"
     says = "a track has a slot outside 0 to 0"
     assert problem(None, bodies=1) == ("structure", says)
 
 
-def test_rows_that_lie_apart_are_sound_and_a_track_may_not_reach_into_the_next():
-    def apart(clips: np.ndarray, tracks: np.ndarray) -> None:
-        tracks["first_row"] = [1, 6, 11, 14]
+def test_a_stretch_is_held_against_the_one_before_it():
+    def overlapping(clips: np.ndarray, tracks: np.ndarray) -> None:
+        tracks["slot"][2], tracks["first_frame"][2] = 0, 8
 
-    assert problem(apart, rows=24) is None
-    assert problem(apart, rows=23) is not None
+    says = "two stretches of one body overlap, or are not in the order of time"
+    assert problem(overlapping) == ("structure", says)
 
-    def late(clips: np.ndarray, tracks: np.ndarray) -> None:
-        tracks["first_row"] = [2**62, 4, 8, 10]
+    def thrice(clips: np.ndarray, tracks: np.ndarray) -> None:
+        tracks["slot"][2], tracks["first_frame"][:3] = 0, [0, 4, 8]
+        clips["bodies"][0] = 1
 
-    assert problem(late) is not None
+    assert problem(thrice) is None
+
+
+def test_a_clip_may_have_a_body_in_two_stretches_and_the_last_none():
+    clips, tracks = sound()
+    more = tracks[[0, 1, 2, 2, 3, 4]]
+    more["first_row"] = [0, 4, 8, 10, 12, 17]
+    more["first_frame"][3] = 5
+    assert check_rows(clips, more, 21, CLASSES, BODIES) is None
+    three = clips[[0, 1, 1]]
+    three["bodies"][2] = 0
+    assert check_rows(three, tracks, ROWS, CLASSES, BODIES) is None
+
+
+def test_plain_text_is_looked_at_as_a_whole(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("amr_data.shards.tables.decoded", None)
+    assert problem(put("clips", "name", 0, b"a")) is None
 
 
 @pytest.mark.parametrize(
