@@ -17,6 +17,8 @@ from amr_data.readers.bvh_file import parse_bvh
 from amr_data.readers.family import check_spec
 from amr_data.shards.reader import ShardDataset
 from amr_data.specs import DatasetSpec, load_spec
+from tests.amr_data.readers.reading import read as read_folder
+from tests.amr_data.readers.reading import rejects
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,32 @@ def test_frames_at_thirty_a_second(rate, taken, between):
     assert bool(note) == (not 29.8 < rate < 30.2)
 
 
+@pytest.mark.parametrize(
+    ("rate", "wanted", "taken", "note"),
+    [
+        (30.14, 30, range(9), ""),
+        (29.86, 30, range(9), ""),
+        (90.4, 30, [0, 3, 6], "90.4 frames a second in the file: one of every 3 kept"),
+        (30.16, 30, None, "30.16 frames a second in the file: positions between them taken"),
+        (29.84, 30, None, "29.84 frames a second in the file: positions between them taken"),
+        (123.456, 50, None, "123.5 frames a second in the file: positions between them taken"),
+        (0.6, 1, None, "0.6 frames a second in the file: positions between them taken"),
+    ],
+)
+def test_rates_that_are_near_enough(rate, wanted, taken, note):
+    rows, at, said = timing(9, rate, wanted)
+    assert (rows.tolist(), at is None, said) == (list(taken or range(9)), taken is not None, note)
+    if at is not None:
+        np.testing.assert_allclose(at, np.arange(len(at)) * rate / wanted)
+        assert at[-1] <= 8 < at[-1] + rate / wanted
+
+
+def test_the_last_frame_is_met_however_the_rate_is_rounded():
+    _, at, _ = timing(4, 0.7 * 3, 0.7 * 2)  # frames 0, 1.5 and 3
+    assert at.tolist() == pytest.approx([0, 1.5, 3])
+    assert timing(1, 20, 30)[1].tolist() == [0]
+
+
 def test_too_slow_a_file_is_refused_and_half_the_rate_is_not():
     assert len(timing(3, 15, 30)[1]) == 5
     with pytest.raises(RejectError, match=r"frame_time: 14\.9 frames a second are too few for 30"):
@@ -125,6 +153,84 @@ def test_the_unit_is_the_one_that_makes_a_person(size, layout, metres):
 def test_another_size_is_refused_with_the_likely_unit(size, layout, message):
     with pytest.raises(RejectError, match=f"height: the body is .*{message}"):
         metres_per_unit(body_of(size), BvhLayout.model_validate(layout), SKELETON)
+
+
+PEOPLE = "tall (head to ankles along the bones), a person is 0.5 to 2.5 m"
+
+
+@pytest.mark.parametrize(
+    ("size", "layout", "found", "advice"),
+    [
+        (
+            30,
+            {"unit": "m"},
+            "30 units, 30 m",
+            "unit: inch would make it 0.76 m or unit: cmu would make it 1.7 m",
+        ),
+        (123456, {}, "1.23e+05 units", "scale: 1.4e-05 would make it 1.7 m"),
+        (0, {"scale": 3}, "0 units, 0 m", "all joints are in one place"),
+        (2.51, {}, "2.51 units", "scale: 0.68 would make it 1.7 m"),
+        (0.49, {}, "0.49 units", "scale: 3.5 would make it 1.7 m"),
+    ],
+)
+def test_what_is_said_of_another_size(size, layout, found, advice):
+    with pytest.raises(RejectError) as error:
+        metres_per_unit(body_of(size), BvhLayout.model_validate(layout), SKELETON)
+    assert error.value.reason == "height"
+    assert error.value.detail == f"the body is {found} {PEOPLE}; {advice}"
+
+
+def test_people_of_half_a_metre_and_of_two_and_a_half_are_people():
+    for size, layout in ((0.5, {}), (2.5, {}), (0.5, {"unit": "m"}), (2.5, {"scale": 1})):
+        assert metres_per_unit(body_of(size), BvhLayout.model_validate(layout), SKELETON) == 1
+
+
+def test_a_body_is_measured_in_64_frames_from_the_first_to_the_last():
+    joints = np.repeat(body_of(1000)[:1], 127, axis=0)
+    joints[::2] = body_of(1.7)[0]  # every second of 127
+    assert metres_per_unit(joints, BvhLayout(), SKELETON) == 1
+    joints = np.repeat(body_of(1000)[:1], 63 * 3 + 1, axis=0)
+    joints[::3] = body_of(1.7)[0]
+    assert metres_per_unit(joints, BvhLayout(), SKELETON) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "there"),
+    [
+        (["Hips", *(f"j{i}" for i in range(7))], "Hips, j0, j1, j2, j3, j4, j5, j6"),
+        (["Hips", *(f"j{i}" for i in range(8))], "Hips, j0, j1, j2, j3, j4, j5, j6 ..."),
+        (["Hips", "LeftEye"], "Hips, LeftEye"),
+        (["Hips", "Nose", "nose"], ""),
+    ],
+)
+def test_names_that_are_missing_or_twice(names, there):
+    eyes = {"between": ["LeftEye", "RightEye"]}
+    places = BvhLayout.model_validate({"joints": {"hip": ["Hips"], "head": ["Nose", eyes]}}).joints
+    with pytest.raises(RejectError) as error:
+        find_joints(names, places)
+    says = f"none for head, called Nose, LeftEye and RightEye; there are {there}; say which one it is in "
+    says += "layout.joints"
+    assert error.value.reason == "joint_name"
+    assert error.value.detail == (says if there else "several joints are called Nose, for head")
+
+
+def test_the_middle_of_two_of_which_one_is_there_twice():
+    places = BvhLayout.model_validate({"joints": {"head": {"between": ["A", "B"]}}}).joints
+    assert find_joints(["b", "c", "a"], {"head": [places["head"]]}) == [(2, 0)]
+    for names in (["a", "b", "b"], ["a", "a", "b"]):
+        with pytest.raises(RejectError, match=r"several joints are called (A or B|B or A), for head"):
+            find_joints(names, {"head": [places["head"]]})
+
+
+def test_a_beginning_that_all_names_share_is_looked_past_where_no_name_is_meant_by_it():
+    def row(names: list[str], name: str) -> int:
+        return find_joints(names, {"x": [name]})[0][0]
+
+    names = ["ab_hip", "ab_neck"]
+    assert [row(names, name) for name in ("hip", "ab_hip", "neck", "abneck")] == [0, 0, 1, 1]
+    assert row(["hip", "hiphip"], "hip") == 0  # the whole name goes before what is left of another
+    assert row(["one"], "one") == 0
+    assert row(["a:hip", "b:neck"], "neck") == 1
 
 
 def test_joints_are_found_by_names_that_differ_in_what_does_not_matter():
@@ -329,6 +435,50 @@ def test_a_folder_becomes_a_dataset_and_damage_is_named(tmp_path: Path):
     assert {n: (c.label, c.frames) for n, c in clips.items()} == {"walk 1": (-1, 10), "deep/walk 2": (-1, 7)}
     for clip in clips.values():
         assert not clip.tracks[0].joints[0, 0].any()  # the pelvis is the origin
+
+
+def test_files_become_clips_or_rejects(tmp_path: Path):
+    spec = load_spec("bvh").changed(
+        naming="(?P<subject>[0-9])_(?P<action>[0-9])", classes={4: "walk"}, example=""
+    )
+    for name, data in (
+        ("1_4.bvh", person(3)),
+        ("2_4.bvh", b"solid"),
+        ("3_4.BVH", person(2, 4)),
+        ("4_5.bvh", b""),
+    ):
+        (tmp_path / name).write_bytes(data)
+    items = read_folder(tmp_path, spec)
+    (clip,) = [i for i in items if isinstance(i, Clip)]
+    at = tmp_path.name
+    assert (clip.name, clip.label, clip.subject, clip.frames, clip.source) == (
+        "1_4",
+        0,
+        1,
+        3,
+        f"{at}/1_4.bvh",
+    )
+    assert [(t.slot, t.frames.tolist(), t.inferred) for t in clip.tracks] == [(0, [0, 1, 2], None)]
+    first, second, third = rejects(items)
+    assert first == (f"{at}/4_5.bvh", "unknown_class", "action 5 is not in bvh")
+    assert second == (f"{at}/2_4.bvh", "not_skeleton", "line 1 is not HIERARCHY: 'solid'")
+    assert (third[0], third[1]) == (f"{at}/3_4.BVH", "height")
+
+
+def test_position_channels_are_added_to_offsets_where_the_layout_says_so():
+    moved = person(2).replace(b"OFFSET 0 95.0 0", b"OFFSET 0 5.0 1")
+    assert moved != person(2)
+    pelvis = load_spec("bvh").skeleton.index("pelvis")
+    for offsets, height, depth in (("replaced", 0.95, 0.0), ("added", 1.0, -0.01)):
+        joints = read(moved, offsets=offsets).tracks[0].joints
+        np.testing.assert_allclose(joints[:, pelvis, 1:], [[height, depth]] * 2, atol=1e-9)
+
+
+def test_positions_that_are_none_are_refused_by_their_frame():
+    far = person(3).replace(b"\n2.0 95.0 0", b"\n200000.0 95.0 0")
+    assert far != person(3)
+    with pytest.raises(RejectError, match=r"out_of_range: frame 2, joint 1 \(1-based\) is at -2000 m"):
+        read(far)
 
 
 def test_a_family_knows_its_files():
