@@ -96,7 +96,7 @@ def test_a_count_is_a_whole_number_within_bounds(line, value):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_positions_that_are_no_numbers_are_rejected_by_frame_and_joint(value):
     joints = np.zeros((4, 3, 3))
-    joints[1, 2, 1] = joints[1, 2, 2] = joints[3, 0, 0] = joints[3, 1, 0] = value
+    joints[1, 2, 1] = joints[3, 0] = joints[3, 1, 0] = value
     for frames in (range(5, 9), np.array([5, 6, 7, 8])):
         with pytest.raises(RejectError) as error:
             check_positions(joints, frames)
