@@ -50,9 +50,7 @@ def read_frames(
     ends = tracks["frames"].cumsum(dtype=np.int64)
     for index in np.unique(shard):
         mine = np.flatnonzero(shard == index)
-        rows = np.concatenate(
-            [np.arange(t["first_row"], t["first_row"] + t["frames"], dtype=np.int64) for t in tracks[mine]]
-        )
+        rows = np.concatenate([np.arange(t["first_row"], t["first_row"] + t["frames"]) for t in tracks[mine]])
         place = slice(int(ends[mine[0]] - tracks["frames"][mine[0]]), int(ends[mine[-1]]))
         with opened(int(index)) as file:
             low, high = int(rows[0]), int(rows[-1]) + 1
@@ -66,8 +64,8 @@ def laid_out(tracks: npt.NDArray[np.void], wanted: Numbers) -> tuple[Numbers, Nu
     lengths = tracks["frames"].astype(np.int64)
     ends = lengths.cumsum()
     # stretches of one body follow each other: a sequence begins where the clip or the slot changes
-    key = tracks["clip"].astype(np.int64) * 64 + tracks["slot"]
-    begin = np.flatnonzero(np.concatenate([[True], np.diff(key) != 0])) if len(key) else np.zeros(0, np.int64)
+    other = (np.diff(tracks["clip"]) != 0) | (np.diff(tracks["slot"]) != 0)
+    begin = np.flatnonzero(np.concatenate([[True], other])) if len(tracks) else np.zeros(0, np.int64)
     rows_each = np.add.reduceat(lengths, begin) if len(begin) else np.zeros(0, np.int64)
     frame = np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(
         tracks["first_frame"] - (ends - lengths), lengths
