@@ -52,7 +52,7 @@ browser:
 	@command -v chromium >/dev/null || echo "no Chromium: browser tests will be skipped"
 
 test: lint browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # The pictures of README and docs, from the distributed clips of NW-UCLA; needs Chromium.
 figures: $(VENV)/.dev

@@ -10,6 +10,8 @@ from typing import Any
 
 # The models here are so small that a second thread costs more than it gives, above all beside other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A console takes its width from here once and for all when it is made; pytest-xdist sets it.
+os.environ.pop("COLUMNS", None)
 
 import numpy as np
 import pytest

@@ -154,7 +154,7 @@ def test_amr_data_writes_no_sign_that_steers(place, name, words):
     done = call(data_main, name, *(word.replace("P/", f"{place}/", 1) for word in words))
     text = harmless(done, int("P/broken" in words))
     if name in ("convert", "inspect", "verify") and "--json" not in words:
-        assert "[red]x" in text
+        assert "[red]x" in text.replace("\n", "")  # a long path may be broken there
 
 
 @pytest.mark.parametrize(

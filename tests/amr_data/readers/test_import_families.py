@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from xxhash import xxh3_128_hexdigest
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import AmrError, UsageError
@@ -112,7 +112,7 @@ def test_what_is_hashed_is_everything_that_is_said_of_a_clip(tmp_path: Path):
         "4": b"-9223372036854775807\0" + keypoint + b"NoneType\0" + b"1.5,str\0",
     }
     found = {m.path: digest for m, digest in source.hashes.items()}
-    assert found == {path: hashlib.sha256(text).hexdigest() for path, text in said.items()}
+    assert found == {path: xxh3_128_hexdigest(text) for path, text in said.items()}
 
 
 def test_values_of_npz_files_are_hashed_with_their_labels(tmp_path: Path):
@@ -127,7 +127,7 @@ def test_values_of_npz_files_are_hashed_with_their_labels(tmp_path: Path):
         "test/1": row + (x[1] + 1).tobytes(),
     }
     found = {m.path: digest for m, digest in source.hashes.items()}
-    assert found == {path: hashlib.sha256(text).hexdigest() for path, text in said.items()}
+    assert found == {path: xxh3_128_hexdigest(text) for path, text in said.items()}
 
 
 def test_a_clean_up_is_that_of_the_dataset_s_own_family(monkeypatch: pytest.MonkeyPatch):
