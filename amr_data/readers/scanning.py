@@ -350,7 +350,8 @@ def scan_ntu(data: bytes, joints: int) -> Scanned | None:
 
 def scan_rows(data: bytes, columns: int) -> npt.NDArray[np.float64] | None:
     """A file of `columns` numbers a line, where it is written plainly: (rows, columns) float64, or None."""
-    out = np.empty((data.count(b"\n") + 1, columns))
+    # a number and what follows it are two bytes at least: line ends alone make no room
+    out = np.empty((min(data.count(b"\n"), len(data) // (2 * columns)) + 1, columns))
     rows = _scan_rows(*_text(data), out)
     return out[:rows] if rows > 0 else None
 

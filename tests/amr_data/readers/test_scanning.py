@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,22 @@ def test_videos_of_pku_mmd_read_as_they_do_patiently(monkeypatch):
         patient = patiently(monkeypatch, lambda d=data: parse_video(d.encode(), 2))
         assert type(mine) is type(patient)
         assert mine.tobytes() == patient.tobytes() if isinstance(mine, np.ndarray) else mine == patient
+
+
+def test_line_ends_alone_take_no_memory():
+    tracemalloc.start()
+    try:
+        assert compiled(SCANNER).scan_rows(b"1 2\n" + b"\n" * 1_000_000, 150) is None
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_the_shortest_lines_find_room(end):
+    found = compiled(SCANNER).scan_rows(b"1 2 3\n" * 9 + b"4 5 6" + end, 3)
+    assert found is not None
+    assert found.tolist() == [[1, 2, 3]] * 9 + [[4, 5, 6]]
 
 
 @settings(max_examples=100, deadline=None)
