@@ -31,6 +31,7 @@ from amr_data.shards.layout import (
     content_checksum,
     track_dtype,
 )
+from amr_data.shards.memory import file_image, file_in_memory
 from amr_data.shards.model import DamageError, RejectLine, ShardRecord
 from amr_data.shards.opening import Shard
 from amr_data.specs import DatasetSpec
@@ -132,11 +133,9 @@ def write_shard(
     of the file.
 
     sources : hashes of the units that the shard was made from, see `ShardRecord`.
-    The file is laid out in memory first: a full disk then is a plain OSError, not a failure somewhere inside
-        HDF5.
     """
     record = shard_record(tables, rejects, sources)
-    with h5py.File(path.name, "w", driver="core", backing_store=False, libver="latest") as file:
+    with file_in_memory(libver="latest") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["fingerprint"] = fingerprint
         for name, array in (("frames/joints", tables.joints), ("frames/energy", tables.energy)):
@@ -151,8 +150,7 @@ def write_shard(
         file.create_dataset(
             "record", data=json.dumps(record.model_dump(), ensure_ascii=False), dtype=h5py.string_dtype()
         )
-        file.flush()
-        image: bytes = file.id.get_file_image()
+        image = file_image(file)
     with whole_file(path, settled=False) as temporary:  # the manifest, written last, settles all
         temporary.write_bytes(image)
     return record, hashlib.sha256(image).hexdigest()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -84,6 +85,20 @@ def test_a_second_convert_on_the_same_folder_is_refused(ntu_raw, tmp_path):
         _, errors = process.communicate()
     assert process.returncode == 2
     assert "another conversion is writing" in errors
+
+
+def test_shards_of_one_name_are_written_at_the_same_time(ntu_raw, ntu_shards, tmp_path):
+    """Conversions in several threads of one process, to folders of their own."""
+    outs = [tmp_path / str(i) for i in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda out: convert(ntu_raw, out, "ntu60", workers=1), outs))
+    assert [content(out) for out in outs] == [content(ntu_shards)] * 3
+
+
+def test_a_shard_may_have_the_name_of_a_file_that_is_open_in_memory(ntu_raw, ntu_shards, tmp_path):
+    with h5py.File("shard-00000.h5", "w", driver="core", backing_store=False):
+        convert(ntu_raw, tmp_path / "out", "ntu60", workers=1)
+    assert content(tmp_path / "out") == content(ntu_shards)
 
 
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(ntu_raw, ntu_shards, tmp_path):
