@@ -20,6 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from amr_data.errors import AmrError, UsageError
 from amr_data.files import WriteError, sha256_of
+from amr_data.interrupts import heeding_interrupts
 from amr_data.manifest import Columns, sources_hash, write_manifest
 from amr_data.plan import Plan, Settings, check_folder, make_plan, take_folder
 from amr_data.readers import family_for, open_sources
@@ -159,12 +160,14 @@ def build_missing(
     total, done = sum(sizes), sum(sizes[i] for i in records)
     missing = [i for i in range(len(plan.shards)) if i not in records]
     try:
-        for index, record, sha256, columns in run(plan, out, missing) if missing else ():
-            records[index] = record, sha256, columns
-            _check_as_before(out / shard_name(index), record, (expected or {}).get(shard_name(index)))
-            done += sizes[index]
-            if progress:
-                progress(done, total, record.model_dump())
+        with heeding_interrupts() as check, contextlib.closing(run(plan, out, missing)) as made:
+            for index, record, sha256, columns in made if missing else ():
+                records[index] = record, sha256, columns
+                _check_as_before(out / shard_name(index), record, (expected or {}).get(shard_name(index)))
+                done += sizes[index]
+                if progress:
+                    progress(done, total, record.model_dump())
+                check()
         ordered = [records[i] for i in range(len(plan.shards))]
         hashes, known = [h for _, h, _ in ordered], [c for _, _, c in ordered]
         return write_manifest(out, plan, [r for r, _, _ in ordered], hashes, known), kept

@@ -8,8 +8,10 @@ import pickle
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import joblib
 
@@ -30,7 +32,7 @@ from amr_data.specs import DatasetSpec
 
 Made = tuple[int, ShardRecord, str, Columns]
 """A shard's number, its record, its file's SHA-256, and what splits need of its clips."""
-Runner = Callable[[Plan, Path, list[int]], Iterator[Made]]
+Runner = Callable[[Plan, Path, list[int]], Generator[Made, None, None]]
 """Makes the shards of the given numbers, in any order."""
 BACKENDS = ("processes", "dask")
 WORTH_COMPILED = 96 << 20
@@ -60,7 +62,8 @@ def read_clips(
 
 
 def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Runner:
-    """How the missing shards are made: in processes here, or on a Dask cluster. Raises UsageError."""
+    """How the missing shards are made: in threads or processes here, or on a Dask cluster. What the runner
+    gives is to be closed: no thread of it then writes any more. Raises UsageError."""
     if backend not in BACKENDS:
         raise UsageError(f"there is no backend '{backend}': known: {', '.join(BACKENDS)}")
     if (backend == "dask") != (scheduler is not None):
@@ -68,19 +71,15 @@ def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Ru
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; give 1 or more")
 
-    def run(plan: Plan, out: Path, missing: list[int]) -> Iterator[Made]:
+    def run(plan: Plan, out: Path, missing: list[int]) -> Generator[Made, None, None]:
         owner = os.getpid() if backend == "processes" else 0
         name = secrets.token_hex(8)
         count = min(workers or joblib.cpu_count(), len(missing))
         size = sum(u.size for i in missing for u in plan.shards[i])
         fast = bool(plan.family.scanner) and size >= WORTH_COMPILED * count
-        jobs = (
-            joblib.delayed(_make_shard)(
-                *(plan.source, plan.shards[i], plan.spec, plan.settings, plan.fingerprint, out, i),
-                *(owner, name, fast),
-            )
-            for i in missing
-        )
+        about = plan.spec, plan.settings, plan.fingerprint, out
+        each = [(plan.source, plan.shards[i], *about, i, owner, name, fast) for i in missing]
+        jobs = (joblib.delayed(_make_shard)(*arguments) for arguments in each)
         if backend == "dask":
             with cluster_client(str(scheduler)), joblib.parallel_config(backend="dask"):
                 yield from joblib.Parallel(
@@ -88,18 +87,33 @@ def shard_runner(workers: int | None, backend: str, scheduler: str | None) -> Ru
                 )(jobs)
             return
         want_compiled(fast)
-        most = MOST_COMPILED_THREADED if fast and compiled(plan.family.scanner) else MOST_THREADED
-        threads = count <= MOST_THREADS and size <= most
+        if count == 1 or (count <= MOST_THREADS and size <= _most_threaded(plan, fast)):
+            yield from _in_threads(count, each)
+            return
         # one shard at a time, since joblib would tie quick ones together, and the last ones would wait
         yield from joblib.Parallel(
-            n_jobs=count,
-            return_as="generator_unordered",
-            pre_dispatch="2*n_jobs",
-            batch_size=1,
-            backend="threading" if threads else "loky",
+            n_jobs=count, return_as="generator_unordered", pre_dispatch="2*n_jobs", batch_size=1
         )(jobs)
 
     return run
+
+
+def _most_threaded(plan: Plan, fast: bool) -> int:
+    return MOST_COMPILED_THREADED if fast and compiled(plan.family.scanner) else MOST_THREADED
+
+
+def _in_threads(count: int, each: Sequence[tuple[Any, ...]]) -> Generator[Made, None, None]:
+    """A thread cannot be ended: whoever stops waits for the shards that are being made, which are kept. A
+    single worker is a thread too, since Python interrupts the main one alone, which has nothing to lose."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        waiting = {pool.submit(_make_shard, *arguments) for arguments in each}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _make_shard(

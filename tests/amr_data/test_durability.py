@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import numpy as np
 import pytest
 
 from amr_data import AmrError, UsageError, convert
+from amr_data import workers as making
 from amr_data.conversion import locked
 from amr_data.files import sha256_of
 from amr_data.repairing import repair
@@ -85,6 +88,74 @@ def test_a_second_convert_on_the_same_folder_is_refused(ntu_raw, tmp_path):
         _, errors = process.communicate()
     assert process.returncode == 2
     assert "another conversion is writing" in errors
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_when_a_conversion_was_stopped_none_of_its_threads_writes_any_more(
+    ntu_raw, ntu_shards, tmp_path, monkeypatch, workers
+):
+    write, out = making.write_shard, tmp_path / "out"
+
+    def slowly(*args):
+        time.sleep(0.3)
+        return write(*args)
+
+    def stop(*args) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(making, "write_shard", slowly)
+    with pytest.raises(KeyboardInterrupt):
+        convert(ntu_raw, out, "ntu60", workers=workers, progress=stop)
+    kept = sorted(p.name for p in out.iterdir())
+    time.sleep(1)
+    assert sorted(p.name for p in out.iterdir()) == kept
+    assert not list(out.glob(".*.tmp"))
+    finished = sum(name.startswith("shard-") for name in kept)
+    assert 0 < finished < len(content(ntu_shards))
+    assert convert(ntu_raw, out, "ntu60", workers=2).kept_shards == finished
+    assert content(out) == content(ntu_shards)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_is_not_lost_in_a_destructor(ntu_raw, ntu_shards, tmp_path, workers):
+    """Python prints what is raised in one and goes on; to load what numba compiled runs thousands of them."""
+    code = """
+import os, signal, sys
+import amr_data.workers as making
+from amr_cli.data import main
+
+class Thing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+def want(wanted, before=making.want_compiled, things=[Thing()]):
+    things.clear()
+    before(wanted)
+
+making.want_compiled = want
+main(sys.argv[1:])
+"""
+    out = tmp_path / "out"
+    words = ["convert", str(ntu_raw), str(out), "--dataset", "ntu60", "--workers", workers]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("stopped: finished shards are kept; the same command goes on from there")
+    assert not (out / "manifest.json").exists()
+    assert not list(out.glob(".*.tmp"))
+    convert(ntu_raw, out, "ntu60", workers=1)
+    assert content(out) == content(ntu_shards)
+
+
+def test_an_archive_is_closed_when_its_conversion_has_ended(ntu_raw, tmp_path):
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+        for path in sorted(ntu_raw.iterdir()):
+            archive.write(path, path.name)
+    convert(tmp_path / "raw.zip", tmp_path / "out", "ntu60", workers=1)
+    gc.collect()
+    opened = {os.path.realpath(p) for p in Path("/proc/self/fd").iterdir() if p.exists()}
+    assert str((tmp_path / "raw.zip").resolve()) not in opened
 
 
 def test_shards_of_one_name_are_written_at_the_same_time(ntu_raw, ntu_shards, tmp_path):
