@@ -38,7 +38,7 @@ also_copy = ["docs"]
 pytest_add_cli_args = ["--hypothesis-profile=ci"]
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 10.0
-timeout_constant = 2.0
+timeout_constant = 10.0
 use_git_change_detection = false
 
 [tool.pytest.ini_options]

@@ -212,6 +212,39 @@ def test_clips_that_follow_each_other_are_read_together_up_to_a_size(
     assert read == pieces
 
 
+@pytest.mark.parametrize(
+    ("order", "pieces", "notes"),
+    [
+        ([1, 2], [(2, 9)], [(1, 3)]),  # seven rows, wherever they begin
+        ([0, 2], [(0, 2), (5, 9)], [(0, 1), (2, 3)]),
+        ([0, 1, 2], [(0, 5), (5, 9)], [(0, 2), (2, 3)]),
+    ],
+)
+def test_a_piece_is_as_long_as_its_rows_and_has_the_notes_of_its_clips(
+    tmp_path: Path, monkeypatch, order, pieces, notes
+):
+    made = [
+        {"frame_dir": f"c{i}", "label": i, "keypoint": np.full((1, i + 2, 2, 3), i + 1, np.float32)}
+        for i in range(3)
+    ]
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"annotations": made}))
+    convert(tmp_path / "x.pkl", tmp_path / "out", TWO, recipe="none", workers=1)
+    monkeypatch.setattr(reader, "PIECE_ROWS", 7)
+    read: dict[str, list[tuple[int, int]]] = {"frames": [], "notes": []}
+    for method, calls in read.items():
+        real = getattr(Shard, method)
+        monkeypatch.setattr(
+            Shard,
+            method,
+            lambda self, a, b, real=real, calls=calls: (calls.append((a, b)), real(self, a, b))[1],
+        )
+    found = list(open_dataset(tmp_path / "out").stream(order))
+    assert [(c.label, c.source, c.tracks[0].joints.ravel().tolist()) for c in found] == [
+        (i, f"x.pkl:{i}", [i + 1] * 6 * (i + 2)) for i in order
+    ]
+    assert read == {"frames": pieces, "notes": notes}
+
+
 def slow_arrays(dataset: ShardDataset, clips: list[int]) -> dict[str, list]:
     """Sequences one by one, a body of a clip each."""
     out: dict[str, list] = {k: [] for k in SplitArrays.__annotations__}
