@@ -110,10 +110,12 @@ def try_module(module: str, judged: dict[str, dict[str, str]]) -> int:
     """
     print(f"\n{module}", flush=True)
     folder = prepared(module)
-    before = {name for name, _ in surviving(results(folder))} if (folder / "mutants").exists() else set()
+    # a time-out of a busy machine proves little: it is tried once more, too
+    known = results(folder) if (folder / "mutants").exists() else []
+    before = {name for name, state in known if state != "killed"}
     with (folder / "log").open("w") as log:
         try_mutants(folder, log)
-        again = [name for name, _ in surviving(results(folder)) if name in before]
+        again = [name for name, state in results(folder) if state != "killed" and name in before]
         if again:
             try_mutants(folder, log, *again)
     everything = results(folder)
