@@ -314,6 +314,30 @@ def test_a_shard_that_holds_other_numbers_than_the_manifest_says(tmp_path: Path,
     assert error.value.kind == "structure"
 
 
+def test_what_a_clip_was_divided_by_comes_back(tmp_path: Path):
+    lengths = (2.0, 1.0, 0.25)
+    made = []
+    for name, length in zip("abc", lengths, strict=True):
+        keypoint = np.zeros((1, 3, 2, 3), np.float32)
+        keypoint[0, :, 1, 1] = length  # the spine of two joints
+        made.append({"frame_dir": name, "label": 0, "keypoint": keypoint})
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"annotations": made}))
+    convert(tmp_path / "x.pkl", tmp_path / "out", TWO, recipe="none", scale=True, workers=1)
+    for clip, length in zip(open_dataset(tmp_path / "out"), lengths, strict=True):
+        assert clip.scale == length
+        assert clip.tracks[0].joints[0, 1].tolist() == [0, 1, 0]
+
+
+def test_a_dataset_without_a_shard(tmp_path: Path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "x.json").write_text("{}")
+    convert(tmp_path / "raw", tmp_path / "out", "nw-ucla", workers=1)
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.manifest["shards"] == []
+    assert (len(dataset), len(dataset.tracks), list(dataset), dataset.shard_of.tolist()) == (0, 0, [], [])
+    assert set(dataset.clips.dtype.names) >= {"name", "label", "frames"}
+
+
 def test_a_dataset_without_a_clip(tmp_path: Path):
     nobody = {"frame_dir": "a", "label": 1, "keypoint": np.zeros((1, 4, 2, 3), np.float32)}
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"annotations": [nobody]}))
