@@ -260,7 +260,7 @@ def _is_of(spec: DatasetSpec, annotation: Any) -> bool:
     shape = getattr(annotation.get("keypoint") if isinstance(annotation, dict) else None, "shape", ())
     if shape[2:3] != (len(spec.skeleton.joints),):
         return False
-    name = annotation.get("frame_dir") if isinstance(annotation, dict) else None
+    name = annotation.get("frame_dir")
     numbers = spec.parse_name(name) if isinstance(name, str) and spec.naming is not None else None
     if not numbers:
         return False

@@ -35,8 +35,8 @@ def paired(lists: Mapping[str, Sequence[str]]) -> dict[str, Protocol]:
                 f"no split comes out of {alone}; the lists are {', '.join(lists)}, and go in pairs such as "
                 f"train and test, or xsub_train and xsub_val"
             )
-        test = roles.get("test", roles.get("val", ""))
-        validation = lists[roles["val"]] if {"test", "val"} <= set(roles) else []
+        test = roles["test"] if "test" in roles else roles["val"]
+        validation = lists[roles["val"]] if len(roles) == 3 else []
         try:
             rules[rule] = Protocol(
                 by="name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from amr_data.errors import UsageError
 from amr_data.specs import DatasetSpec, load_skeleton, load_spec, loading
 from amr_data.specs.loading import first_problem, skeleton_names, spec_from_json, spec_names, spec_text
 
-BUILT_IN = Path(__file__).resolve().parents[2] / "data_specs"
+BUILT_IN = Path(str(files("amr_specs")))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from xxhash import xxh3_128_hexdigest
 
-from amr_data.clip import BodyTrack, Clip
+from amr_data.clip import Clip
 from amr_data.errors import AmrError, UsageError
 from amr_data.readers import RawSource, load_family
 from amr_data.readers.base import Unit
@@ -131,25 +131,42 @@ def test_values_of_npz_files_are_hashed_with_their_labels(tmp_path: Path):
 
 
 def test_a_clean_up_is_that_of_the_dataset_s_own_family(monkeypatch: pytest.MonkeyPatch):
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[Any, ...]] = []
+
+    def told(*what: Any) -> Any:
+        asked.append(what)
+        return what[1]
+
     ntu = load_family("ntu")
-    monkeypatch.setattr(ntu, "clean", lambda clip, recipe, spec: (asked.append((recipe, spec.name)), clip)[1])
-    frames = np.arange(20)
-    joints = np.random.default_rng(0).normal(0, 1, (20, 25, 3))
-    clip = Clip(NAME, 3, 20, [BodyTrack(frames, joints)])
-    family = PysklFamily()
-    assert family.clean(clip, "amr", NTU) is clip
-    assert asked == [("amr", "ntu60")]
+    monkeypatch.setattr(ntu, "clean", lambda clip, recipe, spec: told("ntu", clip, recipe, spec))
+    monkeypatch.setattr(ntu, "centres", lambda recipe, spec: told("ntu", recipe, spec))
+    monkeypatch.setattr(
+        "amr_data.readers.family.clean_slots", lambda clip, recipe: told("slots", clip, recipe)
+    )
+    clip = Clip(NAME, 3, 0, [])
     own = NTU.model_copy(update={"raw": "pyskl"})
-    cleaned = family.clean(clip, "ctrgcn", own)
-    assert (asked, cleaned.name) == ([("amr", "ntu60")], NAME)
-    pku = load_spec("pku-mmd-1")
-    for spec, centred in (
-        (NTU, [True, True, False]),
-        (pku, [True, False, False]),
-        (own, [True, True, False]),
-    ):
-        assert [family.centres(recipe, spec) for recipe in ("amr", "ctrgcn", "none")] == centred
+    family = PysklFamily()
+    assert family.clean(clip, "amr", NTU) is family.clean(clip, "ctrgcn", own) is clip
+    assert family.centres("amr", NTU) == "amr"
+    assert asked == [("ntu", clip, "amr", NTU), ("slots", clip, "ctrgcn"), ("ntu", "amr", NTU)]
+
+
+def test_where_imported_clips_are_centred():
+    own = NTU.model_copy(update={"raw": "pyskl"})
+    for spec, alike in ((NTU, True), (load_spec("pku-mmd-1"), False), (own, True)):
+        centred = [PysklFamily().centres(recipe, spec) for recipe in ("amr", "ctrgcn", "none")]
+        assert centred == [True, alike, False]
+
+
+def test_a_damaged_npz_is_told_by_its_given_name_where_it_is_checked(tmp_path: Path):
+    of_npz(tmp_path / "x.npz", x_train=np.ones((2, 300, 150), np.float32))
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[5000] ^= 1
+    (tmp_path / "x.npz").write_bytes(data)
+    source = RawSource([tmp_path / "x.npz"], given=["called"])
+    assert list(NpzFamily().content(source, check=False)) == ["x_train"]
+    with pytest.raises(AmrError, match=r"^called cannot be read as \.npz: Bad CRC"):
+        NpzFamily().content(source)
 
 
 def test_a_spec_of_imported_files_has_no_layout():
