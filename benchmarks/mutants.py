@@ -38,7 +38,7 @@ also_copy = ["docs"]
 pytest_add_cli_args = ["--hypothesis-profile=ci"]
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 10.0
-timeout_constant = 10.0
+timeout_constant = 2.0
 use_git_change_detection = false
 
 [tool.pytest.ini_options]
@@ -110,12 +110,10 @@ def try_module(module: str, judged: dict[str, dict[str, str]]) -> int:
     """
     print(f"\n{module}", flush=True)
     folder = prepared(module)
-    # a time-out of a busy machine proves little: it is tried once more, too
-    known = results(folder) if (folder / "mutants").exists() else []
-    before = {name for name, state in known if state != "killed"}
+    before = {name for name, _ in surviving(results(folder))} if (folder / "mutants").exists() else set()
     with (folder / "log").open("w") as log:
         try_mutants(folder, log)
-        again = [name for name, state in results(folder) if state != "killed" and name in before]
+        again = [name for name, _ in surviving(results(folder)) if name in before]
         if again:
             try_mutants(folder, log, *again)
     everything = results(folder)

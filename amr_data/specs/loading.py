@@ -215,14 +215,8 @@ def _numbers(lines: list[str], shown: str) -> list[int]:
 
 
 def _read_list(folder: Traversable, relative: str) -> list[str]:
-    # joinpath by parts, so that '..' works for package resources too
-    path = folder
-    for part in relative.split("/"):
-        path = Path(str(path)).parent if part == ".." else path / part
-    if Path(relative).is_absolute():
-        path = Path(relative)
     try:
-        text = _read_text(path)
+        text = _read_text(Path(str(folder), relative))  # which takes '..' in package resources, too
     except ValueError as error:
         raise UsageError(f"{relative}: {error}") from None
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,7 @@ def test_other_shapes_of_fields_are_left_to_the_model(write):
         ("a:\n  b: 1\n  b: 2\n", "FILE is not YAML: line 3 gives 'b' a second time"),
         ("- a\n- b\n", "FILE: expected a mapping of fields, found list"),
         ("", "FILE: expected a mapping of fields, found NoneType"),
+        ("&x [*x]\n", "FILE is not YAML: aliases make it grow without end"),
         ("a: &x [*x]\n", "FILE is not YAML: aliases make it grow without end"),
         ("a: !own 3\n", "FILE is not YAML, line 1: could not determine a constructor for the tag '!own'"),
     ],
@@ -194,6 +196,21 @@ def test_the_size_of_a_file_is_bounded(write, monkeypatch: pytest.MonkeyPatch):
     assert load_spec(path).name == "mine"
     monkeypatch.setattr(loading, "MOST_BYTES", size - 1)
     assert said(path) == f"FILE: larger than {size - 1:,} bytes"
+
+
+def test_no_more_is_read_than_may_be(monkeypatch: pytest.MonkeyPatch):
+    asked: list[int | None] = []
+
+    class Endless(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            asked.append(size)
+            return b"x" * 101
+
+    monkeypatch.setattr(loading, "MOST_BYTES", 100)
+    monkeypatch.setattr(Path, "open", lambda *_: Endless())
+    with pytest.raises(ValueError, match="larger than 100 bytes"):
+        loading._read_text(Path("x"))
+    assert asked == [101]
 
 
 @pytest.mark.parametrize(
@@ -239,10 +256,10 @@ def test_plain_values_are_those_of_yaml_1_2(text, value):
 
 
 def test_the_first_problem_of_a_model_in_a_line():
-    def of(data: Any, whole: str = "") -> str:
+    def of(data: Any, *whole: str) -> str:
         with pytest.raises(ValidationError) as error:
             DatasetSpec.model_validate(data)
-        return first_problem(error.value, whole)
+        return first_problem(error.value, *whole)
 
     sound = load_spec("nw-ucla").model_dump()
     assert of(sound | {"max_bodies": 9}) == "max_bodies: Input should be less than or equal to 8"

@@ -62,7 +62,7 @@ def label_file_of(labels: Labels, path: str) -> str:
 def _between(template: str, name: str) -> str:
     """What stands for `{recording}` in a name, nothing where the name does not fit."""
     before, _, after = template.partition("{recording}")
-    fits = name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
+    fits = name.startswith(before) and name.endswith(after)
     return name[len(before) : len(name) - len(after)] if fits else ""
 
 

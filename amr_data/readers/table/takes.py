@@ -76,12 +76,13 @@ def _take(name: str, content: Content, rows: Any, layout: Layout, frame_rate: fl
     frames = _frames(extras, len(values), layout, frame_rate)
     bodies: list[Sighting] = []
     if "body" in extras:
-        ids = list(dict.fromkeys(extras["body"]))
-        if len(ids) > MAX_BODIES:
-            raise RejectError("body_count", f"{len(ids)} bodies, at most {MAX_BODIES} are read")
-        column = np.array(extras["body"], object)
-        for number in ids:
-            mine = np.flatnonzero(column == number)
+        seen: dict[str, list[int]] = {}
+        for row, number in enumerate(extras["body"]):
+            seen.setdefault(number, []).append(row)
+        if len(seen) > MAX_BODIES:
+            raise RejectError("body_count", f"{len(seen)} bodies, at most {MAX_BODIES} are read")
+        for number, rows_of in seen.items():
+            mine = np.array(rows_of)
             mine = mine[_increasing(frames[mine], layout, f"body {str(number)[:24]}: ", notes)]
             bodies.append(Sighting(str(number)[:64], frames[mine], values[mine, 0]))
     else:
@@ -122,7 +123,7 @@ def _frames(extras: dict[str, Any], rows: int, layout: Layout, frame_rate: float
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise RejectError("bad_number", f"row {row + 1} has {numbers[row]:g} for a frame number")
-    return numbers.astype(np.int64) // (layout.frame_step if "frame" in extras else 1)
+    return numbers.astype(np.int64) // layout.frame_step  # 1 where no column says frames
 
 
 def _increasing(frames: Frames, layout: Layout, who: str, notes: list[str]) -> npt.NDArray[np.int64]:

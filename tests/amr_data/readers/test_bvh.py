@@ -102,6 +102,13 @@ def test_the_last_frame_is_met_however_the_rate_is_rounded():
     _, at, _ = timing(4, 0.7 * 3, 0.7 * 2)  # frames 0, 1.5 and 3
     assert at.tolist() == pytest.approx([0, 1.5, 3])
     assert timing(1, 20, 30)[1].tolist() == [0]
+    assert timing(32, 15.5, 30)[1][-1] == 31  # 60 steps of 15.5 / 30 are a little more
+
+
+def test_the_limit_of_what_is_near_is_near(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("amr_data.readers.bvh.NEAR_RATE", 0.25)
+    assert timing(9, 1.25, 1)[1] is None
+    assert timing(9, 1.3, 1)[1] is not None
 
 
 def test_too_slow_a_file_is_refused_and_half_the_rate_is_not():
@@ -185,6 +192,12 @@ def test_people_of_half_a_metre_and_of_two_and_a_half_are_people():
         assert metres_per_unit(body_of(size), BvhLayout.model_validate(layout), SKELETON) == 1
 
 
+def test_the_first_frame_is_measured_too():
+    joints = body_of(1)[:2]
+    joints[1] *= 4  # 1 and 4 m: half-way they are a person
+    assert metres_per_unit(joints, BvhLayout(), SKELETON) == 1
+
+
 def test_a_body_is_measured_in_64_frames_from_the_first_to_the_last():
     joints = np.repeat(body_of(1000)[:1], 127, axis=0)
     joints[::2] = body_of(1.7)[0]  # every second of 127
@@ -230,6 +243,7 @@ def test_a_beginning_that_all_names_share_is_looked_past_where_no_name_is_meant_
     assert [row(names, name) for name in ("hip", "ab_hip", "neck", "abneck")] == [0, 0, 1, 1]
     assert row(["hip", "hiphip"], "hip") == 0  # the whole name goes before what is left of another
     assert row(["one"], "one") == 0
+    assert row(["maß", "Mass"], "mass") == 1  # other letters, not another case
     assert row(["a:hip", "b:neck"], "neck") == 1
 
 

@@ -124,6 +124,46 @@ def test_a_body_of_zeros_or_of_no_number_is_a_gap_whatever_the_layout_says():
     assert track.frames.tolist() == [0]
 
 
+RULES: list[dict[str, Any]] = [
+    {"absent": ["zeros"]},
+    {"absent": ["negative"]},
+    {"absent": ["nan"]},
+    {"absent_below": {"s": 0.5}},
+]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_body_that_is_not_there_is_a_gap_besides_what_the_layout_says(rule):
+    values = np.concatenate([body(5), np.ones((5, 4, 1))], axis=-1)
+    values[1, :, :3], values[2, :, :3] = 0, np.nan
+    values[3, :, 0] = np.nan  # a coordinate of each joint is enough
+    track, _ = only(values, resolved(values=["x", "y", "z", "s"], **rule))
+    assert track.frames.tolist() == [0, 4]
+    np.testing.assert_array_equal(track.joints, body(5)[[0, 4]])
+
+
+def test_all_that_means_absence_counts_together():
+    values = np.concatenate([body(2), np.ones((2, 4, 1))], axis=-1)
+    values[0, 0, :3], values[0, 1, :3], values[0, 2, 1], values[0, 3, 3] = 0, -1, np.nan, 0
+    values[1, 0, :3], values[1, 1, :3] = [0, -1, -1], [0.5, -1, -1]
+    names = ["x", "y", "z", "s"]
+    of = resolved(values=names, absent=["zeros", "negative", "nan"], absent_below={"s": 0.5}, min_joints=1)
+    track, _ = only(np.concatenate([values, values[1:]]), of)
+    assert track.frames.tolist() == [1, 2]
+    values[0, 3, 3] = 1
+    track, _ = only(values, of)
+    assert np.argwhere(track.inferred).tolist() == [[0, 0], [0, 1], [0, 2]]
+
+
+def test_an_absent_joint_is_no_far_one_whatever_the_offset():
+    values = body(2)
+    values[..., 0] -= 2000
+    values[0, 1] = 0
+    track, _ = only(values, resolved(absent=["zeros"], offset={"x": 2000}))
+    np.testing.assert_allclose(track.joints[1], body(2)[1])
+    assert track.joints[0, 1].tolist() == track.joints[1, 1].tolist()
+
+
 def test_zeros_that_mean_absence_are_filled_in_and_marked():
     values = body(4)
     values[0, 1] = values[2, 1] = 0
@@ -189,6 +229,10 @@ def test_scores_below_a_limit_make_a_joint_absent_or_inferred():
     assert notes == ["body one: 16.7% of its joints absent, filled in and marked as inferred"]
     both = resolved(values=names, absent_below={"s": 0.4}, inferred_below={"s": 0.5})
     assert np.argwhere(only(values, both)[0].inferred).tolist() == [[0, 0], [1, 1], [2, 2]]
+    two = np.concatenate([values, np.ones((3, 4, 1))], axis=-1)
+    two[0, 3, 4] = 0
+    either = resolved(values=[*names, "r"], inferred_below={"s": 0.4, "r": 0.5})
+    assert np.argwhere(only(two, either)[0].inferred).tolist() == [[0, 0], [0, 3], [1, 1]]
     sure = np.concatenate([body(3), np.ones((3, 4, 1))], axis=-1)
     assert not only(sure, resolved(values=names, inferred_below={"s": 0.4}))[0].inferred.any()
     assert only(sure, resolved(values=names, absent_below={"s": 0.4}))[0].inferred is None
@@ -224,6 +268,10 @@ def test_joints_that_are_never_there_stand_at_the_nearest_along_the_bones():
     values[:, [0, 1, 3]] = 0
     track, _ = only(values, resolved(absent=["zeros"]))
     assert [track.joints[1, j].tolist() for j in range(4)] == [values[1, 2].tolist()] * 4
+    values = body(2)
+    values[:, 3] = 0
+    track, _ = only(values, resolved(absent=["zeros"]))
+    assert track.joints[:, 3].tolist() == values[:, 2].tolist()
     values = body(2)
     values[:, 1] = 0  # a and c are as near: the first of them
     values[1, 0] = 0

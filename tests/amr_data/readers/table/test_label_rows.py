@@ -164,6 +164,7 @@ def test_comments_and_lines_that_are_skipped_are_counted():
         ("l.csv", "", "a b,bow", "a b"),
         ("l.CSV", "", 'a b,"bow"', "a b"),
         ("l.tsv", "", "a b\tbow", "a b"),
+        ("l.v2.csv", "", "a b,bow", "a b"),
         ("l.txt", "", "a   bow", "a"),
         ("l", "", "a bow", "a"),
         ("l.csv", ";", "a b;bow", "a b"),
@@ -215,6 +216,11 @@ def test_rows_by_expression_take_what_the_heading_above_says():
         (7, "r1", "bow", "bob", 5, 6),
         (9, "r2", "bow", "", 7, 8),
         ("raw/all.txt:10", "label_syntax", "'so \ufffd' is neither a row nor a heading"),
+    ]
+    optional = Labels(file="{recording}.txt", rows=r"is( (?P<label>.+))?")
+    assert rows("is\nis bow", optional) == [
+        ("raw/labels.csv:1", "label_syntax", "the label is empty"),
+        (2, "", "bow", "", None, None),
     ]
     plain = Labels(file="{recording}.txt", rows=r"is (?P<label>.+)")
     assert rows("is bow\n" + "x" * 60, plain) == [

@@ -77,6 +77,8 @@ def test_a_column_of_bodies_makes_a_body_each_in_order_of_sight():
     assert found[3:] == (2, 8, [("9", [2, 3, 8], [0, 20, 40]), ("4", [2, 5], [10, 30])], [])
     given = content(2, body=["n" * 70, "m"])
     assert [b[0] for b in only(given, layout(body=0))[5]] == ["n" * 64, "m"]
+    nearly = content(3, body=["7", "7\0", "7"])
+    assert [b[:2] for b in only(nearly, layout(body=0))[5]] == [("7", [0, 2]), ("7\0", [1])]
     many = content(MAX_BODIES + 1, body=[str(i) for i in range(MAX_BODIES + 1)])
     says = f"{MAX_BODIES + 1} bodies, at most {MAX_BODIES} are read"
     assert only(many, layout(body=0)) == ("", "body_count", says)
@@ -92,6 +94,7 @@ def test_a_column_of_bodies_makes_a_body_each_in_order_of_sight():
         ([0, 2**53 + 2, 3], "bad_number", "row 2 has 9.0072e+15 for a frame number"),
         ([0, 1, -(2.0**54)], "bad_number", "row 3 has -1.80144e+16 for a frame number"),
         ([4, 7, 6], "frame_count", "frame 6 comes after frame 7"),
+        ([4, 4, 3], "frame_count", "frame 3 comes after frame 4"),
         (
             [4, 6, 6],
             "frame_count",
@@ -111,6 +114,9 @@ def test_the_frames_of_a_recording_are_bounded(monkeypatch: pytest.MonkeyPatch):
     assert module.MAX_SPAN == 1_000_000
     monkeypatch.setattr(module, "MAX_SPAN", 1000)
     assert only(content(2, frame=np.array([-500.0, 499])), layout(frame=0))[3:5] == (-500, 499)
+    assert only(content(2, frame=np.array([600.0, 700])), layout(frame=0))[3:5] == (600, 700)
+    huge = "row 2 has 1.18059e+21 for a frame number"
+    assert only(content(2, frame=[1, 2**70]), layout(frame=0)) == ("", "bad_number", huge)
     says = "frame numbers go from 1,000 to 2,000, over 1,000 frames"
     assert only(content(2, frame=np.array([1000.0, 2000])), layout(frame=0)) == ("", "frame_count", says)
     edge = 2.0**53
