@@ -66,9 +66,10 @@ class BvhFile:
 
 def parse_bvh(data: bytes) -> BvhFile:
     """Parse one file. Raises RejectError with the line for whatever is not as it should be."""
-    lines = data.removeprefix(b"\xef\xbb\xbf").splitlines()
-    if not any(line.strip() for line in lines[:1]) and not data.strip():
+    text = data.removeprefix(b"\xef\xbb\xbf")
+    if not text.strip():
         raise RejectError("empty", f"{len(data)} bytes, nothing but white space")
+    lines = text.splitlines()
     joints, columns, at = _parse_hierarchy(lines)
     frames, at = _header_field(lines, at, _FRAMES, "Frames: and a number")
     count = int(frames) if frames.isdigit() and len(frames) < 10 else None
@@ -114,7 +115,8 @@ def _block_positions(
     placed: dict[int, npt.NDArray[np.float64]] = {-1: np.zeros((len(values), 3))}
     for index in needed:
         joint = file.joints[index]
-        step = np.tile(np.zeros(3) if joint.offset is None else joint.offset, (len(values), 1))  # (T, 3)
+        assert joint.offset is not None  # or its brace would not have closed
+        step = np.tile(joint.offset, (len(values), 1))  # (T, 3)
         for axis, column in joint.shift.items():
             step[:, axis] = values[:, column] + (step[:, axis] if added else 0)
         above = turned[joint.parent]  # (T, 3, 3)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from amr_data.errors import RejectError
+from amr_data.readers import bvh_file
 from amr_data.readers.bvh_file import BLOCK_FRAMES, MAX_DEPTH, MAX_JOINTS, parse_bvh, positions
 
 ARM = """HIERARCHY
@@ -103,6 +104,7 @@ def test_position_channels_stand_in_place_of_an_offset_or_are_added_to_it():
     assert places(data)[0, 1].tolist() == [7, 7, 0]
     np.testing.assert_allclose(places(data)[0, 2], (5, 7, 0), atol=1e-12)
     assert places(data, added=True)[0, 1].tolist() == [8, 7, 0]
+    assert positions(parse_bvh(data), [1], np.array([0])).tolist() == [[[7, 7, 0]]]
 
 
 def test_blocks_of_frames_do_not_show():
@@ -110,6 +112,85 @@ def test_blocks_of_frames_do_not_show():
     hands = places(arm(*rows))[:, 2]
     for t in (0, 1, BLOCK_FRAMES - 1, BLOCK_FRAMES, BLOCK_FRAMES + 2):
         np.testing.assert_allclose(hands[t], (t, 0, 0) + about("Z", t % 360) @ (1, 2, 0), atol=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(7, [2, 2, 2, 1]), (2, [2]), (0, [])])
+def test_frames_are_put_together_in_blocks(rows, sizes, monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    real = bvh_file._block_positions
+
+    def block(*given):
+        seen.append(len(given[3]))
+        return real(*given)
+
+    monkeypatch.setattr(bvh_file, "BLOCK_FRAMES", 2)
+    monkeypatch.setattr(bvh_file, "_block_positions", block)
+    file = parse_bvh(arm(*(f"{t} 0 0 0 0 0 0 0 0" for t in range(7))))
+    found = positions(file, [0], np.arange(rows)[::-1])
+    assert found[:, 0, 0].tolist() == list(range(rows))[::-1]
+    assert seen == sizes
+
+
+@pytest.mark.parametrize("row", ["1 2 3 4 5 6 7 8 9", "1\t2\t3 4 5 6 7 8 9\t", "1 2  3 4 5 6 7   8 9 "])
+def test_rows_are_parsed_the_fast_way_whatever_the_blanks(row, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bvh_file, "parse_lines", None)
+    assert parse_bvh(arm(row, "9 8 7 6 5 4 3 2 1")).values.tolist() == [[*range(1, 10)], [*range(9, 0, -1)]]
+
+
+def test_empty_lines_in_the_motion_section():
+    data = GOOD.replace(b"MOTION\n", b"MOTION\n\n").replace(b"\nFrame Time", b"\n \n\t\nFrame Time")
+    np.testing.assert_array_equal(parse_bvh(data).values, parse_bvh(GOOD).values)
+    data = GOOD.replace(b"\nFrame Time", b"\n \nFrame Time").replace(b"MOTION\n", b"MOTION\n\n\n\n")
+    np.testing.assert_array_equal(parse_bvh(data).values, parse_bvh(GOOD).values)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sound"),
+    [
+        ("0.0333333", "0.001", True),
+        ("0.0333333", "0.00099", False),
+        ("0.0333333", "1", True),
+        ("0.0333333", "1.001", False),
+        ("0.0333333", "0.033" + "0" * 59, True),
+        ("0.0333333", "0.033" + "0" * 60, False),
+        ("Frames: 2", "Frames: 2".ljust(128), True),
+        ("Frames: 2", "Frames: 2".ljust(129), False),
+        ("OFFSET 1 0 0", "OFFSET 1000000 -1e6 0", True),
+        ("OFFSET 1 0 0", "OFFSET 1000000.1 0 0", False),
+        ("1 1 1 1 1 1 1 1 1", "1000000 -1e6 1 1 1 1 1 1 1", True),
+        ("1 1 1 1 1 1 1 1 1", "1000000.1 1 1 1 1 1 1 1 1", False),
+    ],
+)
+def test_limits_are_kept_with_their_ends(old, new, sound):
+    data = GOOD.decode().replace(old, new).encode()
+    assert data != GOOD
+    if sound:
+        parse_bvh(data)
+        return
+    with pytest.raises(RejectError):
+        parse_bvh(data)
+
+
+def test_what_is_shown_of_a_line_is_its_beginning():
+    for line, shown in ((b" " + b"x" * 40, "x" * 32), (b"a\xff", "a\ufffd")):
+        with pytest.raises(RejectError) as error:
+            parse_bvh(line)
+        assert error.value.detail == f"line 1 is not HIERARCHY: '{shown}'"
+    with pytest.raises(RejectError) as error:
+        parse_bvh(GOOD.replace(b"0.0333333", b"2"))
+    assert error.value.detail == "line 18 says '2' s a frame, not 1 to 1,000 frames a second"
+    for mark in (b"", b"\xef\xbb\xbf"):
+        with pytest.raises(RejectError) as error:
+            parse_bvh(mark + b" \n")
+        assert (error.value.reason, error.value.detail[1:]) == ("empty", " bytes, nothing but white space")
+
+
+def test_names_that_are_no_utf_8_are_names():
+    assert [j.name for j in parse_bvh(GOOD.replace(b"JOINT Arm", b"JOINT My A\xffm")).joints] == [
+        "Hips",
+        "My A\ufffdm",
+        "My A\ufffdm_end",
+    ]
 
 
 def test_what_programs_write_differently_reads_the_same():
@@ -171,6 +252,15 @@ def test_damage_is_named_with_its_line(data, message):
         ("OFFSET 1 0 0\n", "", "not_skeleton: line 13 closes a joint that has no OFFSET"),
         ("CHANNELS 3", "CHANNELS 4", "not_skeleton: line 9 is not the one CHANNELS"),
         ("CHANNELS 3 Z", "CHANNELS Z", "not_skeleton: line 9 is not the one CHANNELS"),
+        (
+            "CHANNELS 3 Zrotation Xrotation Yrotation",
+            "CHANNELS",
+            "not_skeleton: line 9 is not the one CHANNELS",
+        ),
+        ("CHANNELS 3 Z", "CHANNELS 1 Xposition\nCHANNELS 3 Z", "line 10 is not the one CHANNELS"),
+        ("3 Zrot", "3 Z\u00e9rot", "line 9: channel 'Z\ufffd\ufffdrotation' is unknown or there twice"),
+        ("MOTION", "OFFSET 0 0 0\nMOTION", "not_skeleton: line 16 stands outside of the ROOT's braces"),
+        ("MOTION", "CHANNELS 1 Xposition\nMOTION", "not_skeleton: line 16 stands outside of the ROOT's"),
         ("3 Zrot", "3 Wrot", "not_skeleton: line 9: channel 'Wrotation' is unknown or there twice"),
         ("3 Zrot", "3 Xrot", "not_skeleton: line 9: channel 'Xrotation' is unknown or there twice"),
         ("6 Xpos", "6 Ypos", "not_skeleton: line 5: channel 'Yposition' is unknown or there twice"),
