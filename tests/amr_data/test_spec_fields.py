@@ -44,6 +44,24 @@ def test_a_class_is_told_by_number_or_by_name(make):
     assert [spec.action(t) for t in texts] == [8, 8, 7, 3, 12, 8, None, None, None, 2147483647, None]
 
 
+def test_a_class_that_is_called_by_a_number_is_told_by_its_name_first(make):
+    spec = make(classes={1: "10", 10: "x", 4: "7 "}, naming="(?P<subject>[0-9a-z]+)_(?P<action>[0-9a-z]+)")
+    assert [spec.action(t) for t in ("10", " 10 ", "1", "x", "7", "4", "5")] == [1, 1, 1, 10, 4, 4, 5]
+    assert spec.parse_name("10_10") == {"subject": 10, "action": 1}  # a person is no class
+    assert spec.parse_name("x_10") is None
+
+
+def test_what_stands_for_a_space_does_not_count_at_the_ends_either(make):
+    spec = make(classes={8: "bow", 3: "-wave hand_"})
+    assert [spec.action(t) for t in ("_bow_", "- bow", "wave-hand", "_Wave  Hand", "wavehand")] == [
+        8,
+        8,
+        3,
+        3,
+        None,
+    ]
+
+
 def test_names_say_numbers_codes_and_classes(make):
     spec = make(
         naming="(?P<camera>[A-Z0-9]+)_(?P<subject>[A-Z0-9]+)_(?P<action>[^_]+)(_(?P<setup>[0-9]+))?",
