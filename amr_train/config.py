@@ -236,10 +236,13 @@ class EvaluationConfig(Section):
     stands beside it in the protocols of frozen features; `crop`: share of each clip in its middle that is
     seen.
 
+    `part`: which clips judge. `validation` are held-out training clips (`amr_train.evaluation.parts` says
+    which), on which choices are made: pre-training leaves them out too, and test clips are never read.
     `feature_precision`: of the frozen encoder. `knn_neighbours`: that vote. `coordinate_frames`: to which the
     baseline `coordinates` resamples each body. `options`: settings of protocols of one's own.
     """
 
+    part: Literal["test", "validation"] = "test"
     protocols: list[str] = ["linear", "knn"]
     baselines: list[Literal["untrained", "coordinates"]] = ["untrained", "coordinates"]
     crop: float = Field(0.95, gt=0, le=1)

@@ -33,7 +33,7 @@ UNDECIDED: Any = {
     "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
 }
 """Settings that decide nothing of a pre-training; `scale` is in the sizes that it sets."""
-ADDED: dict[str, dict[str, Any]] = {"pretrain": {"batches": "drawn"}}
+ADDED: dict[str, dict[str, Any]] = {"pretrain": {"batches": "drawn"}, "evaluation": {"part": "test"}}
 """Settings from after the first runs of this schema, as those runs had them: so they are no part of a
 digest."""
 SHOWN = 4
@@ -41,7 +41,8 @@ SHOWN = 4
 
 def training_settings(experiment: Experiment) -> dict[str, Any]:
     """Every setting that decides a pre-training, besides its seed and its data's content."""
-    return experiment.model_dump(mode="json", exclude=UNDECIDED)
+    part = {"evaluation": {"part": experiment.evaluation.part}}  # a training without the held-out clips
+    return {**experiment.model_dump(mode="json", exclude=UNDECIDED), **part}
 
 
 def training_digest(experiment: Experiment) -> str:
@@ -50,6 +51,8 @@ def training_digest(experiment: Experiment) -> str:
     for section, added in ADDED.items():
         for key in [key for key, value in added.items() if settings[section][key] == value]:
             del settings[section][key]
+        if not settings[section]:
+            del settings[section]
     return digest_of(settings)
 
 

@@ -14,7 +14,7 @@ import torch
 
 from amr_data import open_dataset
 from amr_train.data.feed import Feed
-from amr_train.evaluation.task import only_split
+from amr_train.evaluation.parts import only_split
 from amr_train.identity import recorded_experiment
 from amr_train.models.guidance import online_weights, window_energy
 from amr_train.models.masked import MaskedReconstruction

@@ -58,18 +58,27 @@ def as_values(record: Mapping[str, Any]) -> dict[str, Any]:
 def data_in_words(record: Mapping[str, Any]) -> str:
     """Dataset and split of a result, and whether its clips are real."""
     data = record["data"]
-    return f"{data['dataset']} {record['split']}" + (", synthetic" if data["synthetic"] else "")
+    place = f"{data['dataset']} {record['split']}{held_out_in_words(record)}"
+    return place + (", synthetic" if data["synthetic"] else "")
+
+
+def held_out_in_words(record: Mapping[str, Any]) -> str:
+    """Whether a figure is of held-out training clips, to be put behind what it was judged on."""
+    if record.get("part", "test") == "test":
+        return ""
+    return ", validation part" + (" (seen without labels in pre-training)" if record.get("seen") else "")
 
 
 def clips_in_words(record: Mapping[str, Any]) -> str:
     """How many clips a result stands on."""
-    return f"{record['clips']['train']:,} train, {record['clips']['test']:,} test"
+    part = record.get("part", "test")
+    return f"{record['clips']['train']:,} train, {record['clips'][part]:,} {part}"
 
 
 def print_run(results: Mapping[str, Any], folder: object) -> None:
     """What a run found, in one table, and the facts that belong to it."""
     records: Sequence[Mapping[str, Any]] = results["evaluations"]
-    data = f"{results['dataset']} {results['split']}"
+    data = f"{results['dataset']} {results['split']}" + (held_out_in_words(records[0]) if records else "")
     notes = [f"scale {results['scale']}"] if results["scale"] != "full" else []
     notes = ["synthetic", *notes] if results["synthetic"] else notes
     print_subjects(records, f"{results['experiment']}: top-1 on {data}, %" + "".join(f", {n}" for n in notes))

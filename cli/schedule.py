@@ -55,7 +55,7 @@ def _table(name: str, planned: Sequence[Planned]) -> Table:
             "" if value is None else f"{value:,.1f}"
             for value in (p.pretraining_minutes, p.evaluation_minutes)
         )
-        judged = f"{p.judged} of {len(p.protocols)}"
+        judged = f"{p.judged} of {len(p.protocols)}" + ("" if p.part == "test" else f", {p.part} part")
         state = f"step {p.steps_done:,}" if p.state == "begun" else p.state
         lines.add_row(p.name, state, judged, str(p.seed), *sizes, *times)
     return lines

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.config import EvaluationConfig
+from amr_train.evaluation.parts import TEST, only_split
 from amr_train.evaluation.protocols import Protocol, Result, protocol_named
 from amr_train.evaluation.records import (
     EVALUATIONS,
@@ -25,7 +26,7 @@ from amr_train.evaluation.records import (
     write_record,
 )
 from amr_train.evaluation.subjects import Subject, coordinates, trained, untrained
-from amr_train.evaluation.task import Task, only_split
+from amr_train.evaluation.task import Task
 from amr_train.identity import SCHEMA
 from amr_train.listening import Listener
 from amr_train.models.files import ClipEncoder, EncoderConfig
@@ -261,7 +262,9 @@ def about_task(task: Task, protocol: Protocol) -> Record:
             "path": str(dataset.path.resolve()),
         },
         "split": task.split,
-        "clips": {part: len(rows) for part, rows in task.indices.items()},
+        "part": task.part,
+        "clips": {"train": len(task.indices["train"]), task.part: len(task.indices["test"])},
+        **({"seen": task.seen} if task.part != TEST else {}),
         "joints": task.joints,
         "seed": task.seed,
         "precision": task.settings.feature_precision if protocol.frozen else task.precision,

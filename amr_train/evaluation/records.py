@@ -24,10 +24,17 @@ def record_digest(about: Record) -> str:
     """What tells results apart: everything that decides them. `about` : a record, or what will become one."""
     keys = ("protocol", "settings", "split", "seed", "precision")
     decides = {key: about[key] for key in keys}
+    if part_of(about) != "test":  # results from before have no such key
+        decides["part"] = part_of(about)
     data = about["data"]["fingerprint"]
     return digest_of(
         {**decides, "subject": about["subject"]["digest"], "data": data, "joints": about["joints"]}
     )
+
+
+def part_of(record: Record) -> str:
+    """Which part was judged: 'test', or 'validation'."""
+    return str(record.get("part", "test"))
 
 
 def record_file(folder: Path, about: Record) -> Path:
@@ -96,7 +103,7 @@ def _whole(record: Record) -> bool:
             subject["kind"] in KINDS
             and trained
             and all(isinstance(text, str) for text in (*texts, record["spoken"], record["precision"]))
-            and all(isinstance(clips[part], int) for part in ("train", "test"))
+            and all(isinstance(clips[part], int) for part in ("train", part_of(record)))
             and isinstance(record["seed"], int)
             and isinstance(record["settings"], dict)
             and isinstance(record["details"], dict)

@@ -4,7 +4,7 @@ for."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from amr_data import ALL, NO_LABEL, ShardDataset, UsageError
+from amr_data import ALL, ShardDataset, UsageError
 from amr_train.config import AugmentConfig, EvaluationConfig
 from amr_train.data.feed import Feed
 from amr_train.data.reading import read_split
@@ -28,6 +28,7 @@ from amr_train.evaluation.features import (
 )
 from amr_train.evaluation.fitting import MOST, largest_batch
 from amr_train.evaluation.joints import encoder_for, joints_of, shared_joints
+from amr_train.evaluation.parts import TEST, VALIDATION, parts_of, training_clips
 from amr_train.evaluation.subjects import Subject
 from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
@@ -36,6 +37,7 @@ from amr_train.parallel.precision import arithmetic
 from amr_train.parallel.processes import Processes
 
 PARTS = ("train", "test")
+"""What trains, and what is judged: the split's test part, or its validation part."""
 
 
 @dataclass
@@ -43,6 +45,8 @@ class Task:
     """`settings`: of the evaluation.  `seed`: of heads, views and probes.  `precision`: of what is trained;
     this and `settings.feature_precision` are some that the device has.  `compile`: of training steps.
     `folder`: where features are kept, None for nowhere.
+    `part`: which part is judged, `test` or `validation`; whichever it is, `indices`, `feed` and `labels` have
+    it as `test`, and with `validation` the split's test clips are not even read.
     `work`: of the protocol at hand, for checkpoints, drawn labels and classifiers; None for nowhere.
 
     Raises: UsageError where a part of the split has no clip, or the encoder and the dataset share
@@ -63,7 +67,7 @@ class Task:
     compile: str = "none"
 
     def __post_init__(self) -> None:
-        self.indices = dict(zip(PARTS, parts_of(self.dataset, self.split), strict=True))
+        self.indices = dict(zip(PARTS, parts_of(self.dataset, self.split, self.part), strict=True))
         encoder = self.subject.encoder
         if encoder is None:  # coordinates have no training views to be seen in
             linear = self.settings.linear.model_copy(update={"views": "centre"})
@@ -76,6 +80,32 @@ class Task:
         single.processes = Processes(device=self.processes.device)
         single.__dict__["_feeds"] = dict(self._feeds)
         return single
+
+    @property
+    def part(self) -> str:
+        return self.settings.part
+
+    @property
+    def seen(self) -> bool:
+        """Whether validation clips were among those that the encoder was pre-trained on."""
+        encoder = self.subject.encoder
+        if self.part == TEST or encoder is None or self.subject.kind != "encoder":
+            return False
+        config = encoder.config
+        if config.dataset != self.dataset.spec.name:
+            return False
+        if config.split not in (*self.dataset.spec.protocols, ALL):
+            return True  # nobody can say
+        part = VALIDATION if config.held_out else TEST
+        return bool(np.isin(self.indices["test"], training_clips(self.dataset, config.split, part)).any())
+
+    @cached_property
+    def clips(self) -> npt.NDArray[np.int64]:
+        """Indices of the clips whose features are made: all, so that every split of the dataset shares them;
+        where the validation part is judged, those that train and judge."""
+        if self.part == TEST:
+            return np.arange(len(self.dataset))
+        return np.union1d(self.indices["train"], self.indices["test"])
 
     @property
     def classes(self) -> int:
@@ -133,10 +163,10 @@ class Task:
 
     @cached_property
     def clip_features(self) -> dict[str, Tensor]:
-        """Of every clip of the dataset, in its order; from the folder where they were kept."""
+        """Of the task's `clips`, in their order; from the folder where they were kept."""
         if self.subject.kind == "coordinates":
             return self._coordinates()
-        path, clips = self.features_file, len(self.dataset)
+        path, clips = self.features_file, len(self.clips)
         known = self.processes.main and path is not None and path.is_file()
         if self.processes.any(known) and path is not None:
             found = kept_features(path, clips, self.joints, self.device)
@@ -144,7 +174,7 @@ class Task:
                 assert found is not None
                 return found
         self.listener.stage(f"features, {self.subject.kind}")
-        feed = self._feed_of(np.arange(clips), self.processes)
+        feed = self._feed_of(self.clips, self.processes)
         settings = self.settings
         where = (self.processes.rank, self.processes.size, self.augment.rounding)
         views = feed.centre_views(self.batch_size, settings.crop, *where)
@@ -157,7 +187,7 @@ class Task:
     def _coordinates(self) -> dict[str, Tensor]:
         """They cost less than to be shared: whoever asks makes them alone."""
         self.listener.stage(f"features, {self.subject.kind}")
-        feed = self._feed_of(np.arange(len(self.dataset)), Processes())
+        feed = self._feed_of(self.clips, Processes())
         return coordinate_features(feed, self.settings.batch_size, self.settings.crop)
 
     @cached_property
@@ -181,58 +211,21 @@ class Task:
 
     @property
     def features_file(self) -> Path | None:
-        """Where the features of this subject, dataset, crop and precision are kept."""
+        """Where the features of this subject, dataset, crop, precision and clips are kept."""
         if self.folder is None or self.subject.kind == "coordinates":
             return None
         precision = self.settings.feature_precision
         of = [self.subject.digest, self.dataset.fingerprint[:12], f"{self.settings.crop:g}"]
+        if self.part != TEST:
+            of.append(f"{self.part}-{hashlib.sha256(self.clips.tobytes()).hexdigest()[:8]}")
         name = "-".join(of if precision == "float32" else [*of, precision])
         return self.folder / "features" / f"{name}.safetensors"
 
     def _rows(self, part: str) -> Tensor:
-        return torch.from_numpy(self.indices[part]).to(self.device)
+        return torch.from_numpy(np.searchsorted(self.clips, self.indices[part])).to(self.device)
 
     def _feed_of(self, clips: npt.NDArray[np.int64], processes: Processes) -> Feed:
         """Of some clips, as the subject sees them; all of the processes call it."""
         arrays = read_split(self.dataset, clips, processes, zero_frame=self.subject.bodies is not None)
         seen = arrays if self.shared is None else joints_of(arrays, self.shared)
         return Feed(seen, self.device, self.subject.frames, bodies=self.subject.bodies)
-
-
-def parts_of(dataset: ShardDataset, split: str) -> list[npt.NDArray[np.int64]]:
-    """Indices of the labelled clips in a split's train and test part. Raises: UsageError where either has
-    none."""
-    labelled = dataset.clips["label"] != NO_LABEL
-    parts = []
-    for part in PARTS:
-        clips = dataset.split(split, part)
-        if not labelled[clips].any():
-            what = "labelled " if len(clips) else ""
-            raise UsageError(
-                f"{dataset.path} has no {what}{part} clip in the split {split}, so nothing can be judged by "
-                f"it; evaluation.protocols=[] trains alone"
-            )
-        parts.append(clips[labelled[clips]])
-    return parts
-
-
-def training_clips(dataset: ShardDataset, split: str) -> npt.NDArray[np.int64]:
-    """Indices of a split's train clips, with or without a label. Raises: UsageError where there is none."""
-    clips = dataset.split(split, "train")
-    if not len(clips):
-        raise UsageError(f"{dataset.path} has no train clip in the split {split}")
-    return clips
-
-
-def only_split(dataset: ShardDataset, split: str | None) -> str:
-    """The split that is asked for, or the dataset's only one; `all` where it has none. Raises: UsageError
-    where it has several, or not the one that is asked for."""
-    names: Sequence[str] = list(dataset.spec.protocols)
-    if split is not None:
-        dataset.membership(split)
-        return split
-    if len(names) > 1:
-        raise UsageError(
-            f"{dataset.path} has several: {', '.join(names)}; say which train/test split with --split"
-        )
-    return names[0] if names else ALL

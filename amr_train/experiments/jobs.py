@@ -15,9 +15,9 @@ from typing import Literal
 
 from amr_data import ShardDataset, open_dataset
 from amr_train.evaluation.evaluating import judge_beside
+from amr_train.evaluation.parts import only_split
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.subjects import encoder_settings
-from amr_train.evaluation.task import only_split
 from amr_train.experiments.running import determinism, run_experiment
 from amr_train.experiments.stages import Stage, judge_stage, safe_name
 from amr_train.identity import digest_of

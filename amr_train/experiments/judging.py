@@ -13,9 +13,9 @@ from amr_data import UsageError, open_dataset
 from amr_train.config import EvaluationConfig, Experiment
 from amr_train.evaluation.evaluating import evaluate_encoder
 from amr_train.evaluation.joints import shared_joints
+from amr_train.evaluation.parts import only_split, parts_of
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import BASELINES, Record
-from amr_train.evaluation.task import only_split, parts_of
 from amr_train.experiments.loading import Settings, explain, over, parse_overrides
 from amr_train.experiments.results import write_results
 from amr_train.experiments.running import MILESTONES, determinism
@@ -80,7 +80,8 @@ def judging_of(
     if split is None and experiment is not None and experiment.data.split in dataset.spec.protocols:
         split = experiment.data.split
     split = only_split(dataset, split)
-    parts_of(dataset, split)  # what does not fit together is said here, once, before processes are started
+    # what does not fit together is said here, once, before processes are started
+    parts_of(dataset, split, settings.part)
     shared_joints(loaded, dataset)
     shared = run.parent / BASELINES if run is not None and out is None else None
     return Judging(

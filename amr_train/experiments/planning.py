@@ -18,12 +18,13 @@ from amr_train.config import Experiment, FinetuneConfig
 from amr_train.data.batching import Batch
 from amr_train.evaluation.evaluating import about_task
 from amr_train.evaluation.finetuning import Classifier, layer_groups
+from amr_train.evaluation.parts import only_split, parts_of, training_clips
 from amr_train.evaluation.protocols import Protocol, protocol_named
 from amr_train.evaluation.protocols.finetune import Finetune
 from amr_train.evaluation.protocols.semi import Semi
 from amr_train.evaluation.records import read_record_of
 from amr_train.evaluation.subjects import trained
-from amr_train.evaluation.task import Task, only_split, parts_of, training_clips
+from amr_train.evaluation.task import Task
 from amr_train.experiments.running import Clips, steps_of
 from amr_train.experiments.stages import Stage
 from amr_train.identity import differences, recorded_experiment, training_settings
@@ -49,6 +50,7 @@ class Planned:
     protocols : by which the encoder is judged.  judged : how many of them are there already.
     pretraining_minutes, evaluation_minutes : that the rest will take on this machine; None where nothing was
         measured.
+    part : by which the encoder is judged.
     judging_minutes : of what is left of the evaluation, by protocol; the features count with the first that
         needs them."""
 
@@ -63,6 +65,7 @@ class Planned:
     pretraining_minutes: float | None = None
     evaluation_minutes: float | None = None
     judging_minutes: dict[str, float] = field(default_factory=dict)
+    part: str = "test"
 
     @property
     def left(self) -> bool:
@@ -108,8 +111,9 @@ def _planned(stage: Stage) -> Planned:
         return Planned(stage.name, stage.seed, NO_DATA, protocols=protocols)
     dataset = open_dataset(stage.data)
     split = only_split(dataset, stage.transfer.split if stage.transfer else experiment.data.split)
-    train = training_clips(dataset, split)
-    labelled, test = parts_of(dataset, split) if protocols else (train, train)
+    part = experiment.evaluation.part
+    train = training_clips(dataset, split, part)
+    labelled, test = parts_of(dataset, split, part) if protocols else (train, train)
     device = choose_device(experiment.device)
     experiment, _ = precise(experiment, device)
     stage = replace(stage, experiment=experiment)
@@ -129,7 +133,7 @@ def _planned(stage: Stage) -> Planned:
     there = len(protocols) - len(left)
     sizes = (len(train), steps, done, protocols, there)
     total = sum(judging.values()) if judging else None
-    return Planned(stage.name, stage.seed, state, *sizes, training, total, judging)
+    return Planned(stage.name, stage.seed, state, *sizes, training, total, judging, part)
 
 
 def _state(stage: Stage) -> tuple[str, int]:

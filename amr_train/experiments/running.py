@@ -20,10 +20,11 @@ from amr_train.data.feed import Feed
 from amr_train.data.reading import read_split
 from amr_train.evaluation.evaluating import judged_all
 from amr_train.evaluation.monitor import Monitor
+from amr_train.evaluation.parts import only_split, parts_of, training_clips
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import Record
 from amr_train.evaluation.subjects import trained
-from amr_train.evaluation.task import Task, only_split, parts_of, training_clips
+from amr_train.evaluation.task import Task
 from amr_train.experiments.results import results_of, write_results
 from amr_train.listening import Listener, Listeners
 from amr_train.models.files import ENCODER, encoder_config, read_encoder, save_encoder
@@ -236,9 +237,10 @@ def opened(
             )
     split = only_split(dataset, experiment.data.split)
     experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"split": split})})
+    part = experiment.evaluation.part
     if experiment.evaluation.protocols:
-        parts_of(dataset, split)
-    train = training_clips(dataset, split)
+        parts_of(dataset, split, part)
+    train = training_clips(dataset, split, part)
     if min(experiment.pretrain.batch_size, len(train)) < processes.size:
         size = experiment.pretrain.batch_size
         raise UsageError(f"a batch of {size} clips cannot be shared by {processes.size} processes")

@@ -15,9 +15,9 @@ from typing import Any
 from amr_data import UsageError, open_dataset
 from amr_train.config import Experiment
 from amr_train.evaluation.evaluating import evaluate_encoder
+from amr_train.evaluation.parts import only_split, parts_of
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import BASELINES, Record
-from amr_train.evaluation.task import only_split, parts_of
 from amr_train.experiments.loading import Settings, nested, over, resolve
 from amr_train.experiments.results import results_of, write_results
 from amr_train.experiments.running import determinism, run_experiment
@@ -99,7 +99,7 @@ def _check(stage: Stage) -> None:
         dataset = open_dataset(stage.data)
         split = only_split(dataset, transfer.split if transfer else stage.experiment.data.split)
         if protocols:
-            parts_of(dataset, split)
+            parts_of(dataset, split, stage.experiment.evaluation.part)
 
 
 def run_stage(stage: Stage, listener: Listener | None = None, trackers: Sequence[str] = ()) -> dict[str, Any]:

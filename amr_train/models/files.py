@@ -31,7 +31,8 @@ class EncoderConfig(BaseModel):
     normalised; empty where it is not known. `joint_names`: in order, by the names that skeletons share.
     `augment`: its training views. `experiment`, `training`, `seed`: what trained it, and the digest of its
         settings.
-    `fingerprint`, `split`: the content and the split it was trained on. `epoch` of `epochs`: how far."""
+    `fingerprint`, `split`: the content and the split it was trained on; `held_out`: without the validation
+        part. `epoch` of `epochs`: how far."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -50,6 +51,7 @@ class EncoderConfig(BaseModel):
     seed: int = 0
     fingerprint: str = ""
     split: str = ""
+    held_out: bool = False
     epoch: float = 0
     epochs: int = 0
 
@@ -72,6 +74,7 @@ def encoder_config(experiment: Experiment, dataset: ShardDataset) -> EncoderConf
         seed=experiment.seed,
         fingerprint=dataset.fingerprint,
         split=experiment.data.split or "",
+        held_out=experiment.evaluation.part != "test",
         epoch=experiment.pretrain.epochs,
         epochs=experiment.pretrain.epochs,
     )

@@ -18,7 +18,7 @@ from amr_train.report.tables import row_as_values, rows_of
 
 FORMATS = ("html", "md", "json", "csv")
 COLUMNS = (
-    *("experiment", "method", "kind", "dataset", "split", "protocol", "figure"),
+    *("experiment", "method", "kind", "dataset", "split", "part", "protocol", "figure"),
     *("mean", "std", "values", "seeds", "published", "differs", "seconds"),
     *("epoch", "spoken", "synthetic", "scale", "group"),
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from amr_data import UsageError
 from amr_train.config import Experiment
-from amr_train.evaluation.records import BASELINES, EVALUATIONS, Record, records_in
+from amr_train.evaluation.records import BASELINES, EVALUATIONS, Record, part_of, records_in
 from amr_train.experiments.results import read_pretraining
 from amr_train.identity import recorded_experiment
 from amr_train.training.folder import METRICS, RUN, read_record
@@ -109,14 +109,18 @@ def _read(folder: Path, note: Note) -> Run | None:
 def _of_these(records: Sequence[Record], runs: Sequence[Run]) -> list[Record]:
     """Baselines that belong to what these runs were judged on, untrained encoders by their sizes."""
     judged = [record for run in runs for record in run.records]
-    data = {(record["data"]["fingerprint"], record["split"]) for record in judged}
+    data = {_place(record) for record in judged}
     models = [record["subject"].get("model") for record in judged]
     return [
         record
         for record in records
-        if (record["data"]["fingerprint"], record["split"]) in data
+        if _place(record) in data
         and (record["subject"]["kind"] != "untrained" or record["subject"].get("model") in models)
     ]
+
+
+def _place(record: Record) -> tuple[str, str, str]:
+    return record["data"]["fingerprint"], record["split"], part_of(record)
 
 
 def _curve(folder: Path, stage: str, key: str) -> Curve:

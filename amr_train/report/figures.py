@@ -19,6 +19,7 @@ from amr_data import AmrError, ShardDataset, open_dataset
 from amr_data.recipes.motion import WINDOWS
 from amr_train.deploy.predicting import embed
 from amr_train.evaluation.features import MEAN, kept_features
+from amr_train.evaluation.parts import validation_clips
 from amr_train.experiments.loading import method_names
 from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedReconstruction
@@ -70,7 +71,9 @@ def _lines(runs: Labelled, curve: Callable[[Run], Curve], label: str, **style: A
 def costs(rows: Sequence[dict[str, Any]], runs: Mapping[str, Run]) -> list[str]:
     """Accuracy of a linear layer against seconds of pre-training, and against FLOPs of a forward pass of one
     body.
-    `runs` : one of each group."""
+    `runs` : one of each group. Figures of the validation part only where there are none of the test part."""
+    part = "test" if any(row["part"] == "test" for row in rows) else "validation"
+    rows = [row for row in rows if row["part"] == part]
     small = all(row["clips"]["train"] < SMALL for row in rows)
     converged = small and any(row["figure"] == ACCURACY[True] for row in rows)
     accuracy = ACCURACY[converged]
@@ -93,7 +96,7 @@ def costs(rows: Sequence[dict[str, Any]], runs: Mapping[str, Run]) -> list[str]:
             if name in cost:
                 marker, colour = MARKERS[index // 10 % len(MARKERS)], f"C{index % 10}"
                 axes.plot(cost[name], row["mean"], marker, color=colour, label=_literal(name))
-        axes.set(xscale="log", xlabel=label, ylabel=f"{accuracy}, top-1 in %")
+        axes.set(xscale="log", xlabel=label, ylabel=f"{accuracy}, {part} part, top-1 in %")
         axes.xaxis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
         axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
         axes.margins(0.15)
@@ -114,7 +117,7 @@ def flops_of(run: Run) -> int | None:
 
 
 def confusion(counts: npt.NDArray[np.float64], classes: Sequence[str]) -> str | None:
-    """Share of each class's test clips by the class that they were taken for; counts : (C, C)."""
+    """Share of each class's clips by the class that they were taken for; counts : (C, C)."""
     present = (counts.sum(axis=1) > 0) | (counts.sum(axis=0) > 0)
     counts = counts[present][:, present]
     names = [_literal(name) for name, here in zip(classes, present, strict=True) if here]
@@ -132,8 +135,8 @@ def confusion(counts: npt.NDArray[np.float64], classes: Sequence[str]) -> str | 
 
 
 def plane(run: Run, note: Callable[[str], None]) -> str | None:
-    """t-SNE of the test clips' features, coloured by class; None where the dataset has gone or is another
-    now, or scikit-learn is not installed."""
+    """t-SNE of the features of the clips that judge, coloured by class; None where the dataset has gone or is
+    another now, or scikit-learn is not installed."""
     try:
         from sklearn.manifold import TSNE
     except ImportError:
@@ -144,7 +147,9 @@ def plane(run: Run, note: Callable[[str], None]) -> str | None:
         dataset = open_dataset(Path(str(run.record["data"]["path"])))
         if dataset.fingerprint != run.record["data"]["fingerprint"]:
             raise AmrError(f"{dataset.path} holds other clips than it was trained on")
-        clips = dataset.split(str(run.experiment.data.split), "test")[:CLIPS_SHOWN]
+        split, part = str(run.experiment.data.split), run.experiment.evaluation.part
+        judging = dataset.split(split, part) if part == "test" else validation_clips(dataset, split)
+        clips = judging[:CLIPS_SHOWN]
         if len(clips) < 5:
             return None
         features = _features(run, dataset, clips)

@@ -11,10 +11,11 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from amr_data import AmrError, load_spec
+from amr_train.evaluation.records import part_of
 from amr_train.report import figures
 from amr_train.report.collect import Run
 from amr_train.report.grouping import Groups
-from amr_train.report.pivot import SMALL, all_marks, cell, sections_of
+from amr_train.report.pivot import SEEN, SMALL, VALIDATION, all_marks, cell, sections_of
 
 Note = Callable[[str], None]
 SHOWN = ("linear mean", "logistic mean", "kNN mean", "finetune", "supervised")
@@ -32,6 +33,7 @@ def page(runs: Sequence[Run], rows: Sequence[dict[str, Any]], note: Note, notes:
     details = [found for name, run in firsts.items() if (found := _detail(name, run, note))]
     return environment.get_template("report.html").render(
         marks=all_marks(rows),
+        held=(VALIDATION, SEEN),
         sections=sections_of(rows),
         cell=cell,
         curves=[Markup(svg) for svg in drawn if svg],
@@ -85,6 +87,7 @@ def _detail(name: str, run: Run, note: Note) -> dict[str, Any] | None:
         "name": name,
         "seed": run.seed,
         "figure": figure,
+        "part": "test" if run.experiment is None else run.experiment.evaluation.part,
         "top5": scores.get("top5"),
         "worst": sorted(right.items(), key=lambda pair: pair[1])[:8],
         "confusion": _drawn(figures.confusion(counts, classes)),
@@ -94,14 +97,15 @@ def _detail(name: str, run: Run, note: Note) -> dict[str, Any] | None:
 
 def judged_classes(run: Run) -> tuple[str, Mapping[str, Any]] | None:
     """The figure whose confusion is shown of a run, and its details: of the encoder as it was trained to the
-    end, on the data and the split that it was trained on."""
+    end, on the data and the split that it was trained on, and on the part that its settings name."""
     weights = figures.own_weights(run)
     found: dict[str, Mapping[str, Any]] = {}
     order = list(SHOWN)
     for record in run.records:
         here = record["data"]["fingerprint"] == run.record["data"]["fingerprint"]
         split = run.experiment is not None and record["split"] == run.experiment.data.split
-        if not (here and split and record["subject"]["digest"] in weights):
+        asked = run.experiment is not None and part_of(record) == run.experiment.evaluation.part
+        if not (here and split and asked and record["subject"]["digest"] in weights):
             continue
         if record["clips"]["train"] < SMALL:
             order.sort(key=lambda figure: figure != figures.ACCURACY[True])

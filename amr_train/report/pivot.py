@@ -13,6 +13,7 @@ from amr_train.evaluation.protocols import PROTOCOLS
 Row = dict[str, Any]
 SMALL = 5000
 """Training clips below which the converged probe is the headline."""
+VALIDATION, SEEN = "validation", "validation, seen without labels in pre-training"
 POOLINGS = (
     "mean: features averaged over time, joints and bodies. joints: averaged over time and bodies, every "
     "joint kept."
@@ -70,9 +71,9 @@ class Section:
 
 def sections_of(rows: Sequence[Row]) -> list[Section]:
     """The tables, in the rows' order."""
-    places: dict[tuple[str, str, str], list[Row]] = {}
+    places: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        places.setdefault((row["dataset"], row["fingerprint"], row["split"]), []).append(row)
+        places.setdefault((row["dataset"], row["fingerprint"], row["split"], row["part"]), []).append(row)
     return [_section(of_place) for of_place in places.values()]
 
 
@@ -98,7 +99,8 @@ def marks_of(row: Row) -> list[str]:
     """What a reader must know before the number."""
     scale = row["scale"]
     small = [f"scale {scale}"] if scale not in ("", "full") else []
-    return [*(["synthetic"] if row["synthetic"] else []), *small]
+    held = [SEEN] if row["seen"] else [VALIDATION] if row["part"] != "test" else []
+    return [*held, *(["synthetic"] if row["synthetic"] else []), *small]
 
 
 def all_marks(rows: Sequence[Row]) -> list[str]:
@@ -126,9 +128,9 @@ def _section(rows: Sequence[Row]) -> Section:
         if len(among) > 1:
             most = max(line.cells[column]["mean"] for line in among)
             best[column] = {line.label for line in among if line.cells[column]["mean"] == most}
-    first, clips = rows[0], rows[0]["clips"]
+    first, clips, part = rows[0], rows[0]["clips"], rows[0]["part"]
     return Section(
-        f"{first['dataset']}, {first['split']}: {clips['train']:,} training and {clips['test']:,} test clips",
+        f"{first['dataset']}, {first['split']}: {clips['train']:,} training and {clips[part]:,} {part} clips",
         common,
         columns,
         list(lines.values()),

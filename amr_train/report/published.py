@@ -13,7 +13,7 @@ from typing import Any
 from amr_data.looking.words import recipe_in_words
 from amr_train.config import Experiment
 from amr_train.evaluation.protocols import PROTOCOLS
-from amr_train.evaluation.records import Record
+from amr_train.evaluation.records import Record, part_of
 from amr_train.experiments.loading import read_shipped
 from amr_train.identity import differences, in_words, training_digest, training_settings
 from amr_train.report.grouping import Subject, epoch_in_words, shipped
@@ -56,6 +56,7 @@ def beside(
     reasons = [
         *_of_data(known, subject),
         *_of_recipe(record["data"]),
+        *_of_part(record),
         *_of_clips(record),
         *_of_training(known, subject, experiment),
         *_of_evaluation(known, record, figure),
@@ -89,9 +90,15 @@ def _of_data(known: Experiment, subject: Subject) -> list[str]:
     return [*([] if ours == meant else [f"trained on {ours} instead of {meant}"]), *_of_recipe(subject)]
 
 
+def _of_part(record: Record) -> list[str]:
+    return [] if part_of(record) == "test" else ["held-out training clips instead of the test part"]
+
+
 def _of_clips(record: Record) -> list[str]:
     """Where a part of the benchmark is missing."""
     meant = benchmarks().get(f"{record['data']['dataset']}-{record['split']}")
+    if part_of(record) != "test":
+        return []
     counts = [record["clips"][part] for part in ("train", "test")]
     if meant is None or all(ours >= WHOLE * theirs for ours, theirs in zip(counts, meant, strict=True)):
         return []

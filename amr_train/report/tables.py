@@ -12,7 +12,7 @@ from typing import Any
 from amr_data.looking.words import recipe_in_words
 from amr_train.config import Experiment
 from amr_train.evaluation.protocols import PROTOCOLS
-from amr_train.evaluation.records import KINDS, Record
+from amr_train.evaluation.records import KINDS, Record, part_of
 from amr_train.evaluation.scores import spread
 from amr_train.identity import differences, digest_of
 from amr_train.report.collect import Run
@@ -46,11 +46,11 @@ class _Value:
         return int(self.subject["seed"] if "seed" in self.subject else self.record["seed"])
 
     @property
-    def place(self) -> tuple[str, str]:
-        return self.record["data"]["fingerprint"], self.record["split"]
+    def place(self) -> tuple[str, str, str]:
+        return self.record["data"]["fingerprint"], self.record["split"], part_of(self.record)
 
     @property
-    def key(self) -> tuple[str, str, str, str, str]:
+    def key(self) -> tuple[str, ...]:
         return (self.group, *self.place, self.figure, self.judged)
 
 
@@ -60,14 +60,15 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
     `experiment` the name, with what differs from the first of that name; `name` alone; `kind`, `method`,
     `group` (equal for seeds of the same training), `epoch` ('' where it was trained to the end), `dataset`,
-    `fingerprint`, `split`, `clips`, `protocol`, `figure`, `column` (the figure without a
+    `fingerprint`, `split`, `part` (`test` or `validation`), `seen` (validation clips in pre-training),
+    `clips`, `protocol`, `figure`, `column` (the figure without a
     transfer's prefix), `transfer`; `values` by `seeds` (of the training;
     several of one seed are averaged), `mean`, `std` of the sample; `published` where it may stand beside,
     `in_print` and `differs` where it may not; `seconds` of the fastest seed's pre-training; `spoken`, the
     settings that matter, and all of them as values in `settings`; `synthetic`, `scale`.
     """
     groups = Groups(runs)
-    gathered: dict[tuple[str, str, str, str, str], list[_Value]] = {}
+    gathered: dict[tuple[str, ...], list[_Value]] = {}
     for run in runs:
         for record in run.records:
             subject = groups.completed(record["subject"], run)
@@ -120,6 +121,8 @@ def _row(groups: Groups, values: Sequence[_Value], name: str, datasets: dict[str
         "dataset": datasets[data["fingerprint"]],
         "fingerprint": data["fingerprint"][:12],
         "split": record["split"],
+        "part": part_of(record),
+        "seen": bool(record.get("seen", False)),
         "clips": dict(record["clips"]),
         "protocol": record["protocol"],
         "figure": figure,
@@ -191,7 +194,7 @@ def _datasets(values: Sequence[_Value]) -> dict[str, str]:
 
 
 def _order(
-    groups: Groups, value: _Value, places: Sequence[tuple[str, str]], name: str, key: Any
+    groups: Groups, value: _Value, places: Sequence[tuple[str, str, str]], name: str, key: Any
 ) -> tuple[Any, ...]:
     protocols, figures = list(PROTOCOLS), list(value.record["figures"])
     protocol = value.record["protocol"]

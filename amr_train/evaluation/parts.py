@@ -1,0 +1,97 @@
+"""Which clips train and which judge: the parts of a split, and the validation part, on which choices are
+made, so that the test part is looked at for the final figures alone.
+
+The validation part follows from the split and the training clips, never from a test clip. Where the split
+lists one, it is that. Otherwise training subjects are held out, whatever the split goes by: every fifth of
+the sorted training subjects, and the last where there are fewer than five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from amr_data import ALL, NO_LABEL, ShardDataset, UsageError
+
+Clips = npt.NDArray[np.int64]
+TEST, VALIDATION = "test", "validation"
+HELD_EVERY = 5
+NOBODY = -1
+"""The subject of a clip of which it is not known."""
+
+
+def parts_of(dataset: ShardDataset, split: str, part: str = TEST) -> list[Clips]:
+    """Indices of the labelled clips that train and of those that judge.
+
+    part : that judges, 'test' or 'validation'; the training clips of the latter are without it.
+    Raises: UsageError where either has none, or no clips can be held out.
+    """
+    labelled = dataset.clips["label"] != NO_LABEL
+    judging = dataset.split(split, TEST) if part == TEST else validation_clips(dataset, split)
+    parts = []
+    for name, clips in (("train", training_clips(dataset, split, part)), (part, judging)):
+        if not labelled[clips].any():
+            what = "labelled " if len(clips) else ""
+            raise UsageError(
+                f"{dataset.path} has no {what}{name} clip in the split {split}, so nothing can be judged by "
+                f"it; evaluation.protocols=[] trains alone"
+            )
+        parts.append(clips[labelled[clips]])
+    return parts
+
+
+def training_clips(dataset: ShardDataset, split: str, part: str = TEST) -> Clips:
+    """Indices of a split's train clips, with or without a label. Where `part` is 'validation', those of whom
+    nothing is held out. Raises: UsageError where there is none."""
+    clips = dataset.split(split, "train")
+    if not len(clips):
+        raise UsageError(f"{dataset.path} has no train clip in the split {split}")
+    if part == TEST or _listed(dataset, split):
+        return clips
+    subject = dataset.clips["subject"][clips]
+    held = held_subjects(dataset, split)
+    # a clip of nobody knows whom may be one of theirs
+    return clips[~np.isin(subject, [*held, NOBODY])]
+
+
+def validation_clips(dataset: ShardDataset, split: str) -> Clips:
+    """Indices of the clips that choices are made on, see the module. Raises: UsageError where there is no
+    such part."""
+    if _listed(dataset, split):
+        return dataset.split(split, VALIDATION)
+    clips = dataset.split(split, "train")
+    return clips[np.isin(dataset.clips["subject"][clips], held_subjects(dataset, split))]
+
+
+def held_subjects(dataset: ShardDataset, split: str) -> list[int]:
+    """The training subjects that are held out. Raises: UsageError where fewer than two are known."""
+    known = np.unique(dataset.clips["subject"][dataset.split(split, "train")])
+    subjects = [int(subject) for subject in known if subject != NOBODY]
+    if len(subjects) < 2:
+        found = f"the only one is {subjects[0]}" if subjects else "no clip says whose it is"
+        raise UsageError(
+            f"evaluation.part=validation holds out training subjects, and {dataset.path} has not two in the "
+            f"split {split}: {found}; list a validation part in the split of the dataset's spec"
+        )
+    return subjects[HELD_EVERY - 1 :: HELD_EVERY] or subjects[-1:]
+
+
+def only_split(dataset: ShardDataset, split: str | None) -> str:
+    """The split that is asked for, or the dataset's only one; `all` where it has none. Raises: UsageError
+    where it has several, or not the one that is asked for."""
+    names: Sequence[str] = list(dataset.spec.protocols)
+    if split is not None:
+        dataset.membership(split)
+        return split
+    if len(names) > 1:
+        raise UsageError(
+            f"{dataset.path} has several: {', '.join(names)}; say which train/test split with --split"
+        )
+    return names[0] if names else ALL
+
+
+def _listed(dataset: ShardDataset, split: str) -> bool:
+    rule = dataset.spec.protocols.get(split)
+    return rule is not None and bool(rule.validation)

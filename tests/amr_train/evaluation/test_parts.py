@@ -1,0 +1,156 @@
+"""The validation part: who is held out, and that nobody looks at what is not theirs."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from amr_cli.train import main
+from amr_data import ShardDataset, UsageError, open_dataset
+from amr_data.specs import Protocol
+from amr_train import evaluate, run_experiment
+from amr_train.evaluation.parts import parts_of, training_clips, validation_clips
+from amr_train.evaluation.records import record_digest
+from amr_train.identity import training_digest
+from amr_train.report import write_report
+from amr_train.report.collect import find_runs
+from amr_train.report.tables import rows_of
+from tests.amr_train.runs import small
+
+VALIDATION = "evaluation.part=validation"
+
+
+def dataset_of(subjects: list[int], rule: Protocol) -> ShardDataset:
+    """Two clips of each subject, one of camera 1 and one of camera 2, all labelled."""
+    clips = np.zeros(2 * len(subjects), [("subject", int), ("camera", int), ("label", int)])
+    clips["subject"], clips["camera"] = np.repeat(subjects, 2), np.tile([1, 2], len(subjects))
+    found = SimpleNamespace(path="here", clips=clips, spec=SimpleNamespace(protocols={"rule": rule}))
+    sides = rule.assign(clips[rule.by])
+    parts = {"train": 0, "test": 1, "validation": 2}
+    found.split = lambda split, part: np.flatnonzero(sides == parts[part])
+    return found  # type: ignore[return-value]
+
+
+BY_VIEW = Protocol(by="camera", train=[1], test=[2])
+
+
+@pytest.mark.parametrize(
+    ("subjects", "held"),
+    [
+        (list(range(1, 11)), {5, 10}),
+        ([9, 1, 7, 3, 5, 30], {9}),  # sorted: 1 3 5 7 9 30
+        ([4, 2, 8], {8}),
+        ([1, 2, 3, 4, 5], {5}),
+    ],
+)
+def test_every_fifth_training_subject_is_held_out_whatever_the_split_goes_by(subjects, held):
+    dataset = dataset_of(subjects, BY_VIEW)
+    of, view = dataset.clips["subject"], dataset.clips["camera"]
+    validation, train = validation_clips(dataset, "rule"), training_clips(dataset, "rule", "validation")
+    assert set(of[validation]) == held
+    assert set(of[train]) == set(subjects) - held
+    assert set(view[validation]) == set(view[train]) == {1}  # the other view tests
+    assert len(training_clips(dataset, "rule")) == len(subjects)  # nobody is held out for the test part
+    by_subject = dataset_of([*subjects, 100, 101], Protocol(by="subject", train=subjects, test=[100, 101]))
+    assert set(by_subject.clips["subject"][validation_clips(by_subject, "rule")]) == held
+
+
+def test_a_validation_list_of_the_split_comes_first():
+    rule = Protocol(by="subject", train=[1, 2, 3], test=[4], validation=[6])
+    dataset = dataset_of([1, 2, 3, 4, 6], rule)
+    of = dataset.clips["subject"]
+    train, validation = parts_of(dataset, "rule", "validation")
+    assert of[validation].tolist() == [6, 6]
+    assert of[train].tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def test_clips_of_unknown_people_train_only_where_nobody_is_held_out():
+    dataset = dataset_of([-1, 1, 2], BY_VIEW)
+    assert dataset.clips["subject"][training_clips(dataset, "rule", "validation")].tolist() == [1]
+    assert dataset.clips["subject"][training_clips(dataset, "rule")].tolist() == [-1, 1, 2]
+
+
+@pytest.mark.parametrize(("subjects", "said"), [([3], "the only one is 3"), ([-1], "no clip says whose")])
+def test_one_training_subject_cannot_be_held_out(subjects, said):
+    with pytest.raises(UsageError, match=said):
+        parts_of(dataset_of(subjects, BY_VIEW), "rule", "validation")
+
+
+def test_the_test_part_is_never_read_and_held_out_people_do_not_train(ntu_shards, tmp_path, monkeypatch):
+    dataset = open_dataset(ntu_shards)
+    subject = dataset.clips["subject"]
+    trained = sorted(set(subject[dataset.split("xsub", "train")].tolist()))
+    held, rest = trained[-1], trained[:-1]
+    read: list[set[int]] = []
+    arrays = ShardDataset.arrays
+
+    def watched(self, clips, *args, **kwargs):
+        read.append(set(subject[clips].tolist()))
+        return arrays(self, clips, *args, **kwargs)
+
+    monkeypatch.setattr(ShardDataset, "arrays", watched)
+    augmented = "evaluation.linear.views=augmented"
+    found = run_experiment(small(ntu_shards, VALIDATION, augmented), tmp_path / "run")
+    assert read[0] == set(rest)  # pre-training comes first
+    assert set().union(*read) == set(trained)
+    counts = {
+        "train": int(np.isin(subject, rest).sum()),
+        "validation": int((subject == held).sum()),
+    }
+    assert len(found["evaluations"]) == 6
+    for record in found["evaluations"]:
+        assert (record["part"], record["clips"], record["seen"]) == ("validation", counts, False)
+    # the very figures of a probe on the same clips, taken as another dataset's train and test part
+    monkeypatch.undo()
+    rule = Protocol(by="subject", train=rest, test=[held])
+    changed = dataset.spec.model_copy(update={"protocols": {"xsub": rule}})
+    dataset.spec = changed
+    kept = [r for r in found["evaluations"] if r["protocol"] == "knn" and r["subject"]["kind"] == "encoder"]
+    assert evaluate(tmp_path / "run", dataset, protocol="knn")["figures"] == kept[0]["figures"]
+
+
+def test_validation_and_test_never_meet(ntu_shards, tmp_path):
+    """One run each, and the run that saw all training clips judged on the validation part as well."""
+    held, whole = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
+    run_experiment(small(ntu_shards, VALIDATION, "evaluation.protocols=[knn]"), held)
+    run_experiment(small(ntu_shards, "evaluation.protocols=[knn]"), whole)
+    done = CliRunner().invoke(main, ["eval", str(whole), "part=validation", "--json"])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.stdout)["evaluations"]
+    # the encoder has seen these clips and says so; coordinates and chance saw nothing
+    seen = {r["subject"]["kind"]: r["seen"] for r in printed}
+    assert seen == {"untrained": False, "coordinates": False, "encoder": True}
+    done = CliRunner().invoke(main, ["eval", str(whole), "part=validation"])
+    assert "validation part (seen without labels in pre-training)" in " ".join(done.output.split())
+
+    rows = rows_of(find_runs([tmp_path / "runs"], print))
+    assert {row["part"] for row in rows} == {"test", "validation"}
+    for row in rows:
+        assert len(row["values"]) == 1
+        assert list(row["clips"]) == ["train", row["part"]]
+    text = write_report([tmp_path / "runs"], form="md")
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert [(" validation clips" in t, " test clips" in t) for t in titles] in (
+        [(True, False), (False, True)],
+        [(False, True), (True, False)],
+    )
+    page = write_report([tmp_path / "runs"], form="html")
+    assert "held-out training clips, which choices were made on" in page
+    assert "Confusion on the validation part." in page
+    assert "Confusion on the test part." in page
+    planned = CliRunner().invoke(
+        main, ["run", "demo", "--data", str(ntu_shards), "scale=tiny", VALIDATION, "--plan", "--json"]
+    )
+    assert json.loads(planned.stdout)[0]["part"] == "validation"
+
+
+def test_a_record_and_a_training_of_the_validation_part_have_digests_of_their_own(ntu_shards):
+    assert training_digest(small(ntu_shards, VALIDATION)) != training_digest(small(ntu_shards))
+    about = {"protocol": "knn", "settings": {}, "split": "xsub", "seed": 0, "precision": "float32"}
+    about |= {"data": {"fingerprint": "f"}, "subject": {"digest": "s"}, "joints": 25}
+    assert record_digest({**about, "part": "test"}) == record_digest(about)  # as earlier records
+    assert record_digest({**about, "part": "validation"}) != record_digest(about)
