@@ -34,6 +34,28 @@ class DataConfig(Section):
     resident: Literal["auto", "device", "host"] = "auto"
 
 
+class InputConfig(Section):
+    """What of a clip is shown, see `amr_train.data.input`. The defaults show it as the shard holds it.
+
+    `frame`: turned into the main actor's body frame (spine along z, shoulders along x) of its first frame, or
+    of every frame. `centre`: the main actor's centre joint in the origin, in its first frame or in every
+    frame; other bodies move with it. `lengths`: in units of the main actor's mean spine. `jumps`: short
+    stretches between tracking jumps of a whole body bridged. `stream`: positions, or bones, each joint from
+    its parent.
+    """
+
+    frame: Literal["recorded", "first", "every"] = "recorded"
+    centre: Literal["recorded", "first", "every"] = "recorded"
+    lengths: Literal["recorded", "spine"] = "recorded"
+    jumps: Literal["keep", "bridge"] = "keep"
+    stream: Literal["joint", "bone"] = "joint"
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """The settings that are not the default, JSON's types."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
 class ModelConfig(Section):
     """The network. `frames` T, `segment` l frames of one joint per encoder token, `target_ratio` r: N / r
     targets.
@@ -277,6 +299,7 @@ class Experiment(Section):
     compile: Literal["none", "default", "cuda-graphs"] = "none"
     deterministic: bool = False
     data: DataConfig = DataConfig()
+    input: InputConfig = InputConfig()
     model: ModelConfig = ModelConfig()
     mask: MaskConfig = MaskConfig()
     target: TargetConfig = TargetConfig()

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from amr_data import UsageError
-from amr_train.config import Experiment
+from amr_train.config import Experiment, InputConfig
 
 SCHEMA = 2
 """Rises where the same settings no longer mean the same training or evaluation."""
@@ -33,7 +33,11 @@ UNDECIDED: Any = {
     "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
 }
 """Settings that decide nothing of a pre-training; `scale` is in the sizes that it sets."""
-ADDED: dict[str, dict[str, Any]] = {"pretrain": {"batches": "drawn"}, "evaluation": {"part": "test"}}
+ADDED: dict[str, dict[str, Any]] = {
+    "pretrain": {"batches": "drawn"},
+    "evaluation": {"part": "test"},
+    "input": InputConfig().model_dump(mode="json"),
+}
 """Settings from after the first runs of this schema, as those runs had them: so they are no part of a
 digest."""
 SHOWN = 4

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data import ShardDataset, SplitArrays
+from amr_train.config import InputConfig
+from amr_train.data.input import apply_input, check_input
 from amr_train.parallel.processes import Processes
 from amr_train.parallel.sharing import shared_memory
 
@@ -21,16 +23,19 @@ def read_split(
     processes: Processes,
     energy: bool = False,
     zero_frame: bool = False,
+    shown: InputConfig = InputConfig(),  # noqa: B008
 ) -> SplitArrays:
-    """The given clips (sorted indices) as `ShardDataset.arrays` gives them; all processes call it. Of those
-    on one machine the first reads, and the frames of the others are the very same memory, which nobody writes
-    to. Where it cannot be had, each reads its own.
+    """The given clips (sorted indices) as `ShardDataset.arrays` gives them, in the form that is shown; all
+    processes call it. Of those on one machine the first reads, and the frames of the others are the very same
+    memory, which nobody writes to. Where it cannot be had, each reads its own.
 
     Args:
         energy: whether the motion energies are read too.
         zero_frame: whether a frame of zeros follows those of the clips.
-    Raises: AmrError, in all processes where one has met it.
+        shown: what of the clips, see `apply_input`.
+    Raises: UsageError where the dataset has no such form; AmrError, in all processes where one has met it.
     """
+    check_input(shown, dataset)
     more = int(zero_frame)
     shapes = [(frames + more, *each) for frames, *each in dataset.frame_shapes(clips, energy)]
     size = np.dtype(np.float32).itemsize * sum(map(prod, shapes))
@@ -43,7 +48,10 @@ def read_split(
         if reads:
             for values in whole:
                 values[len(values) - more :] = 0
-        return dataset.arrays(clips, energy, (frames[0], frames[1]), fill=reads)
+        found = dataset.arrays(clips, energy, (frames[0], frames[1]), fill=reads)
+        if reads:
+            apply_input(found, dataset, shown)
+        return found
 
     return replace(processes.everywhere(read), joints=whole[0], energy=whole[1])
 

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from amr_data import ShardDataset, UsageError
-from amr_data.looking.units import length_unit
+from amr_data.looking.units import UNITS, length_unit
 from amr_data.viz.scene import Layer, Panel, Scene, robust_top
 from amr_train.data.feed import Feed
+from amr_train.data.reading import read_split
 from amr_train.experiments.loading import experiment_names, load_experiment, method_names
 from amr_train.identity import recorded_experiment
 from amr_train.models.guidance import online_weights, window_energy
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.masking import token_order
 from amr_train.models.targets import EPS, UNBIASED, patchify, unpatchify
+from amr_train.parallel.processes import Processes
 from amr_train.training.checkpoints import load_latest
 from amr_train.training.folder import RUN, read_record
 
@@ -54,6 +56,8 @@ def model_scenes(
     experiment = recorded_experiment(read_record(file), file) if trained else load_experiment(str(run))
     if experiment.method not in method_names():
         raise UsageError(f"{run} was trained by {experiment.method}; only masked reconstruction can be shown")
+    if experiment.input.stream != "joint":
+        raise UsageError(f"{run} is shown bones, which are no body that could be drawn; its joints can be")
     model = MaskedReconstruction(experiment, len(dataset.spec.skeleton.joints), dataset.windows).eval()
     if trained:
         state, problems = load_latest(folder / "checkpoints", torch.device("cpu"))
@@ -71,8 +75,10 @@ def model_scenes(
 
 @torch.no_grad()
 def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed: int, trained: bool) -> Scene:
-    config, spec, unit = model.config, dataset.spec, length_unit(dataset)
-    feed = Feed(dataset.arrays(np.array([index])), torch.device("cpu"), config.model.frames)
+    config, spec = model.config, dataset.spec
+    unit = UNITS["spine_lengths"] if config.input.lengths == "spine" else length_unit(dataset)
+    arrays = read_split(dataset, np.array([index]), Processes(), shown=config.input)
+    feed = Feed(arrays, torch.device("cpu"), config.model.frames)
     batch = feed.batch(feed.centre_views(1, CROP), 0)
     joints, present = batch.joints, batch.present  # (M, T, V, 3), (M, T) or None
     noise = torch.rand(len(joints), model.encoder.tokens, generator=torch.Generator().manual_seed(seed))
@@ -111,7 +117,7 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
         spec.frame_rate,
         panels,
         layers,
-        dataset.up,
+        dataset.up if config.input.frame == "recorded" else 2,
         synthetic=dataset.synthetic,
         unit=unit,
     )

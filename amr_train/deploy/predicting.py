@@ -11,12 +11,13 @@ from torch import Tensor
 
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.data.feed import Feed
+from amr_train.data.reading import read_split
 from amr_train.evaluation.classifier import ClipClassifier, load_classifier
 from amr_train.evaluation.features import MEAN, encode
 from amr_train.evaluation.joints import encoder_for, joints_of, shared_joints
 from amr_train.evaluation.subjects import trained
 from amr_train.listening import Listener
-from amr_train.parallel.processes import choose_device
+from amr_train.parallel.processes import Processes, choose_device
 
 BATCH = 64
 
@@ -42,7 +43,8 @@ def embed(
     subject = trained(encoder, data, where)
     assert subject.encoder is not None
     shared = shared_joints(subject.encoder, data)
-    arrays = data.arrays(np.arange(len(data)) if clips is None else clips)
+    chosen = np.arange(len(data)) if clips is None else clips
+    arrays = read_split(data, chosen, Processes(), shown=subject.input)
     module = subject.encoder.encoder if shared is None else encoder_for(subject.encoder, data, shared)
     arrays = arrays if shared is None else joints_of(arrays, shared)
     feed = Feed(arrays, where, subject.frames, bodies=subject.bodies)
@@ -75,7 +77,8 @@ def predictions(loaded: ClipClassifier, data: ShardDataset, crop: float = 0.95) 
             f"and {data.spec.title} is in {data.spec.skeleton.name}"
         )
     bodies = data.spec.max_bodies if config.empty_bodies == "keep" else None
-    arrays = joints_of(data.arrays(np.arange(len(data))), [names.index(name) for name in wanted])
+    arrays = read_split(data, np.arange(len(data)), Processes(), shown=config.input)
+    arrays = joints_of(arrays, [names.index(name) for name in wanted])
     feed = Feed(arrays, where, config.model.frames, bodies=bodies)
     found = torch.empty(len(data), len(loaded.config.classes))
     for batch in feed.batches(feed.centre_views(BATCH, crop, rounding=config.augment.rounding)):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from amr_data import AmrError, ShardDataset, UsageError
 from amr_train.config import FinetuneConfig
+from amr_train.data.dense import anatomy_of
 from amr_train.evaluation.finetuning import Classifier
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.files import EncoderConfig, as_sequences, read_described, save_described
@@ -66,6 +67,7 @@ def keep_classifier(model: Classifier, encoder: EncoderConfig, dataset: ShardDat
             "skeleton": dataset.spec.skeleton.name,
             "joints": model.encoder.joints,
             "joint_names": names,
+            "anatomy": anatomy_of(dataset.spec.skeleton) if encoder.input.changes else None,
             "synthetic": dataset.synthetic,
         }
     )

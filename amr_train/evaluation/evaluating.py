@@ -199,6 +199,7 @@ def judged(task: Task, protocol: Protocol) -> Record:
         **about,
         **found,
         "spoken": protocol.spoken(about["settings"]),
+        **({"bridged": task.bridged} if task.bridged is not None else {}),
         "seconds": round(time.perf_counter() - began, 2),
         "made": now(),
         **environment(task.device, task.processes.size),
@@ -280,5 +281,5 @@ def _baselines(task: Task) -> list[Subject]:
             config = task.subject.encoder.config
             found.append(untrained(config, config.seed, task.dataset, task.device))
         elif kind == "coordinates" and task.subject.kind != "coordinates":
-            found.append(coordinates(task.settings.coordinate_frames, task.dataset))
+            found.append(coordinates(task.settings.coordinate_frames, task.dataset, task.subject.input))
     return found

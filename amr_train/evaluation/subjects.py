@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 
 from amr_data import ShardDataset
+from amr_train.config import InputConfig
+from amr_train.identity import digest_of
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.files import ClipEncoder, EncoderConfig, weights_digest
 from amr_train.training.encoders import load_encoder
@@ -36,6 +38,7 @@ class Subject:
     `digest` : equal for what gives equal features.
     `frames` : to which clips are resampled.
     `bodies` : so many of every clip, zeros for absent ones; None for those that are there.
+    `input` : what of a clip it is shown.
     """
 
     kind: Kind
@@ -43,10 +46,13 @@ class Subject:
     digest: str
     frames: int
     bodies: int | None
+    input: InputConfig = InputConfig()  # noqa: RUF009
 
     def about(self) -> dict[str, Any]:
         """What a record keeps of it."""
         found: dict[str, Any] = {"kind": self.kind, "digest": self.digest}
+        if self.input.changes:  # results from before have no such key
+            found["input"] = self.input.changes
         if self.encoder is None:
             return {**found, "frames": self.frames}
         config = self.encoder.config
@@ -81,14 +87,18 @@ def untrained(config: EncoderConfig, seed: int, dataset: ShardDataset, device: t
     return _of("untrained", ClipEncoder(encoder, fresh).eval(), dataset)
 
 
-def coordinates(frames: int, dataset: ShardDataset) -> Subject:
-    """Every body's positions, resampled to so many frames, and their differences: what needs no learning."""
-    return Subject("coordinates", None, f"coordinates-{frames}", frames, dataset.spec.max_bodies)
+def coordinates(frames: int, dataset: ShardDataset, shown: InputConfig | None = None) -> Subject:
+    """Every body's positions in the form that is shown, resampled to so many frames, and their differences:
+    what needs no learning."""
+    shown = shown or InputConfig()
+    digest = f"coordinates-{frames}" + (f"-{digest_of(shown.changes)}" if shown.changes else "")
+    return Subject("coordinates", None, digest, frames, dataset.spec.max_bodies, shown)
 
 
 def _of(kind: Kind, encoder: ClipEncoder, dataset: ShardDataset) -> Subject:
     config = encoder.config
-    sees = (config.joints, config.joint_names, config.empty_bodies, config.augment.rounding)
+    shown = [config.input.changes] if config.input.changes else []
+    sees = (config.joints, config.joint_names, config.empty_bodies, config.augment.rounding, *shown)
     bodies = dataset.spec.max_bodies if config.empty_bodies == "keep" else None
     return Subject(
         kind,
@@ -96,4 +106,5 @@ def _of(kind: Kind, encoder: ClipEncoder, dataset: ShardDataset) -> Subject:
         weights_digest(encoder.encoder, encoder_settings(config), *sees),
         config.model.frames,
         bodies,
+        config.input,
     )

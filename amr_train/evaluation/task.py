@@ -17,6 +17,7 @@ from torch import Tensor
 from amr_data import ALL, ShardDataset, UsageError
 from amr_train.config import AugmentConfig, EvaluationConfig
 from amr_train.data.feed import Feed
+from amr_train.data.input import check_input, count_bridged
 from amr_train.data.reading import read_split
 from amr_train.evaluation.features import (
     Features,
@@ -49,8 +50,8 @@ class Task:
     it as `test`, and with `validation` the split's test clips are not even read.
     `work`: of the protocol at hand, for checkpoints, drawn labels and classifiers; None for nowhere.
 
-    Raises: UsageError where a part of the split has no clip, or the encoder and the dataset share
-        too few joints.
+    Raises: UsageError where a part of the split has no clip, the dataset no such form as is shown, or the
+        encoder and the dataset share too few joints.
     """
 
     subject: Subject
@@ -68,6 +69,7 @@ class Task:
 
     def __post_init__(self) -> None:
         self.indices = dict(zip(PARTS, parts_of(self.dataset, self.split, self.part), strict=True))
+        check_input(self.subject.input, self.dataset)
         encoder = self.subject.encoder
         if encoder is None:  # coordinates have no training views to be seen in
             linear = self.settings.linear.model_copy(update={"views": "centre"})
@@ -98,6 +100,15 @@ class Task:
             return True  # nobody can say
         part = VALIDATION if config.held_out else TEST
         return bool(np.isin(self.indices["test"], training_clips(self.dataset, config.split, part)).any())
+
+    @cached_property
+    def bridged(self) -> dict[str, int] | None:
+        """What was replaced in the clips that train and judge, see `count_bridged`; None where jumps are
+        kept."""
+        if self.subject.input.jumps == "keep":
+            return None
+        clips = np.union1d(self.indices["train"], self.indices["test"])
+        return self.processes.shared(lambda: count_bridged(self.dataset, clips))
 
     @cached_property
     def clips(self) -> npt.NDArray[np.int64]:
@@ -226,6 +237,12 @@ class Task:
 
     def _feed_of(self, clips: npt.NDArray[np.int64], processes: Processes) -> Feed:
         """Of some clips, as the subject sees them; all of the processes call it."""
-        arrays = read_split(self.dataset, clips, processes, zero_frame=self.subject.bodies is not None)
+        arrays = read_split(
+            self.dataset,
+            clips,
+            processes,
+            zero_frame=self.subject.bodies is not None,
+            shown=self.subject.input,
+        )
         seen = arrays if self.shared is None else joints_of(arrays, self.shared)
         return Feed(seen, self.device, self.subject.frames, bodies=self.subject.bodies)

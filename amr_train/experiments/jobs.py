@@ -136,13 +136,15 @@ def _baseline_key(stage: Stage, kind: str, opened: Callable[[Path], ShardDataset
     assert stage.data is not None
     assert stage.experiment.data.path is not None
     fingerprint = opened(stage.data).fingerprint[:12]
+    shown = stage.experiment.input.changes
     if kind == "coordinates":
-        return f"{kind}-{fingerprint}"
+        return "-".join([kind, *([digest_of(shown)] if shown else []), fingerprint])
     config = encoder_config(stage.experiment, opened(Path(stage.experiment.data.path)))
     what = {
         "model": encoder_settings(config),
         "sees": [config.joints, config.joint_names, config.empty_bodies, config.augment.rounding],
         "seed": config.seed,
+        **({"input": shown} if shown else {}),
     }
     return f"{kind}-{digest_of(what)}-{fingerprint}"
 

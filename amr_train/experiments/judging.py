@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from amr_data import UsageError, open_dataset
 from amr_train.config import EvaluationConfig, Experiment
+from amr_train.data.input import check_input
 from amr_train.evaluation.evaluating import evaluate_encoder
 from amr_train.evaluation.joints import shared_joints
 from amr_train.evaluation.parts import only_split, parts_of
@@ -82,6 +83,7 @@ def judging_of(
     split = only_split(dataset, split)
     # what does not fit together is said here, once, before processes are started
     parts_of(dataset, split, settings.part)
+    check_input(config.input, dataset)
     shared_joints(loaded, dataset)
     shared = run.parent / BASELINES if run is not None and out is None else None
     return Judging(

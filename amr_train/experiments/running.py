@@ -17,6 +17,7 @@ from amr_data import AmrError, ShardDataset, UsageError, open_dataset
 from amr_data.files import write_json
 from amr_train.config import Experiment
 from amr_train.data.feed import Feed
+from amr_train.data.input import check_input, count_bridged, energies_fit
 from amr_train.data.reading import read_split
 from amr_train.evaluation.evaluating import judged_all
 from amr_train.evaluation.monitor import Monitor
@@ -38,6 +39,10 @@ from amr_train.training.folder import PRETRAINING, RunFolder
 from amr_train.training.loop import pretrain
 
 MILESTONES = "milestones"
+NO_ENERGIES = (
+    "the shard's energies are those of its joints: with input.stream=bone, a frame or centre of every frame, "
+    "or bridged jumps take {}"
+)
 Clips = npt.NDArray[np.int64]
 
 
@@ -116,9 +121,12 @@ class _Run:
         torch.manual_seed(experiment.seed)
         skeleton = self.dataset.spec.skeleton
         method = make_method(experiment, len(skeleton.joints), self.dataset.windows).to(self.device)
+        if method.needs_energy and not energies_fit(experiment.input):
+            raise UsageError(NO_ENERGIES.format("a method that takes none of the shard's energies"))
         keep = experiment.data.empty_bodies == "keep"
+        what = (train_clips, self.processes, method.needs_energy, keep, experiment.input)
         feed = Feed(
-            read_split(self.dataset, train_clips, self.processes, method.needs_energy, zero_frame=keep),
+            read_split(self.dataset, *what),
             self.device,
             experiment.model.frames,
             with_energy=method.needs_energy,
@@ -133,7 +141,10 @@ class _Run:
         def write() -> None:
             decoder = sum(p.numel() for n, p in method.named_parameters() if not n.startswith("encoder."))
             save_encoder(method.encoder, encoder_config(experiment, self.dataset), out / ENCODER)
-            write_json(out / PRETRAINING, {**found, "decoder_parameters": decoder})
+            more: dict[str, Any] = {"decoder_parameters": decoder}
+            if experiment.input.jumps == "bridge":
+                more["bridged"] = count_bridged(self.dataset, train_clips)
+            write_json(out / PRETRAINING, {**found, **more})
 
         self.processes.from_main(write)  # the others wait for the file that they read next
 
@@ -229,12 +240,15 @@ def opened(
         )
     guidance = experiment.guidance
     if guidance.focal and guidance.source == "shard":
+        if not energies_fit(experiment.input):
+            raise UsageError(NO_ENERGIES.format("guidance.source=online"))
         missing = [n for n in guidance.windows if n not in dataset.windows]
         if missing:
             raise UsageError(
                 f"guidance.source=shard needs windows among {list(dataset.windows)}, not {missing[0]}; "
                 "or use source=online"
             )
+    check_input(experiment.input, dataset)
     split = only_split(dataset, experiment.data.split)
     experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"split": split})})
     part = experiment.evaluation.part

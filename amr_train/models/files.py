@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from amr_data import AmrError, ShardDataset, UsageError
 from amr_data.files import whole_file
-from amr_train.config import AugmentConfig, Experiment, ModelConfig
+from amr_train.config import AugmentConfig, Experiment, InputConfig, ModelConfig
 from amr_train.data.augment import gather_present, gather_resampled, nearest_present
+from amr_train.data.dense import Anatomy, anatomy_of, dense_input
 from amr_train.identity import training_digest
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.pooling import clip_features
@@ -29,8 +30,9 @@ _KEY = "amr_encoder"
 class EncoderConfig(BaseModel):
     """What an encoder file says beside its weights. `recipe`: how the clips it was trained on were
     normalised; empty where it is not known. `joint_names`: in order, by the names that skeletons share.
-    `augment`: its training views. `experiment`, `training`, `seed`: what trained it, and the digest of its
-        settings.
+    `augment`: its training views. `input`: what of a clip it is shown, `anatomy`: the joints that this needs;
+        None where it is shown as recorded.
+    `experiment`, `training`, `seed`: what trained it, and the digest of its settings.
     `fingerprint`, `split`: the content and the split it was trained on; `held_out`: without the validation
         part. `epoch` of `epochs`: how far."""
 
@@ -43,6 +45,8 @@ class EncoderConfig(BaseModel):
     recipe: dict[str, Any] = {}
     augment: AugmentConfig = AugmentConfig()
     empty_bodies: str = "skip"
+    input: InputConfig = InputConfig()
+    anatomy: Anatomy | None = None
     method: str = ""
     dataset: str = ""
     synthetic: bool = False
@@ -66,6 +70,8 @@ def encoder_config(experiment: Experiment, dataset: ShardDataset) -> EncoderConf
         recipe=dict(dataset.manifest["recipe"]),
         augment=experiment.augment,
         empty_bodies=experiment.data.empty_bodies,
+        input=experiment.input,
+        anatomy=anatomy_of(dataset.spec.skeleton) if experiment.input.changes else None,
         method=experiment.method,
         dataset=dataset.spec.name,
         synthetic=dataset.synthetic,
@@ -138,9 +144,10 @@ class ClipEncoder(nn.Module):
     """A trained encoder for whole clips: (B, M, T, V, C) in metres, normalised as its training clips were, to
     features (B, D).
 
-    Any number of frames; they are resampled to those of the encoder. Frames of zeros count as absent, and a
-    body of nothing else with them, unless the encoder was trained with such bodies kept; a clip without a
-    body gives zeros.
+    They are changed here as the encoder's `input` settings say, but for jumps, whose bridging needs the frame
+    rate: bridge them before. Any number of frames; they are resampled to those of the encoder. Frames of
+    zeros count as absent, and a body of nothing else with them, unless the encoder was trained with such
+    bodies kept; a clip without a body gives zeros.
     """
 
     def __init__(self, encoder: SkeletonEncoder, config: EncoderConfig) -> None:
@@ -176,6 +183,7 @@ def as_sequences(
     """
     if joints.ndim != 5 or joints.shape[3:] != (config.joints, 3) or not joints.shape[2]:
         raise UsageError(f"this encoder takes (B, M, T, {config.joints}, 3), not {tuple(joints.shape)}")
+    joints = dense_input(joints, config.input, config.anatomy, config.joint_names)
     flat, length = joints.flatten(0, 1), joints.shape[2]
     clip = torch.arange(flat.shape[0], device=flat.device) // joints.shape[1]
     first = torch.arange(flat.shape[0], device=flat.device) * length

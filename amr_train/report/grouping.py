@@ -12,7 +12,7 @@ from typing import Any
 
 from amr_data import UsageError
 from amr_data.looking.words import recipe_in_words
-from amr_train.config import Experiment
+from amr_train.config import Experiment, InputConfig
 from amr_train.experiments.loading import experiment_names, load_experiment
 from amr_train.identity import differences, digest_of, training_digest, training_settings
 from amr_train.report.collect import Run
@@ -114,11 +114,12 @@ class Groups:
     def _about(self, subject: Subject) -> dict[str, Any]:
         """Its settings, by which it can be told from others of its name."""
         model = dict(subject.get("model") or {})
+        shown = {**InputConfig().model_dump(), **subject.get("input", {})}
         if subject["kind"] == "coordinates":
-            return {"frames": subject.get("frames")}
+            return {"frames": subject.get("frames"), "input": shown}
         if subject["kind"] == "untrained":
             kept = {key: value for key, value in model.items() if key not in OF_THE_DECODER}
-            return {"model": kept, "parameters": subject.get("parameters")}
+            return {"model": kept, "parameters": subject.get("parameters"), "input": shown}
         experiment = self.experiment(subject)
         recipe = subject.get("recipe") or {}
         data = {
@@ -145,8 +146,10 @@ class Groups:
         return distinct(labels)
 
     def _distance(self, name: str, subject: Subject) -> int:
-        """0 for what is shipped under this name, so that others are told from it; the rest by training
-        done."""
+        """0 for what is shipped under this name, so that others are told from it, and for baselines that are
+        shown clips as recorded; the rest by training done."""
+        if subject["kind"] != "encoder":
+            return 1 if subject.get("input") else 0
         known = shipped(name)
         if known is not None and subject.get("training") == training_digest(known):
             return 0 if not epoch_in_words(subject) else 1

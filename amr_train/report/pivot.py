@@ -172,7 +172,20 @@ def _notes(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
         found.append(COORDINATES)
     if len({row["experiment"] for row in rows if row["kind"] == "encoder"}) > 1:
         found.append("bold: the best of the trained encoders in its column.")
-    return found + _spoken(rows)
+    return [*found, *_shown(rows), *_spoken(rows)]
+
+
+def _shown(rows: Sequence[Row]) -> list[str]:
+    """`input: frame first, stream bone (names)`, one line a form in which clips are shown, if not as
+    recorded."""
+    forms: dict[str, dict[str, None]] = {}
+    for row in rows:
+        words = ", ".join(f"{key} {value}" for key, value in row["input"].items()) or "as recorded"
+        forms.setdefault(words, {})[row["experiment"]] = None
+    if list(forms) == ["as recorded"]:
+        return []
+    names = {words: f" ({', '.join(found)})" if len(forms) > 1 else "" for words, found in forms.items()}
+    return [f"input: {words}{names[words]}" for words in forms]
 
 
 def _spoken(rows: Sequence[Row]) -> list[str]:

@@ -65,7 +65,8 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     transfer's prefix), `transfer`; `values` by `seeds` (of the training;
     several of one seed are averaged), `mean`, `std` of the sample; `published` where it may stand beside,
     `in_print` and `differs` where it may not; `seconds` of the fastest seed's pre-training; `spoken`, the
-    settings that matter, and all of them as values in `settings`; `synthetic`, `scale`.
+    settings that matter, and all of them as values in `settings`; `input`, what is shown of a clip in
+    other form than recorded; `synthetic`, `scale`.
     """
     groups = Groups(runs)
     gathered: dict[tuple[str, ...], list[_Value]] = {}
@@ -137,6 +138,7 @@ def _row(groups: Groups, values: Sequence[_Value], name: str, datasets: dict[str
         "seconds": groups.seconds(subject) if subject["kind"] == "encoder" else None,
         "settings": record["settings"],
         "spoken": record["spoken"],
+        "input": dict(subject.get("input", {})),
         "synthetic": bool(data.get("synthetic") or subject.get("synthetic")),
         "scale": experiment.scale if experiment else "",
     }

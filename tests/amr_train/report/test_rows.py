@@ -9,6 +9,7 @@ import pytest
 from amr_data import UsageError
 from amr_train import load_experiment
 from amr_train.report import find_runs, rows_of
+from amr_train.report.pivot import sections_of
 from tests.amr_train.report.folders import CTRGCN, data_of, judge, run_with, write_run
 
 
@@ -210,3 +211,26 @@ def test_a_digest_of_an_earlier_release_is_the_same_training(tmp_path):
     (row,) = of(rows(tmp_path), "linear mean")
     assert row["seeds"] == [0, 1]
     assert row["published"] == 87.4
+
+
+def test_baselines_that_are_shown_another_form_have_rows_of_their_own(tmp_path):
+    experiment = write_run(tmp_path / "a")
+    judge(tmp_path / "a", experiment)
+    for kind in ("coordinates", "untrained"):
+        judge(tmp_path / "a", experiment, kind=kind)
+        record = judge(tmp_path / "a", experiment, kind=kind)
+        shown = {**record["subject"], "digest": f"{kind}-turned", "input": {"frame": "first"}}
+        judge(tmp_path / "a", experiment, kind=kind, subject=shown, shift=5.0)
+    rows = rows_of(find_runs([tmp_path], lambda line: None))
+    names = [row["experiment"] for row in rows if row["figure"] in ("linear mean", "linear positions")]
+    assert names == [
+        "coordinates",
+        "coordinates (input.frame first)",
+        "untrained",
+        "untrained (input.frame first)",
+        "ntu60-xsub-amr",
+    ]
+    (section,) = sections_of(rows)
+    assert (
+        "input: frame first (coordinates (input.frame first), untrained (input.frame first))" in section.notes
+    )

@@ -1,0 +1,283 @@
+"""View-independent input: against the recipe's own rotation and scale, against loops over frames, and by
+hand."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from amr_data import BodyTrack, Clip, Recipe, SplitArrays, UsageError, convert, load_spec, open_dataset
+from amr_data.errors import RejectError
+from amr_data.recipes.normalize import body_frame
+from amr_train import embed, load_encoder, run_experiment
+from amr_train.config import InputConfig
+from amr_train.data.dense import anatomy_of, dense_input
+from amr_train.data.input import apply_input, check_input, count_bridged
+from amr_train.data.reading import read_split
+from amr_train.deploy.export import export_model
+from amr_train.deploy.predicting import predictions
+from amr_train.evaluation.classifier import load_classifier
+from amr_train.evaluation.evaluating import evaluate
+from amr_train.evaluation.subjects import coordinates
+from amr_train.parallel.processes import Processes
+from tests.amr_train.runs import FAST_FINETUNING, small
+
+SPEC = load_spec("ntu60")
+SKELETON = SPEC.skeleton
+F64 = npt.NDArray[np.float64]
+WHEN = ("recorded", "first", "every")
+ALL_KINDS = [
+    InputConfig(frame=frame, centre=centre, lengths=lengths, stream=stream)
+    for frame, centre, lengths, stream in product(
+        ("recorded", "first", "every"),
+        ("recorded", "first", "every"),
+        ("recorded", "spine"),
+        ("joint", "bone"),
+    )
+]
+
+
+def split_of(clips: list[list[tuple[list[int], F64]]], frames: list[int]) -> SplitArrays:
+    """A split from bodies: of each clip the bodies' frames and joints (K, V, 3)."""
+    bodies = [(number, *body) for number, clip in enumerate(clips) for body in clip]
+    rows = np.array([len(frame) for _, frame, _ in bodies])
+    joints = np.concatenate([joints for *_, joints in bodies]).astype(np.float32)
+    return SplitArrays(
+        joints,
+        np.ones((len(joints), joints.shape[1], 1), np.float32),
+        np.concatenate([frame for _, frame, _ in bodies]).astype(np.int64),
+        np.cumsum(rows) - rows,
+        rows,
+        np.array([number for number, *_ in bodies]),
+        np.zeros(len(clips), np.int64),
+        [f"c{i}" for i in range(len(clips))],
+        np.array(frames),
+    )
+
+
+def dataset_of(spec: Any = SPEC, scale: bool = False) -> Any:
+    return SimpleNamespace(spec=spec, manifest={"recipe": {"scale": scale}}, path="here")
+
+
+def hard_clips() -> SplitArrays:
+    """Three clips: a whole body; two bodies, the main actor with gaps and late, and once without a spine or
+    shoulders; a main actor that never has a spine."""
+    rng = np.random.default_rng(0)
+
+    def body(frames: int) -> F64:
+        return rng.normal(size=(frames, 25, 3)) + rng.normal(size=3)
+
+    low, high = (SKELETON.index(j) for j in SKELETON.spine)
+    right, left = (SKELETON.index(j) for j in SKELETON.shoulders)
+    main = body(5)
+    main[0, high] = main[0, low]  # no frame in its first
+    main[3, left] = main[3, right]
+    main[4] = 0  # recorded, but nothing there
+    never = body(3)
+    never[:, high] = never[:, low]
+    return split_of(
+        [
+            [([0, 1, 2, 3], body(4))],
+            [([1, 2, 4, 6, 7], main), ([0, 2, 3, 4, 5, 6, 7, 8], body(8))],
+            [([0, 1, 2], never)],
+        ],
+        [4, 9, 3],
+    )
+
+
+def slowly(arrays: SplitArrays, config: InputConfig) -> F64:
+    """Clip by clip and frame by frame, with the recipe's own body frame."""
+    out = arrays.joints.astype(np.float64)
+    for number in range(len(arrays.names)):
+        mine = [q for q in range(len(arrays.clip)) if arrays.clip[q] == number]
+        rows = [range(arrays.first_row[q], arrays.first_row[q] + arrays.rows[q]) for q in mine]
+        centres, turns, spines = {}, {}, []
+        for row in rows[0]:
+            joints = arrays.joints[row].astype(np.float64)
+            if not joints.any():
+                continue
+            centres[arrays.frame[row]] = joints[SKELETON.index(SKELETON.centre)]
+            low, high = (joints[SKELETON.index(j)] for j in SKELETON.spine)
+            if np.linalg.norm(high - low) > 1e-3:
+                spines.append(np.linalg.norm(high - low))
+            try:
+                track = BodyTrack(np.array([0]), joints[None], "1", 0)
+                turns[arrays.frame[row]] = body_frame(Clip("c", label=0, frames=1, tracks=[track]), SPEC)
+            except RejectError:
+                pass
+
+        def held(values: dict[int, F64], when: str, frame: int, otherwise: F64) -> F64:
+            if when == "recorded" or not values:
+                return otherwise
+            before = [f for f in values if f <= frame]
+            return values[max(before) if when == "every" and before else min(values)]
+
+        for row in (row for body in rows for row in body):
+            if not arrays.joints[row].any():
+                continue
+            frame = int(arrays.frame[row])
+            joints = out[row] - held(centres, config.centre, frame, np.zeros(3))
+            if config.lengths == "spine" and spines:
+                joints = joints / np.mean(spines)
+            joints = joints @ held(turns, config.frame, frame, np.eye(3)).T
+            out[row] = joints
+            if config.stream == "bone":
+                for child, parent in SKELETON.bones:
+                    a, b = SKELETON.index(child), SKELETON.index(parent)
+                    out[row, a] = joints[a] - joints[b]
+    return out
+
+
+@pytest.mark.parametrize("config", ALL_KINDS, ids=lambda config: "-".join(config.model_dump().values()))
+def test_every_form_equals_a_loop_over_frames(config):
+    arrays = hard_clips()
+    wanted = slowly(arrays, config)
+    apply_input(arrays, dataset_of(), config)
+    np.testing.assert_allclose(arrays.joints, wanted, atol=2e-5)
+    # the same for whole clips as tensors, absent frames zeros
+    dense, rows = [], hard_clips()
+    for number in range(3):
+        clip = torch.zeros(1, 2, 9, 25, 3)
+        for slot, q in enumerate(np.flatnonzero(rows.clip == number)):
+            mine = slice(rows.first_row[q], rows.first_row[q] + rows.rows[q])
+            clip[0, slot, rows.frame[mine]] = torch.from_numpy(rows.joints[mine])
+        dense.append(clip)
+    made = dense_input(torch.cat(dense), config, anatomy_of(SKELETON), SKELETON.common_names)
+    for q, number in enumerate(rows.clip):
+        mine = slice(rows.first_row[q], rows.first_row[q] + rows.rows[q])
+        slot = int((rows.clip[:q] == number).sum())
+        np.testing.assert_allclose(made[number, slot, rows.frame[mine]], wanted[mine], atol=5e-5)
+        absent = np.setdiff1d(np.arange(9), rows.frame[mine])
+        assert not made[number, slot, absent].any()
+
+
+def test_the_body_frame_of_the_first_frame_is_the_recipes(ntu_raw, tmp_path):
+    """A plain conversion in the body frame and spine units is the conversion with --rotate --scale, its
+    energies too; and that one, asked again, stays as it is."""
+    for name, recipe in (("plain", Recipe()), ("turned", Recipe(rotate=True, scale=True))):
+        convert(ntu_raw, tmp_path / name, "ntu60", recipe=recipe, workers=1)
+    plain, turned = (open_dataset(tmp_path / name) for name in ("plain", "turned"))
+    assert plain.names == turned.names
+    clips, config = np.arange(len(plain)), InputConfig(frame="first", lengths="spine")
+    want = turned.arrays(clips)
+    for dataset in (plain, turned):
+        found = read_split(dataset, clips, Processes(), energy=True, shown=config)
+        np.testing.assert_allclose(found.joints, want.joints, atol=2e-5)
+        np.testing.assert_allclose(found.energy, want.energy, rtol=1e-3, atol=1e-6)
+    assert np.abs(plain.arrays(clips).joints - want.joints).max() > 0.1
+
+
+def test_as_recorded_nothing_changes(ntu_shards):
+    dataset = open_dataset(ntu_shards)
+    clips = np.arange(len(dataset))
+    want, found = dataset.arrays(clips), read_split(dataset, clips, Processes(), energy=True)
+    assert found.joints.tobytes() == want.joints.tobytes()
+    assert found.energy.tobytes() == want.energy.tobytes()
+    assert coordinates(48, dataset).digest == "coordinates-48"
+    about = coordinates(48, dataset, InputConfig()).about()
+    assert about == {"kind": "coordinates", "digest": "coordinates-48", "frames": 48}
+
+
+def line(places: list[float]) -> F64:
+    """A body of three joints at x = 0, 1 and 2 m beyond these places, frame by frame."""
+    return np.array([[[x + joint, 0, 0] for joint in range(3)] for x in places])
+
+
+def bridged_places(places: list[float], frames: list[int] | None = None, scale: bool = False) -> list[float]:
+    spec = SimpleNamespace(frame_rate=10, dimensions=3, skeleton=SKELETON)
+    frames = frames or list(range(len(places)))
+    arrays = split_of([[(frames, line(places))]], [frames[-1] + 1])
+    arrays.joints = np.repeat(arrays.joints, 9, axis=1)[:, :25]  # as many joints as the skeleton has
+    arrays.energy = arrays.energy[:, :, :0]
+    apply_input(arrays, dataset_of(spec, scale), InputConfig(jumps="bridge"))
+    return [round(float(x), 4) for x in arrays.joints[:, 0, 0]]
+
+
+def test_tracking_jumps_are_bridged_by_hand():
+    """At 10 frames a second a jump is a step of more than 1 m, and two frames last less than 0.25 s."""
+    assert bridged_places([0, 0, 0, 9, 9, 0.3, 0.3, 0.3]) == [0, 0, 0, 0.1, 0.2, 0.3, 0.3, 0.3]
+    assert bridged_places([0, 0, 0, 9, -9, 0.3, 0.3, 0.3]) == [0, 0, 0, 0.1, 0.2, 0.3, 0.3, 0.3]  # one run
+    assert bridged_places([0, 0.9, 1.8, 2.7]) == [0, 0.9, 1.8, 2.7]  # 9 m/s is a sprint
+    for kept in ([0, 0, 0, 9, 9, 9, 0, 0, 0], [0, 0, 0, 9, 9, 9, 9], [0, 9, 0, 9]):
+        assert bridged_places(kept) == kept  # which of the stretches is wrong?
+    assert bridged_places([9, 0, 0.1, 0.2, 9, 9]) == [0, 0, 0.1, 0.2, 0.2, 0.2]  # the only neighbour
+    assert bridged_places([9, 0, 0.1, 0.2], [0, 2, 3, 4]) == [9, 0, 0.1, 0.2]  # over a gap nothing is known
+    # by time, not by row: the body is not there in frames 4 and 5
+    assert bridged_places([0, 0, 0, 9, 0.4, 0.4, 0.4, 8], [0, 1, 2, 3, 6, 7, 8, 9])[-1] == 0.4
+    assert bridged_places([0, 0, 0, 1.5, 0, 0, 0])[3] == 0
+    assert bridged_places([0, 0, 0, 1.5, 0, 0, 0], scale=True)[3] == 1.5  # 0.75 m, in spine lengths
+
+
+def test_bridged_frames_are_counted():
+    good, bad, cut = (
+        (list(range(7)), line(x)) for x in ([0] * 7, [0, 0, 0, 9, 0, 0, 0], [0, 0, 0, 0, 9, 9, 9])
+    )
+    arrays = split_of([[good, bad], [cut], [good]], [7, 7, 7])
+    dataset = dataset_of(SimpleNamespace(frame_rate=10, dimensions=3))
+    dataset.arrays = lambda clips, energy: arrays
+    assert count_bridged(dataset, np.arange(3)) == {"clips": 1, "frames": 1, "left": 1}
+
+
+def test_what_cannot_be_is_refused(ntu_shards, tmp_path):
+    flat = dataset_of(SimpleNamespace(dimensions=2))
+    for config, said in (
+        (InputConfig(frame="first"), "input.frame=first"),
+        (InputConfig(jumps="bridge"), "jumps"),
+    ):
+        with pytest.raises(UsageError, match=f"two-dimensional.*{said}"):
+            check_input(config, flat)
+    check_input(InputConfig(centre="every", lengths="spine", stream="bone"), flat)
+    for word in ("stream=bone", "frame=every", "centre=every", "jumps=bridge"):
+        with pytest.raises(UsageError, match=r"take guidance\.source=online"):
+            run_experiment(small(ntu_shards, "guidance.source=shard", f"input.{word}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_takes_its_input_along(ntu_shards, tmp_path):
+    """Run, eval, embed, predict and export see one form of the very same clips."""
+    words = ["input.frame=every", "input.centre=every", "input.lengths=spine", "input.jumps=bridge"]
+    words += ["input.stream=bone", "guidance.source=online", "evaluation.protocols=[knn]"]
+    run = tmp_path / "run"
+    found = run_experiment(small(ntu_shards, *words, *FAST_FINETUNING), run)
+    shown = {"frame": "every", "centre": "every", "lengths": "spine", "jumps": "bridge", "stream": "bone"}
+    assert load_encoder(run).config.input.changes == shown
+    for record in found["evaluations"]:
+        assert record["subject"]["input"] == shown
+        assert set(record["bridged"]) == {"clips", "frames", "left"}
+    assert evaluate(run, ntu_shards, "xsub", "knn")["figures"] == found["evaluations"][-1]["figures"]
+
+    dataset, encoder = open_dataset(ntu_shards), load_encoder(run)
+    clips = [5, 40]
+    features = embed(run, ntu_shards, device="cpu", crop=1.0)[0][clips]
+    with torch.no_grad():
+        for number, feature in zip(clips, features, strict=True):
+            np.testing.assert_allclose(encoder(whole(dataset, number))[0], feature, atol=2e-4)
+    record = evaluate(run, ntu_shards, "xsub", "supervised", settings_of(run), folder=tmp_path / "kept")
+    assert record["subject"]["input"] == shown
+    (file,) = (tmp_path / "kept").rglob("classifier.safetensors")
+    classifier = load_classifier(file)
+    said = predictions(classifier, dataset, crop=1.0)[clips]
+    with torch.no_grad():
+        for number, row in zip(clips, said, strict=True):
+            np.testing.assert_allclose(classifier(whole(dataset, number)).softmax(1)[0], row, atol=2e-4)
+    assert export_model(run, tmp_path / "encoder.pt2")["difference"] < 1e-4
+
+
+def settings_of(run: Path) -> Any:
+    return small(run, *FAST_FINETUNING).evaluation
+
+
+def whole(dataset: Any, number: int) -> torch.Tensor:
+    """A clip as it was recorded, (1, M, T, V, 3)."""
+    clip = dataset.clip(number)
+    joints = torch.zeros(1, dataset.spec.max_bodies, clip.frames, 25, 3)
+    for track in clip.tracks:
+        joints[0, track.slot, track.frames] = torch.from_numpy(track.joints)
+    return joints
