@@ -157,3 +157,28 @@ def test_each_command_says_the_truth_when_it_is_stopped(monkeypatch, main, name)
     assert told.exit_code == 130, told.output
     assert words.get(name, "the same command starts anew") in told.stderr
     assert ("goes on" in told.stderr) == (name in ("convert", "run", "eval"))
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_ctrl_c_during_the_imports_of_a_command_counts_when_they_are_done(tmp_path, interrupted):
+    """What an import makes of KeyboardInterrupt does not matter: here, nothing."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        f"    {'os.kill(os.getpid(), signal.SIGINT)' if interrupted else 'pass'}\n"
+        "    for _ in range(1000): pass\n"
+        "except KeyboardInterrupt: pass\n"
+        "def main(): print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+    )
+    code = "import amr_cli.start; amr_cli.start._begin('slow')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    expected = (130, "", "stopped: nothing was begun\n") if interrupted else (0, "True\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == expected
+
+
+def test_the_installed_commands_begin_without_heavy_imports():
+    code = "import sys, amr_cli.start; print({'numpy', 'h5py', 'click', 'rich'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert '\namr-data = "amr_cli.start:data"\namr-train = "amr_cli.start:train"\n' in project
