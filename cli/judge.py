@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from amr_cli.outcome import as_values, clips_in_words, data_in_words, print_figures
-from amr_cli.ui import GOES_ON, facts, guarded_saying, renamed, say, warn
+from amr_cli.ui import GOES_ON, facts, guarded, guarded_saying, renamed, say, warn
 from amr_data.looking.words import recipe_in_words
 
 
@@ -94,3 +94,35 @@ def eval_command(
         )
     if record["data"]["synthetic"]:
         warn("these clips are synthetic: the figures say nothing of real data")
+
+
+@click.command("fuse")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--protocol", "protocols", multiple=True, help="linear, logistic or knn; may be repeated.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Keeps the results; beside the first run by default."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+@guarded
+def fuse_command(runs: tuple[Path, ...], protocols: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Judge the encoders of several RUNS together, such as one of joints and one of bones.
+
+    They must have been judged on the same data, split, part and seed. Probes give the mean of their softmax
+    scores, nearest neighbours see the features side by side.
+
+    \b
+    amr-train fuse runs/joint-0 runs/bone-0
+    amr-train fuse runs/joint-0 runs/bone-0 --protocol knn -o runs/both-0
+    """
+    from amr_cli.panel import Panel
+    from amr_train.experiments.fusing import fuse
+
+    panel = Panel(quiet=as_json)
+    with panel.bar:
+        records, folder = fuse(runs, protocols, out, panel)
+    if as_json:
+        click.echo(json.dumps({"evaluations": [as_values(record) for record in records]}))
+        return
+    say((records[0]["subject"]["name"], "bold"), f" on {data_in_words(records[0])}")
+    print_figures(records, "")
+    say(f"results → {folder}")

@@ -11,7 +11,12 @@ from rich.text import Text
 from amr_cli.terminal import shown, styled, table
 from amr_cli.ui import console, facts
 
-SUBJECTS = {"untrained": "untrained", "coordinates": "coordinates", "encoder": "pre-trained"}
+SUBJECTS = {
+    "untrained": "untrained",
+    "coordinates": "coordinates",
+    "encoder": "pre-trained",
+    "fused": "fused",
+}
 WIDEST = 6
 """Columns of figures that fit 80 characters."""
 

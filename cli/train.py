@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amr_cli.deploy import embed_command, export_command, predict_command, report_command
-from amr_cli.judge import eval_command
+from amr_cli.judge import eval_command, fuse_command
 from amr_cli.outcome import as_values, print_run
 from amr_cli.schedule import print_plan
 from amr_cli.settings import list_command, show_command
@@ -247,6 +247,7 @@ for command in (
     list_command,
     show_command,
     eval_command,
+    fuse_command,
     embed_command,
     predict_command,
     export_command,

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.config import EvaluationConfig
+from amr_train.evaluation.kept import keep_scores, scores_file
 from amr_train.evaluation.parts import TEST, only_split
 from amr_train.evaluation.protocols import Protocol, Result, protocol_named
 from amr_train.evaluation.records import (
@@ -70,7 +71,7 @@ def evaluate(
     Raises: UsageError where encoder and dataset do not fit together, AmrError.
     """
     how = (seed, precision, device, folder, listener, compile)
-    return judged(_task(encoder, dataset, split, settings, processes, *how), protocol_named(protocol))
+    return judged(task_of(encoder, dataset, split, settings, processes, *how), protocol_named(protocol))
 
 
 def evaluate_encoder(
@@ -93,12 +94,12 @@ def evaluate_encoder(
     settings where `protocols` is None. The encoder and its features are made once. `baselines` : the folder
     that keeps the baselines' results, `folder` where it is None."""
     how = (seed, precision, device, folder, listener, compile)
-    task = _task(encoder, dataset, split, settings, processes, *how)
+    task = task_of(encoder, dataset, split, settings, processes, *how)
     chosen = task.settings.protocols if protocols is None else protocols
     return judged_all(task, chosen, Path(baselines) if baselines else None)
 
 
-def _task(
+def task_of(
     encoder: str | Path | ClipEncoder,
     dataset: str | Path | ShardDataset,
     split: str | None,
@@ -111,6 +112,7 @@ def _task(
     listener: Listener | None,
     compile: str = "none",
 ) -> Task:
+    """An encoder on one split of a dataset, with what is not said by default. Raises: see `evaluate`."""
     processes, listener = processes or Processes(), listener or Listener()
     where = processes.device or choose_device(device)
     settings = settings or EvaluationConfig()
@@ -167,7 +169,7 @@ def judge_beside(
     `evaluate_encoder`."""
     stand_in = untrained(config, config.seed, dataset, choose_device(device)).encoder
     assert stand_in is not None
-    task = _task(stand_in, dataset, split, settings, None, seed, precision, device, folder, listener)
+    task = task_of(stand_in, dataset, split, settings, None, seed, precision, device, folder, listener)
     chosen = [protocol_named(name) for name in dict.fromkeys(protocols)]
     beside = [replace(task, subject=subject) for subject in _baselines(task) if subject.kind == kind]
     return [judged(one, protocol) for one in beside for protocol in chosen if protocol.frozen]
@@ -191,7 +193,12 @@ def judged(task: Task, protocol: Protocol) -> Record:
     doing = task if collective else task.on_its_own()
 
     def made() -> dict[str, Any]:
-        return _checked(protocol, protocol.run(doing))
+        result = protocol.run(doing)
+        checked = _checked(protocol, result)
+        if result.scores and task.folder is not None and task.processes.main:
+            names = [task.dataset.names[i] for i in task.indices["test"]]
+            keep_scores(scores_file(task.folder, about), result.scores, names)
+        return checked
 
     with _alone(task, protocol):
         found = made() if collective else task.processes.shared(made)

@@ -15,7 +15,7 @@ from amr_train.identity import SCHEMA, digest_of
 EVALUATIONS = "evaluations"
 BASELINES = "baselines"
 """The folder beside a suite's runs that keeps what stands beside all of them."""
-KINDS = ("coordinates", "untrained", "encoder")
+KINDS = ("coordinates", "untrained", "encoder", "fused")
 """What a record may judge, in the order of the tables."""
 Record = dict[str, Any]
 
@@ -99,9 +99,17 @@ def _whole(record: Record) -> bool:
             and isinstance(subject["seed"], int)
             and all(isinstance(subject[key], int | float) for key in ("epoch", "epochs"))
         )
+        fused = subject["kind"] != "fused" or (
+            isinstance(subject["name"], str)
+            and isinstance(subject["seed"], int)
+            and all(isinstance(one["digest"], str) and one["kind"] == "encoder" for one in subject["of"])
+            and all(isinstance(one["training"], str) for one in subject["of"])
+            and all(isinstance(one[key], int | float) for one in subject["of"] for key in ("epoch", "epochs"))
+        )
         return bool(
             subject["kind"] in KINDS
             and trained
+            and fused
             and all(isinstance(text, str) for text in (*texts, record["spoken"], record["precision"]))
             and all(isinstance(clips[part], int) for part in ("train", part_of(record)))
             and isinstance(record["seed"], int)

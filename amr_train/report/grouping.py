@@ -70,6 +70,8 @@ class Groups:
     def completed(self, subject: Subject, run: Run) -> dict[str, Any]:
         """A subject with today's digest of its training, and the fingerprint of what it was trained on, where
         that is known."""
+        if subject["kind"] == "fused":
+            return {**subject, "of": [self.completed(one, run) for one in subject["of"]]}
         if subject["kind"] != "encoder":
             return dict(subject)
         mine = run.experiment is not None and self._belongs(subject, run)
@@ -115,6 +117,8 @@ class Groups:
         """Its settings, by which it can be told from others of its name."""
         model = dict(subject.get("model") or {})
         shown = {**InputConfig().model_dump(), **subject.get("input", {})}
+        if subject["kind"] == "fused":
+            return {"of": {str(n): self.group(one) for n, one in enumerate(subject["of"], 1)}}
         if subject["kind"] == "coordinates":
             return {"frames": subject.get("frames"), "input": shown}
         if subject["kind"] == "untrained":
@@ -204,7 +208,7 @@ def epoch_in_words(subject: Subject) -> str:
 
 def _name(subject: Subject) -> str:
     if subject["kind"] != "encoder":
-        return str(subject["kind"])
+        return str(subject.get("name") or subject["kind"])
     return str(subject["experiment"] or f"{subject.get('method') or 'encoder'} {subject['digest'][:8]}")
 
 

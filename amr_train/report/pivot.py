@@ -179,10 +179,10 @@ def _shown(rows: Sequence[Row]) -> list[str]:
     """`input: frame first, stream bone (names)`, one line a form in which clips are shown, if not as
     recorded."""
     forms: dict[str, dict[str, None]] = {}
-    for row in rows:
+    for row in (row for row in rows if row["kind"] != "fused"):
         words = ", ".join(f"{key} {value}" for key, value in row["input"].items()) or "as recorded"
         forms.setdefault(words, {})[row["experiment"]] = None
-    if list(forms) == ["as recorded"]:
+    if list(forms) in ([], ["as recorded"]):
         return []
     names = {words: f" ({', '.join(found)})" if len(forms) > 1 else "" for words, found in forms.items()}
     return [f"input: {words}{names[words]}" for words in forms]

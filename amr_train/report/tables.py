@@ -114,7 +114,7 @@ def _row(groups: Groups, values: Sequence[_Value], name: str, datasets: dict[str
     published, in_print, differs = beside(record, subject, figure, experiment)
     return {
         "experiment": name,
-        "name": str(subject.get("experiment") or subject["kind"]),
+        "name": str(subject.get("experiment") or subject.get("name") or subject["kind"]),
         "kind": subject["kind"],
         "method": str(subject.get("method") or ""),
         "group": first.group,

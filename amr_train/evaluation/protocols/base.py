@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from amr_train.config import AugmentConfig, EvaluationConfig
 from amr_train.evaluation.task import Task
 
@@ -13,10 +15,11 @@ from amr_train.evaluation.task import Task
 @dataclass(frozen=True)
 class Result:
     """`figures` : in percent, by the name of their column, the headline first.  `details` : what else is
-    kept, JSON's types."""
+    kept, JSON's types.  `scores` : of the clips that judge (N, C), by pooling, for late fusion."""
 
     figures: dict[str, float]
     details: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Protocol(ABC):

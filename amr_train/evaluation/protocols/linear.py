@@ -7,6 +7,7 @@ joints kept. On small sets so few steps leave the layer untrained; see `logistic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,7 +51,9 @@ class Linear(Protocol):
             for probe in probes:
                 probe.epoch(train[probe.name])
             task.listener.advance(epoch + 1, config.epochs, {})
-        return task.processes.shared(lambda: _result(probes))
+        result = task.processes.shared(lambda: _result(probes))
+        # the main process alone has the probes
+        return replace(result, scores={probe.name: probe.logits for probe in probes})
 
     def spoken(self, settings: dict[str, Any]) -> str:
         linear = settings["linear"]

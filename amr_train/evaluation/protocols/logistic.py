@@ -30,7 +30,7 @@ class Logistic(Protocol):
 
     def run(self, task: Task) -> Result:
         features, config = task.features, task.settings.logistic
-        figures, details = {}, {}
+        figures, details, scores = {}, {}, {}
         task.listener.stage(f"logistic regression, {task.subject.kind}")
         for done, name in enumerate(features.train, 1):
             train, test = standardised(features.train[name], features.test[name])
@@ -42,12 +42,12 @@ class Logistic(Protocol):
             weights = fit(train, labels, len(seen), strength, config.iterations)
             every = test.new_full((len(test), features.classes), -torch.inf)
             every[:, seen] = logits(weights, test)
-            found = score(every, features.test_labels)
+            found, scores[name] = score(every, features.test_labels), every
             figures[f"logistic {name}"] = found.top1
             validated = dict(zip(map(str, config.strengths), accuracies, strict=True))
             details[name] = {**found.as_dict(), "strength": strength, "validated": validated}
             task.listener.advance(done, len(features.train), {})
-        return Result(figures, details)
+        return Result(figures, details, scores)
 
     def spoken(self, settings: dict[str, Any]) -> str:
         return f"converged, strength by {settings['logistic']['folds']}-fold cross-validation"

@@ -1,0 +1,127 @@
+"""Late fusion: from kept scores and features by a second way, and what may not be fused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from amr_cli.train import main
+from amr_data import UsageError, open_dataset
+from amr_train import embed, run_experiment
+from amr_train.evaluation.kept import keep_scores, kept_scores
+from amr_train.evaluation.records import records_in
+from amr_train.experiments.fusing import fuse
+from amr_train.report.collect import find_runs
+from amr_train.report.pivot import sections_of
+from amr_train.report.tables import rows_of
+from tests.amr_train.runs import small
+
+
+@pytest.fixture(scope="module")
+def runs(ntu_shards, tmp_path_factory) -> dict[str, Path]:
+    """One of joints and one of bones, with two seeds of each."""
+    out = tmp_path_factory.mktemp("streams")
+    found = {}
+    for stream in ("joint", "bone"):
+        for seed in (0, 1):
+            words = [f"input.stream={stream}", "guidance.source=online", f"seed={seed}"]
+            found[f"{stream}{seed}"] = out / f"{stream}-{seed}"
+            run_experiment(small(ntu_shards, *words), found[f"{stream}{seed}"])
+    return found
+
+
+def scores_of(run: Path, pooling: str) -> np.ndarray:
+    """The linear probe's softmax scores of a run's encoder, as its file has them."""
+    (record,) = [r for r in records_in(run) if (r["protocol"], r["subject"]["kind"]) == ("linear", "encoder")]
+    for path in (run / "evaluations").glob("linear-*.npz"):
+        made = json.loads(path.with_suffix(".json").read_text())
+        if made["subject"]["digest"] == record["subject"]["digest"]:
+            logits = np.load(path, allow_pickle=False)[pooling].astype(np.float64)
+            assert len(logits) == record["clips"]["test"]
+            right = 100 * (logits.argmax(1) == labels_of(record)).mean()
+            assert right == pytest.approx(record["figures"][f"linear {pooling}"])
+            weights = np.exp(logits - logits.max(1, keepdims=True))
+            return weights / weights.sum(1, keepdims=True)
+    raise AssertionError("no scores")
+
+
+def labels_of(record: dict) -> np.ndarray:
+    dataset = open_dataset(record["data"]["path"])
+    return dataset.clips["label"][dataset.split("xsub", "test")]
+
+
+def test_scores_are_summed_and_features_stand_side_by_side(runs, ntu_shards, tmp_path):
+    linear, knn = fuse([runs["joint0"], runs["bone0"]], out=tmp_path / "both")[0]
+    dataset = open_dataset(ntu_shards)
+    train, test = (dataset.split("xsub", part) for part in ("train", "test"))
+    labels = dataset.clips["label"]
+    for pooling in ("mean", "joints"):
+        summed = scores_of(runs["joint0"], pooling) + scores_of(runs["bone0"], pooling)
+        assert linear["figures"][f"linear {pooling}"] == pytest.approx(
+            100 * (summed.argmax(1) == labels[test]).mean()
+        )
+        made = [
+            embed(runs[name], ntu_shards, device="cpu", pooling=pooling)[0] for name in ("joint0", "bone0")
+        ]
+        both = np.hstack([one / np.linalg.norm(one, axis=1, keepdims=True) for one in made])
+        nearest = train[(both[test] @ both[train].T).argmax(1)]
+        assert knn["figures"][f"kNN {pooling}"] == pytest.approx(
+            100 * (labels[nearest] == labels[test]).mean()
+        )
+    assert linear["subject"]["name"] == "joint + bone"
+    assert len(list(records_in(tmp_path / "both"))) == 2  # read again as results
+
+
+def test_seeds_of_a_fusion_share_a_row(runs):
+    folder = runs["joint0"].parent
+    for seed in (0, 1):
+        words = ["fuse", str(runs[f"joint{seed}"]), str(runs[f"bone{seed}"]), "--protocol", "knn"]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+        assert "joint + bone" in done.output
+    assert (folder / "joint+bone-0" / "evaluations").is_dir()
+    rows = [row for row in rows_of(find_runs([folder], print)) if row["experiment"] == "joint + bone"]
+    assert [(row["figure"], row["seeds"]) for row in rows] == [("kNN mean", [0, 1]), ("kNN joints", [0, 1])]
+    (section,) = sections_of(rows_of(find_runs([folder], print)))
+    assert section.lines[-1].label == "joint + bone"
+
+
+def test_what_was_not_judged_alike_is_refused(runs, ntu_shards, tmp_path):
+    with pytest.raises(UsageError, match="seed 1 instead of 0"):
+        fuse([runs["joint0"], runs["bone1"]], out=tmp_path)
+    with pytest.raises(UsageError, match="two runs or more"):
+        fuse([runs["joint0"], runs["joint0"]], out=tmp_path)
+    with pytest.raises(UsageError, match="finetune cannot be fused"):
+        fuse([runs["joint0"], runs["bone0"]], ["finetune"], out=tmp_path)
+    held = tmp_path / "held"
+    words = ("evaluation.part=validation", "guidance.source=online", "input.stream=bone")
+    run_experiment(small(ntu_shards, *words, "evaluation.protocols=[]"), held)
+    with pytest.raises(UsageError, match="part validation instead of test"):
+        fuse([runs["joint0"], held], ["knn"], out=tmp_path / "out")
+    lost = tmp_path / "lost"
+    shutil.copytree(runs["bone0"], lost)
+    for file in (lost / "evaluations").glob("*.npz"):
+        file.write_bytes(b"PK")
+    with pytest.raises(UsageError, match=r"no scores are kept beside .*remove it"):
+        fuse([runs["joint0"], lost], ["linear"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_are_believed_of_their_own_clips_alone(tmp_path):
+    import torch
+
+    scores, names, file = {"mean": torch.rand(3, 2)}, ["a", "b", "c"], tmp_path / "s.npz"
+    keep_scores(file, scores, names)
+    found = kept_scores(file, names, 2)
+    assert found is not None
+    assert torch.equal(found["mean"], scores["mean"])
+    assert kept_scores(file, ["a", "c", "b"], 2) is None
+    assert kept_scores(file, names, 3) is None
+    np.savez(file, clips=np.array(["x"], object), mean=np.zeros((3, 2), np.float32))  # a pickle inside
+    assert kept_scores(file, names, 2) is None
+    assert kept_scores(tmp_path / "none.npz", names, 2) is None
