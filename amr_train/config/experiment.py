@@ -1,0 +1,75 @@
+"""Everything that decides a run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from amr_train.config.evaluation import EvaluationConfig
+from amr_train.config.section import Precision, Section
+from amr_train.config.training import (
+    AugmentConfig,
+    DataConfig,
+    GuidanceConfig,
+    InputConfig,
+    MaskConfig,
+    ModelConfig,
+    MonitorConfig,
+    PretrainConfig,
+    TargetConfig,
+)
+
+
+class Experiment(Section):
+    """Everything that decides a run, besides the machine.
+
+    `method`: a shipped one, that of an entry point, or `package.module:Class`; `options`: settings of such a
+    one. `scale`: a shipped set of sizes laid over all, such as tiny. `precision`: of training and
+    fine-tuning, see `amr_train.parallel.precision`. `compile`: torch.compile of the training step, with CUDA
+    graphs or without. `deterministic`: only operations that repeat bit by bit.
+    """
+
+    name: str
+    description: str = ""
+    method: str = "amr"
+    scale: str = "full"
+    seed: int = Field(0, ge=0, lt=2**63)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Precision = "float32"
+    compile: Literal["none", "default", "cuda-graphs"] = "none"
+    deterministic: bool = False
+    data: DataConfig = DataConfig()
+    input: InputConfig = InputConfig()
+    model: ModelConfig = ModelConfig()
+    mask: MaskConfig = MaskConfig()
+    target: TargetConfig = TargetConfig()
+    guidance: GuidanceConfig = GuidanceConfig()
+    augment: AugmentConfig = AugmentConfig()
+    options: dict[str, Any] = Field({})
+    pretrain: PretrainConfig = PretrainConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Experiment:
+        if not self.name.isprintable():
+            raise ValueError(f"name {self.name!r} holds a character that cannot be shown")
+        for length in self.guidance.windows:
+            if length < 2 or self.model.frames % length:
+                raise ValueError(
+                    f"guidance.windows: {length} does not divide model.frames ({self.model.frames}) into "
+                    f"windows of 2 or more"
+                )
+        if self.pretrain.warmup_epochs >= self.pretrain.epochs:
+            raise ValueError(
+                f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs "
+                f"({self.pretrain.epochs})"
+            )
+        if self.model.decoder == "subset" and 1 / self.model.target_ratio > self.mask.ratio:
+            raise ValueError(
+                f"decoder=subset: 1 / target_ratio must not exceed mask.ratio ({self.mask.ratio})"
+            )
+        if self.model.decoder == "subset" and self.mask.by != "random":
+            raise ValueError("decoder=subset draws its targets at random: it needs mask.by=random")
+        return self
