@@ -121,6 +121,7 @@ def test_ctrl_c_is_not_lost_in_a_destructor(ntu_raw, ntu_shards, tmp_path, worke
     """Python prints what is raised in one and goes on; to load what numba compiled runs thousands of them."""
     code = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 import amr_data.workers as making
 from amr_cli.data import main
 

@@ -170,7 +170,10 @@ def test_ctrl_c_during_the_imports_of_a_command_counts_when_they_are_done(tmp_pa
         "except KeyboardInterrupt: pass\n"
         "def main(): print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
     )
-    code = "import amr_cli.start; amr_cli.start._begin('slow')"
+    code = (  # a shell's background jobs ignore the signal
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "import amr_cli.start; amr_cli.start._begin('slow')"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     expected = (130, "", "stopped: nothing was begun\n") if interrupted else (0, "True\n", "")

@@ -127,6 +127,7 @@ TRAIN_COMMANDS = {
     "embed": [["P/run", "P/data", "-o", "P/x.h5"]],
     "predict": [["CLASSIFIER", "P/raw", "--spec", "P/mine.yaml"], ["CLASSIFIER", "P/data"]],
     "export": [["P/run", "-o", "P/model.pt2"]],
+    "fuse": [["P/run", "P/run2"], ["P/run", "P/run2", "--json"]],
     "report": [["P/run"], ["P/run", "--format", "csv"], ["P/run", "-o", "P/report.html"]],
 }
 NOT_RUN = {
