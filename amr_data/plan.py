@@ -130,8 +130,13 @@ def check_folder(out: Path) -> None:
     """Refuse a place that is not ours to write to, before anything is made there. Raises UsageError."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; name a folder to write the dataset to")
-    if out.is_dir() and any(p.name != ".lock" for p in out.iterdir()) and not is_dataset(out):
+    if out.is_dir() and not all(_is_trace(p.name) for p in out.iterdir()) and not is_dataset(out):
         raise UsageError(f"{out} is not empty and holds no dataset; name a new folder")
+
+
+def _is_trace(name: str) -> bool:
+    """Whether it may be all that is left of a conversion that was killed early."""
+    return name == ".lock" or _LEFT_OVER.fullmatch(name) is not None
 
 
 def is_dataset(out: Path) -> bool:

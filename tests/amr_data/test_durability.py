@@ -149,6 +149,16 @@ main(sys.argv[1:])
     assert content(out) == content(ntu_shards)
 
 
+def test_a_conversion_killed_while_it_wrote_its_plan_goes_on(ntu_raw, ntu_shards, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".lock").touch()
+    (out / ".plan.json.4711.tmp").write_text("{")
+    convert(ntu_raw, out, "ntu60", workers=1)
+    assert content(out) == content(ntu_shards)
+    assert not list(out.glob(".*.tmp"))
+
+
 def test_an_archive_is_closed_when_its_conversion_has_ended(ntu_raw, tmp_path):
     with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
         for path in sorted(ntu_raw.iterdir()):
