@@ -106,7 +106,7 @@ def convert(
         rotate, scale: of the recipe, where this is given by its name or left out.
         options: the raw family's own, such as PKU-MMD's `frame_base`.
         unlabelled: take every file that the family can read, whatever its name, as a clip without a label.
-        workers: processes, all cores by default.
+        workers: threads or processes that make shards at once; all cores by default.
         compression: 'none', 'lzf' or 'gzip'.
         overwrite: replace a dataset that was made from other sources or with other settings.
         backend: 'processes' on this machine, or 'dask' on the cluster whose `scheduler` address is given;

@@ -42,8 +42,9 @@ BACKENDS = ("processes", "dask")
 WORTH_COMPILED = 96 << 20
 """Bytes for each worker from which on the compiled loops are loaded: that takes half a second."""
 MOST_THREADS, MOST_THREADED, MOST_COMPILED_THREADED = 3, 256 << 20, 1 << 30
-"""Up to so many workers on so many bytes are threads: they start at once, while processes take a second or
-more. But they hold each other up wherever Python itself works, less so where loops are compiled."""
+"""Up to so many workers on so many bytes, and a single one on any, are threads: they start at once,
+while processes take a second or more. But they hold each other up wherever Python itself works, less so where
+loops are compiled."""
 
 
 def read_clips(
