@@ -120,6 +120,9 @@ class Commands(click.Group):
         except click.ClickException as error:
             vars(error)["message"] = shown(error.message)
             raise
+        except KeyboardInterrupt:  # before the command's own work, which answers for itself
+            click.echo("stopped: nothing was begun", err=True)
+            context.exit(130)
 
 
 def spell(error: UnicodeError) -> tuple[str, int]:

@@ -185,3 +185,15 @@ def test_the_installed_commands_begin_without_heavy_imports():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert '\namr-data = "amr_cli.start:data"\namr-train = "amr_cli.start:train"\n' in project
+
+
+@pytest.mark.parametrize("main", [data_main, train_main])
+def test_ctrl_c_between_the_imports_and_the_work_has_the_usual_code(monkeypatch, main):
+    """While options are read, which loads the raw families; click would call it a failure."""
+
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "resolve_command", interrupted)
+    done = CliRunner().invoke(main, ["verify" if main is data_main else "eval", "a"])
+    assert (done.exit_code, done.stderr) == (130, "stopped: nothing was begun\n")
