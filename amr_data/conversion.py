@@ -21,7 +21,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from amr_data.errors import AmrError, UsageError
 from amr_data.files import WriteError, sha256_of
 from amr_data.interrupts import heeding_interrupts
-from amr_data.manifest import Columns, sources_hash, write_manifest
+from amr_data.manifest import Columns, sources_hash, split_columns, write_manifest
 from amr_data.plan import Plan, Settings, check_folder, make_plan, take_folder
 from amr_data.readers import family_for, open_sources
 from amr_data.readers.recognising import Recognised, recognise
@@ -29,7 +29,7 @@ from amr_data.recipes.motion import WINDOWS
 from amr_data.recipes.normalize import Recipe
 from amr_data.shards.layout import shard_name
 from amr_data.shards.model import ShardRecord
-from amr_data.shards.writer import read_record
+from amr_data.shards.writer import read_finished
 from amr_data.specs import DatasetSpec, load_spec
 from amr_data.workers import Runner, shard_runner
 
@@ -150,11 +150,12 @@ def build_missing(
             shard that differs is taken away again, and nothing else changes.
     Returns: the manifest, and how many shards were there before.
     """
-    records: dict[int, tuple[ShardRecord, str, Columns | None]] = {}
+    records: dict[int, tuple[ShardRecord, str, Columns]] = {}
     for index in range(len(plan.shards)):
-        record = read_record(out / shard_name(index), plan.fingerprint, plan.spec, len(WINDOWS))
-        if record is not None:
-            records[index] = record, sha256_of(out / shard_name(index)), None
+        found = read_finished(out / shard_name(index), plan.fingerprint, plan.spec, len(WINDOWS))
+        if found is not None:
+            record, clips = found
+            records[index] = record, sha256_of(out / shard_name(index)), split_columns(clips, plan.spec)
     kept = len(records)
     sizes = [sum(u.size for u in units) for units in plan.shards]
     total, done = sum(sizes), sum(sizes[i] for i in records)

@@ -22,7 +22,6 @@ from amr_data.plan import Plan
 from amr_data.recipes.motion import WINDOWS
 from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, shard_name
 from amr_data.shards.model import ShardRecord
-from amr_data.shards.opening import Shard
 from amr_data.shards.tables import side_counts, split_values
 from amr_data.shards.writer import LENGTH_BIN
 from amr_data.specs import NO_LABEL, DatasetSpec
@@ -36,11 +35,11 @@ def write_manifest(
     plan: Plan,
     records: list[ShardRecord],
     hashes: list[str],
-    columns: Sequence[Columns | None] = (),
+    columns: Sequence[Columns],
 ) -> dict[str, Any]:
     """Write rejects.jsonl, then manifest.json, which makes the dataset complete. Returns the manifest.
 
-    columns : of each shard, where they are known; they are read from the others.
+    records, hashes, columns : of each shard.
     """
     rejects = [r.as_stored() for r in plan.rejects] + [
         r.model_dump() for record in records for r in record.rejects
@@ -49,8 +48,7 @@ def write_manifest(
         temporary.write_text(
             "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rejects), encoding="utf-8"
         )
-    given = [*columns, *[None] * (len(records) - len(columns))]
-    spec, counts = _splits(plan, [known or _read_columns(out, plan, i) for i, known in enumerate(given)])
+    spec, counts = _splits(plan, columns)
     manifest = build_manifest(plan, spec, records, hashes, rejects, counts)
     write_json(out / MANIFEST, manifest)
     return manifest
@@ -125,13 +123,6 @@ def build_manifest(
 def split_columns(clips: npt.NDArray[np.void], spec: DatasetSpec) -> Columns:
     """clips : a shard's table."""
     return {field: split_values(clips, field).tolist() for field in {r.by for r in spec.protocols.values()}}
-
-
-def _read_columns(out: Path, plan: Plan, index: int) -> Columns:
-    if not plan.spec.protocols:
-        return {}
-    with Shard(out / shard_name(index), len(plan.spec.skeleton.joints), len(WINDOWS)) as shard:
-        return split_columns(shard.tables(len(plan.spec.classes), plan.spec.max_bodies)[0], plan.spec)
 
 
 def _splits(plan: Plan, shards: Sequence[Columns]) -> tuple[DatasetSpec, dict[str, dict[str, int]]]:

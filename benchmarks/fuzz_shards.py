@@ -17,7 +17,7 @@ import numpy as np
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import AmrError
 from amr_data.files import sha256_of
-from amr_data.manifest import write_manifest
+from amr_data.manifest import split_columns, write_manifest
 from amr_data.plan import Settings
 from amr_data.recipes.normalize import Recipe
 from amr_data.shards.reader import ShardDataset
@@ -39,7 +39,8 @@ def make_dataset(folder: Path) -> Path:
         joints, energy = (rng.random((3, 20, 3)).astype(np.float32) for _ in range(2))
         tracks = [BodyTrack(np.arange(3), joints, "7", slot, None, energy) for slot in range(label + 1)]
         clips.append(Clip(name, label, 3, tracks, subject=1, camera=1, source="raw/a"))
-    record, sha256 = write_shard(folder / SHARD, build_tables(clips, 20, 30.0), [], "f", "none")
+    tables = build_tables(clips, 20, 30.0)
+    record, sha256 = write_shard(folder / SHARD, tables, [], "f", "none")
     plan: Any = SimpleNamespace(
         spec=spec,
         settings=Settings(Recipe()),
@@ -51,7 +52,7 @@ def make_dataset(folder: Path) -> Path:
         synthetic=False,
         rejects=[],
     )
-    write_manifest(folder, plan, [record], [sha256])
+    write_manifest(folder, plan, [record], [sha256], [split_columns(tables.clips, spec)])
     return folder
 
 

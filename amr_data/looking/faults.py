@@ -293,8 +293,12 @@ def _read(dataset: ShardDataset, shard: int) -> _Rows | None:
     joined = inside > 0
     # stretches of a body that follow each other without a gap are one
     joined[1:] |= (np.diff(clip) == 0) & (np.diff(slot) == 0) & (np.diff(frame) == 1)
-    metres = SPINE if dataset.manifest["recipe"].get("scale") else 1.0
-    joints = arrays.joints.astype(np.float64) * metres
+    joints = arrays.joints.astype(np.float64) * unit_metres(dataset)
     return _Rows(
         joints, clip, slot, frame, joined, dataset.spec.skeleton, dataset.spec.frame_rate, dataset.up
     )
+
+
+def unit_metres(dataset: ShardDataset) -> float:
+    """About how many metres one unit of a dataset's joints is."""
+    return SPINE if dataset.manifest["recipe"].get("scale") else 1.0

@@ -158,12 +158,20 @@ def write_shard(
 
 def read_record(path: Path, fingerprint: str, spec: DatasetSpec, scales: int) -> ShardRecord | None:
     """The record of a finished, sound shard made under the same plan, or None where there is none."""
+    found = read_finished(path, fingerprint, spec, scales)
+    return None if found is None else found[0]
+
+
+def read_finished(
+    path: Path, fingerprint: str, spec: DatasetSpec, scales: int
+) -> tuple[ShardRecord, npt.NDArray[np.void]] | None:
+    """The same, with the shard's table of clips."""
     try:
         with Shard(path, len(spec.skeleton.joints), scales) as shard:
             if shard.fingerprint != fingerprint:
                 return None
-            shard.tables(len(spec.classes), spec.max_bodies)
-            return shard.record()
+            clips, _ = shard.tables(len(spec.classes), spec.max_bodies)
+            return shard.record(), clips
     except DamageError:
         return None
 

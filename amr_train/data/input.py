@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data import ShardDataset, SplitArrays, UsageError
-from amr_data.looking.faults import BODY_SPEED, SPINE
+from amr_data.looking.faults import BODY_SPEED, unit_metres
 from amr_data.recipes.normalize import MIN_SPINE
 from amr_data.specs import Skeleton
 from amr_train.config import InputConfig
@@ -64,7 +64,7 @@ def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig)
     """
     if config == InputConfig():
         return
-    metres = SPINE if dataset.manifest["recipe"].get("scale") else 1.0
+    metres = unit_metres(dataset)
     for block in _blocks(arrays):
         joints = block.joints.astype(np.float64)
         if config.jumps == "bridge":
@@ -133,7 +133,7 @@ def count_bridged(dataset: ShardDataset, clips: I64) -> dict[str, int]:
     """What `jumps: bridge` does to these clips: `clips` and `frames` (of bodies) with something replaced, and
     `left`, clips with a jump that stays."""
     arrays = dataset.arrays(clips, energy=False)
-    metres = SPINE if dataset.manifest["recipe"].get("scale") else 1.0
+    metres = unit_metres(dataset)
     rate, counts = dataset.spec.frame_rate, {"clips": 0, "frames": 0, "left": 0}
     for block in _blocks(arrays):
         joints, found = bridged(block.joints.astype(np.float64), block, rate, metres)

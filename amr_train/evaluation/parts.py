@@ -29,9 +29,9 @@ def parts_of(dataset: ShardDataset, split: str, part: str = TEST) -> list[Clips]
     Raises: UsageError where either has none, or no clips can be held out.
     """
     labelled = dataset.clips["label"] != NO_LABEL
-    judging = dataset.split(split, TEST) if part == TEST else validation_clips(dataset, split)
     parts = []
-    for name, clips in (("train", training_clips(dataset, split, part)), (part, judging)):
+    training, judging = training_clips(dataset, split, part), judging_clips(dataset, split, part)
+    for name, clips in (("train", training), (part, judging)):
         if not labelled[clips].any():
             what = "labelled " if len(clips) else ""
             raise UsageError(
@@ -56,9 +56,11 @@ def training_clips(dataset: ShardDataset, split: str, part: str = TEST) -> Clips
     return clips[~np.isin(subject, [*held, NOBODY])]
 
 
-def validation_clips(dataset: ShardDataset, split: str) -> Clips:
-    """Indices of the clips that choices are made on, see the module. Raises: UsageError where there is no
-    such part."""
+def judging_clips(dataset: ShardDataset, split: str, part: str) -> Clips:
+    """Indices of a split's test clips, or of those that choices are made on, see the module; with or without
+    a label. Raises: UsageError where there is no such part."""
+    if part == TEST:
+        return dataset.split(split, TEST)
     if _listed(dataset, split):
         return dataset.split(split, VALIDATION)
     clips = dataset.split(split, "train")

@@ -19,7 +19,7 @@ from amr_data import AmrError, ShardDataset, open_dataset
 from amr_data.recipes.motion import WINDOWS
 from amr_train.deploy.predicting import embed
 from amr_train.evaluation.features import MEAN, kept_features
-from amr_train.evaluation.parts import validation_clips
+from amr_train.evaluation.parts import judging_clips
 from amr_train.experiments.loading import method_names
 from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedReconstruction
@@ -148,8 +148,7 @@ def plane(run: Run, note: Callable[[str], None]) -> str | None:
         if dataset.fingerprint != run.record["data"]["fingerprint"]:
             raise AmrError(f"{dataset.path} holds other clips than it was trained on")
         split, part = str(run.experiment.data.split), run.experiment.evaluation.part
-        judging = dataset.split(split, part) if part == "test" else validation_clips(dataset, split)
-        clips = judging[:CLIPS_SHOWN]
+        clips = judging_clips(dataset, split, part)[:CLIPS_SHOWN]
         if len(clips) < 5:
             return None
         features = _features(run, dataset, clips)

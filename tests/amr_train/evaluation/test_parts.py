@@ -13,7 +13,7 @@ from amr_cli.train import main
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_data.specs import Protocol
 from amr_train import evaluate, run_experiment
-from amr_train.evaluation.parts import parts_of, training_clips, validation_clips
+from amr_train.evaluation.parts import judging_clips, parts_of, training_clips
 from amr_train.evaluation.records import record_digest
 from amr_train.identity import training_digest
 from amr_train.report import write_report
@@ -50,13 +50,16 @@ BY_VIEW = Protocol(by="camera", train=[1], test=[2])
 def test_every_fifth_training_subject_is_held_out_whatever_the_split_goes_by(subjects, held):
     dataset = dataset_of(subjects, BY_VIEW)
     of, view = dataset.clips["subject"], dataset.clips["camera"]
-    validation, train = validation_clips(dataset, "rule"), training_clips(dataset, "rule", "validation")
+    validation, train = (
+        judging_clips(dataset, "rule", "validation"),
+        training_clips(dataset, "rule", "validation"),
+    )
     assert set(of[validation]) == held
     assert set(of[train]) == set(subjects) - held
     assert set(view[validation]) == set(view[train]) == {1}  # the other view tests
     assert len(training_clips(dataset, "rule")) == len(subjects)  # nobody is held out for the test part
     by_subject = dataset_of([*subjects, 100, 101], Protocol(by="subject", train=subjects, test=[100, 101]))
-    assert set(by_subject.clips["subject"][validation_clips(by_subject, "rule")]) == held
+    assert set(by_subject.clips["subject"][judging_clips(by_subject, "rule", "validation")]) == held
 
 
 def test_a_validation_list_of_the_split_comes_first():
