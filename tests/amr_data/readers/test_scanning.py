@@ -17,13 +17,10 @@ from hypothesis import strategies as st
 
 from amr_data import convert
 from amr_data import workers as making
-from amr_data.clip import BodyTrack
 from amr_data.compiling import SWITCH, _load, compiled, want_compiled
 from amr_data.errors import RejectError
 from amr_data.readers.ntu import parse_ntu
 from amr_data.readers.pku_mmd import parse_video
-from amr_data.recipes.cleaning import body_motion, spread_is_good
-from amr_data.recipes.motion import add_energy, column_sums
 from amr_data.synth import synthesize
 
 pytest.importorskip("numba")
@@ -187,31 +184,6 @@ def test_the_shortest_lines_find_room(end):
     found = compiled(SCANNER).scan_rows(b"1 2 3\n" * 9 + b"4 5 6" + end, 3)
     assert found is not None
     assert found.tolist() == [[1, 2, 3]] * 9 + [[4, 5, 6]]
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    frames=st.integers(1, 90),
-    joints=st.integers(2, 25),
-    size=st.sampled_from([0.0, 1e-30, 1.0, 900.0]),
-)
-def test_energies_sums_and_variances_have_the_bits_that_numpy_gives(seed, frames, joints, size):
-    rng = np.random.default_rng(seed)
-    positions = rng.normal(0, size, (frames, joints, 3)) if size else np.zeros((frames, joints, 3))
-    positions[rng.random(frames) < 0.2] = -0.0
-    when = np.flatnonzero(rng.random(3 * frames) < 0.6)[:frames]
-    when = when if len(when) == frames else np.arange(frames)
-
-    def found() -> list[bytes]:
-        track = BodyTrack(when, positions.astype(np.float32))
-        add_energy(track)
-        flat = track.joints.reshape(frames, -1)
-        motion = np.array([body_motion(positions)])
-        return [x.tobytes() for x in (track.energy, *column_sums(flat), motion, spread_is_good(positions))]
-
-    with pytest.MonkeyPatch.context() as patch:
-        assert found() == patiently(patch, found)
 
 
 @pytest.mark.parametrize(("dataset", "recipe"), [("ntu60", "amr"), ("ntu60", "ctrgcn"), ("pku-mmd-1", "amr")])

@@ -205,3 +205,18 @@ def test_stillness_is_a_speed_in_metres_whatever_the_clip_s_unit():
     for clip.scale, still in ((0.099, 1), (0.101, 0)):
         assert clip_statistics(clip, 2)[1] == still
     assert np.isnan(clip_statistics(clip, 2, metric=False)[1])  # image heights are no metres
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ([0, 1, 2], [(0, 3)]),
+        ([7, 8, 9, 10], [(0, 4)]),
+        ([4], [(0, 1)]),
+        ([0, 2], [(0, 1), (1, 2)]),
+        ([3, 4, 7], [(0, 2), (2, 3)]),  # two frames are missing
+        ([0, 1, 9, 10, 20], [(0, 2), (2, 4), (4, 5)]),
+    ],
+)
+def test_stretches_end_where_a_frame_is_missing(frames, expected):
+    assert segments(np.array(frames)) == expected
