@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amr_data.errors import RejectError
+from amr_data.readers import ntu
 from amr_data.readers.ntu import parse_ntu
 
 # Two ids that are equal once they pass through a float.
@@ -156,3 +158,34 @@ def test_the_genuine_files(genuine):
             at += 12 * 25
     for t in tracks:
         np.testing.assert_array_equal(t.joints, seen[t.body_id])
+
+
+def test_what_the_scanner_takes_is_not_read_again(monkeypatch):
+    positions, inferred = np.arange(18.0).reshape(3, 2, 3), np.eye(3, 2, dtype=bool)
+    asked, answers = [], {}
+
+    def scan_ntu(text, joints):
+        asked.append((text, joints))
+        return answers.get(text)
+
+    scanner = SimpleNamespace(scan_ntu=scan_ntu)
+    monkeypatch.setattr(
+        ntu, "compiled", lambda name: scanner if name == "amr_data.readers.scanning" else None
+    )
+    where = np.array([0, 0, 1]), np.array([0, 1, 0])
+    answers[b"one"] = 9, ["7"], np.arange(3), np.zeros(3, int), positions, inferred
+    answers[b"two"] = 5, ["7", "8"], *where, positions, inferred
+    refused = RejectError("too_large", "so large")
+    one, error, two, other = ntu.parse_many([b"one", refused, b"two", b"other"], 2)
+    assert asked == [(b"one", 2), (b"two", 2), (b"other", 2)]
+    assert error is refused
+    assert other.reason == "not_skeleton"
+    frames, (track,), notes = one
+    assert (frames, track.body_id, track.slot, notes) == (9, "7", 0, [])
+    assert (track.frames.tolist(), track.joints.tolist()) == ([0, 1, 2], positions.tolist())
+    assert track.inferred.tolist() == inferred.tolist()
+    frames, tracks, notes = two
+    assert (frames, notes) == (5, [])
+    told = [(t.body_id, t.slot, t.frames.tolist(), t.joints[:, 0, 0].tolist()) for t in tracks]
+    assert told == [("7", 0, [0, 1], [0, 12]), ("8", 1, [0], [6])]
+    assert [t.inferred.tolist() for t in tracks] == [[[True, False], [False, False]], [[False, True]]]

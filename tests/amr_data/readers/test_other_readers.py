@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from amr_data.clip import Clip
 from amr_data.errors import Reject, RejectError, UsageError
-from amr_data.readers import RawSource, load_family
+from amr_data.readers import RawSource, load_family, pku_mmd
 from amr_data.readers.nw_ucla import parse_nw_ucla
 from amr_data.readers.pku_mmd import parse_label_row, parse_split_file, parse_video
 from amr_data.specs import load_spec
@@ -238,3 +239,20 @@ def test_pipes_dangling_links_and_odd_names_are_rejects(tmp_path):
     rejects = read_all(tmp_path, load_spec("nw-ucla"))
     assert sorted(r.kind for r in rejects) == ["name", "unreadable", "unreadable"]
     json.dumps([r.where for r in rejects], ensure_ascii=False).encode("utf-8")
+
+
+def test_a_video_that_the_scanner_takes_is_not_read_again(monkeypatch):
+    numbers, asked = np.arange(36.0).reshape(3, 12), []
+
+    def scan_rows(data, columns):
+        asked.append((data, columns))
+        return numbers if data == b"plain" else None
+
+    scanner = SimpleNamespace(scan_rows=scan_rows)
+    found = {"amr_data.readers.scanning": scanner}
+    monkeypatch.setattr(pku_mmd, "compiled", found.get)
+    assert parse_video(b"plain", 2).tolist() == numbers.reshape(3, 2, 2, 3).tolist()
+    with pytest.raises(RejectError) as error:
+        parse_video(b"", 2)
+    assert error.value.reason == "empty"
+    assert asked == [(b"plain", 12), (b"", 12)]

@@ -31,6 +31,7 @@ def _wanted():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SWITCH, "1")
         yield
+    want_compiled(False)  # which a conversion here may have left on, and other tests mean the patient readers
 
 
 SCANNER = "amr_data.readers.scanning"

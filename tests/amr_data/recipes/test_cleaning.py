@@ -9,7 +9,14 @@ from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import RejectError
 from amr_data.readers.ntu import NtuFamily
 from amr_data.readers.pku_mmd import PkuMmdFamily
-from amr_data.recipes.cleaning import MAX_BAD_SHARE, MIN_FRAMES, body_motion, clean_ntu, spread_is_good
+from amr_data.recipes.cleaning import (
+    MAX_BAD_SHARE,
+    MIN_FRAMES,
+    _meet,
+    body_motion,
+    clean_ntu,
+    spread_is_good,
+)
 from amr_data.recipes.normalize import Recipe, apply_recipe
 from amr_data.specs import load_spec
 
@@ -312,3 +319,22 @@ def test_an_actor_s_interval_grows_with_each_body_that_joins():
 def test_an_actor_s_tracks_are_in_order_of_time(recipe):
     clip = clean_ntu(clip_of(30, lively("early", 0, 14, 0.1), lively("late", 15, 29, 0.5)), recipe)
     assert spans(clip) == [(0, "early", 0, 14), (0, "late", 15, 29)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ([0, 1, 2], [2, 3], True),
+        ([2, 3], [0, 1, 2], True),
+        ([0, 1, 2], [3, 4], False),
+        ([3, 4], [0, 1, 2], False),
+        ([4, 5], [5, 9], True),
+        ([5, 9], [4, 5], True),
+        ([0, 2, 4], [1, 3, 5], False),  # they take turns
+        ([0, 2, 4], [1, 4, 5], True),
+        ([5], [5], True),
+        ([5], [6], False),
+    ],
+)
+def test_tracks_meet_in_a_frame_that_both_have(one, other, expected):
+    assert _meet(np.array(one), np.array(other)) is expected

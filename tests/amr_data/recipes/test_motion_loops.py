@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from amr_data.clip import BodyTrack
 from amr_data.compiling import SWITCH, compiled
+from amr_data.recipes import cleaning, motion
 from amr_data.recipes.cleaning import body_motion, spread_is_good
 from amr_data.recipes.motion import add_energy, column_sums
 
@@ -42,3 +45,32 @@ def test_energies_sums_and_variances_have_the_bits_that_numpy_gives(seed, frames
         patch.setenv(SWITCH, "1")
         assert compiled("amr_data.recipes.motion_loops") is not None
         assert found() == patiently
+
+
+def test_what_has_compiled_loops_takes_what_they_give(monkeypatch):
+    def energies(joints, starts, windows, out) -> None:
+        out[:] = 7
+
+    def sums(values, first, second) -> None:
+        first += 1
+        second += 2
+
+    given = {
+        "energies": energies,
+        "column_sums": sums,
+        "variances": lambda points: np.array([1.0, 2.0, points.shape[0]]),
+        "spreads": lambda joints: np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 1.0]]),
+    }
+    joints, asked = np.ones((3, 2, 3)), []
+    for module in (cleaning, motion):
+        monkeypatch.setattr(module, "compiled", lambda name: asked.append(name) or SimpleNamespace(**given))
+    track = BodyTrack(np.arange(3), joints.astype(np.float32))
+    motion.add_energy(track)
+    assert track.energy.shape == (3, 2, 3)
+    assert (track.energy == 7).all()
+    first, second = column_sums(joints.reshape(3, 6).astype(np.float32))
+    assert first.tolist() == [1] * 6
+    assert second.tolist() == [2] * 6
+    assert body_motion(joints) == 1 + 2 + 6
+    assert spread_is_good(joints).tolist() == [True, False, False]
+    assert asked == ["amr_data.recipes.motion_loops"] * 4

@@ -346,3 +346,12 @@ def test_a_dataset_without_a_clip(tmp_path: Path):
     assert (len(dataset), list(dataset), dataset.names, len(dataset.tracks)) == (0, [], [], 0)
     found = dataset.arrays(np.zeros(0, np.int64))
     assert (found.joints.shape, found.names, dataset.membership("all").tolist()) == ((0, 2, 3), [], [])
+
+
+def test_room_for_energies_is_made_where_they_are_asked_for(folder):
+    dataset, clips = open_dataset(folder), np.arange(2)
+    rows = len(dataset.arrays(clips).joints)
+    assert dataset.frame_shapes(clips) == ((rows, 2, 3), (rows, 2, 3))
+    assert dataset.frame_shapes(clips, False) == ((rows, 2, 3), (rows, 2, 0))
+    assert dataset.arrays(clips).energy.shape == (rows, 2, 3)
+    assert dataset.arrays(clips, energy=False).energy.shape == (rows, 2, 0)

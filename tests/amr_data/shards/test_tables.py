@@ -6,7 +6,9 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import re
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from amr_data import convert, open_dataset, plan
+from amr_data import convert, files, open_dataset, plan
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.manifest import sources_hash
@@ -433,3 +435,12 @@ def test_clips_come_back_as_they_were(folder: Path, tmp_path: Path, monkeypatch:
     assert dataset.membership("xview").tolist() == [0, 0, 1, 0, 1, 0]
     assert dataset.split("xview", "test").tolist() == [2, 4]
     assert dataset.values("subject").tolist() == [1, 2, 1, 4, 2, 4]
+
+
+def test_a_shard_leaves_it_to_the_manifest_to_settle_the_folder(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_mode))
+    write_shard(tmp_path / "s.h5", build_tables([], 25, 30), [], "f", "none")
+    assert [stat.S_ISDIR(mode) for mode in synced] == [False]
+    files.write_json(tmp_path / "manifest.json", {})
+    assert [stat.S_ISDIR(mode) for mode in synced] == [False, False, True]
