@@ -109,11 +109,16 @@ class MaskConfig(Section):
 
 
 class TargetConfig(Section):
-    """What is reconstructed: coordinates or frame differences; normalised not at all, per patch, or per axis
-    over the clip's frames."""
+    """What is reconstructed: coordinates, frame differences, or both side by side; normalised not at all, per
+    patch, or per axis over the clip's frames, each of the two by itself."""
 
-    kind: Literal["joints", "motion"] = "motion"
+    kind: Literal["joints", "motion", "both"] = "motion"
     normalize: Literal["none", "patch", "clip"] = "patch"
+
+    @property
+    def channels(self) -> int:
+        """Values of a joint in one frame."""
+        return 6 if self.kind == "both" else 3
 
 
 class GuidanceConfig(Section):

@@ -138,8 +138,11 @@ def _visible(model: MaskedReconstruction, order: Tensor, joints: Tensor) -> Tens
 
 def restored(model: MaskedReconstruction, joints: Tensor, predicted: Tensor, which: Tensor | None) -> Tensor:
     """Predictions as positions: (S, P, values) of the patches `which` (S, P), all where it is None, to (S, T,
-    V, 3) metres; patches that are not predicted have the input's."""
+    V, 3) metres; patches that are not predicted have the input's. Of motion and coordinates side by side the
+    latter count."""
     config, length = model.config.target, model.patch_frames
+    if config.kind == "both":
+        predicted = predicted[..., length * 3 :]
     moving = config.kind == "motion"
     values = torch.cat([joints.diff(dim=1), torch.zeros_like(joints[:, :1])], dim=1) if moving else joints
     true = patchify(values, length)  # (S, T / length * V, length * 3)

@@ -36,13 +36,13 @@ class DecoupledDecoder(Decoder):
     paper's ablation).
     """
 
-    def __init__(self, config: ModelConfig, joints: int, among: bool = False) -> None:
+    def __init__(self, config: ModelConfig, joints: int, channels: int = 3, among: bool = False) -> None:
         steps = config.frames // config.patch_frames
         blocks = [
             Block(config.width, config.heads, config.mlp_ratio, cross=True, among=among)
             for _ in range(config.decoder_layers)
         ]
-        super().__init__(config, joints, steps, config.patch_frames * 3, blocks)
+        super().__init__(config, joints, steps, config.patch_frames * channels, blocks)
         self.apply(initialize)
 
     def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, None]:
@@ -59,9 +59,11 @@ class GridDecoder(Decoder):
     Tokens stay in the mask's order: attention does not mind, and the predicted ones then lie together.
     """
 
-    def __init__(self, config: ModelConfig, joints: int, targets: int | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, joints: int, channels: int = 3, targets: int | None = None
+    ) -> None:
         super().__init__(
-            config, joints, config.frames // config.segment, config.segment * 3, _self_blocks(config)
+            config, joints, config.frames // config.segment, config.segment * channels, _self_blocks(config)
         )
         self.targets = targets
         self.embed = nn.Linear(config.width, config.width)
@@ -85,9 +87,13 @@ class PooledDecoder(Decoder):
     """The grid of visible and mask tokens, averaged over r segments of a joint: N / r tokens attend to each
     other and predict r * l frames."""
 
-    def __init__(self, config: ModelConfig, joints: int) -> None:
+    def __init__(self, config: ModelConfig, joints: int, channels: int = 3) -> None:
         super().__init__(
-            config, joints, config.frames // config.segment, config.patch_frames * 3, _self_blocks(config)
+            config,
+            joints,
+            config.frames // config.segment,
+            config.patch_frames * channels,
+            _self_blocks(config),
         )
         self.ratio, self.joints = config.target_ratio, joints
         self.embed = nn.Linear(config.width, config.width)
@@ -105,16 +111,16 @@ class PooledDecoder(Decoder):
         return self.predict(x), None
 
 
-def make_decoder(config: ModelConfig, joints: int) -> Decoder:
-    """The decoder that the settings name."""
+def make_decoder(config: ModelConfig, joints: int, channels: int = 3) -> Decoder:
+    """The decoder that the settings name. `channels` : values of a joint in one frame of the target."""
     tokens = config.frames // config.segment * joints
     if config.decoder == "grid":
-        return GridDecoder(config, joints)
+        return GridDecoder(config, joints, channels)
     if config.decoder == "subset":
-        return GridDecoder(config, joints, tokens // config.target_ratio)
+        return GridDecoder(config, joints, channels, tokens // config.target_ratio)
     if config.decoder == "pooled":
-        return PooledDecoder(config, joints)
-    return DecoupledDecoder(config, joints, among=config.decoder == "self-attention")
+        return PooledDecoder(config, joints, channels)
+    return DecoupledDecoder(config, joints, channels, among=config.decoder == "self-attention")
 
 
 def _self_blocks(config: ModelConfig) -> list[Block]:

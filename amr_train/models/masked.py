@@ -22,7 +22,7 @@ class MaskedReconstruction(Method):
 
     def __init__(self, experiment: Experiment, joints: int, windows: tuple[int, ...]) -> None:
         super().__init__(experiment, joints, windows)
-        self.decoder = make_decoder(experiment.model, joints)
+        self.decoder = make_decoder(experiment.model, joints, experiment.target.channels)
         self.patch_frames = experiment.model.patch_frames
         self.visible = visible_count(self.encoder.tokens, experiment.mask)
         self.scales: list[int] = []
@@ -95,4 +95,5 @@ class MaskedReconstruction(Method):
 
     def _patches(self, values: Tensor) -> Tensor:
         """(S, T, V) of joints to (S, P, values) of target patches."""
-        return patchify(values[..., None].expand(-1, -1, -1, 3), self.patch_frames)
+        channels = self.config.target.channels
+        return patchify(values[..., None].expand(-1, -1, -1, channels), self.patch_frames)

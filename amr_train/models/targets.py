@@ -37,15 +37,22 @@ def make_target(joints: Tensor, config: TargetConfig, length: int) -> Tensor:
         config: kind and normalisation; 'patch' gives each patch mean 0 and unbiased variance 1 over its
             values, 'clip' each joint's axis mean 0 and variance 1 over the clip's frames.
         length: frames of a target patch, r * l.
-    Returns: (S, T / length * V, length * 3).
+    Returns: (S, T / length * V, length * 3); with both, motion and behind it coordinates.
     """
-    values = joints
-    if config.kind == "motion":
-        values = torch.cat([joints[:, 1:] - joints[:, :-1], torch.zeros_like(joints[:, :1])], dim=1)
-    if config.normalize == "clip":
+    parts = []
+    if config.kind != "joints":
+        parts.append(torch.cat([joints[:, 1:] - joints[:, :-1], torch.zeros_like(joints[:, :1])], dim=1))
+    if config.kind != "motion":
+        parts.append(joints)
+    cut = [_normalized(values, config.normalize, length) for values in parts]
+    return cut[0] if len(cut) == 1 else torch.cat(cut, dim=2)
+
+
+def _normalized(values: Tensor, how: str, length: int) -> Tensor:
+    if how == "clip":
         values = _standardize(values, 1)
     patches = patchify(values, length)
-    return _standardize(patches, 2, UNBIASED) if config.normalize == "patch" else patches
+    return _standardize(patches, 2, UNBIASED) if how == "patch" else patches
 
 
 def _standardize(values: Tensor, dim: int, correction: int = 0) -> Tensor:

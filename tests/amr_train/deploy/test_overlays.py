@@ -27,7 +27,7 @@ def run(ntu_shards, tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["amr", "mae", "mamp", "subset", "pooled"])
 @pytest.mark.parametrize("normalize", ["none", "patch", "clip"])
-@pytest.mark.parametrize("kind", ["joints", "motion"])
+@pytest.mark.parametrize("kind", ["joints", "motion", "both"])
 def test_a_perfect_prediction_gives_the_input_back(method, normalize, kind):
     size = [
         "model.frames=24",

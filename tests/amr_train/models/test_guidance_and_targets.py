@@ -99,6 +99,15 @@ def test_normalisations_have_mean_0_and_variance_1_along_their_own_axis(kind):
     torch.testing.assert_close(clip.var(1, correction=0), torch.ones(2, 5, 3), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("normalize", ["none", "patch", "clip"])
+def test_both_targets_stand_side_by_side_each_normalised_by_itself(normalize):
+    joints = torch.randn(2, 24, 5, 3, generator=torch.Generator().manual_seed(0))
+    both = make_target(joints, TargetConfig(kind="both", normalize=normalize), 8)
+    for kind, half in (("motion", both[..., :24]), ("joints", both[..., 24:])):
+        config = TargetConfig.model_validate({"kind": kind, "normalize": normalize})
+        assert torch.equal(half, make_target(joints, config, 8))
+
+
 def test_absent_frames_do_not_lower_the_threshold():
     """A body that is there in the first of two windows: e_t is that window's mean energy alone."""
     energy = torch.tensor([[[0.2, 0.4], [9.0, 9.0]]])
