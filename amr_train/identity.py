@@ -37,6 +37,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "pretrain": {"batches": "drawn"},
     "evaluation": {"part": "test"},
     "input": InputConfig().model_dump(mode="json"),
+    "model": {"registers": 0, "time": "learnt"},
 }
 """Settings from after the first runs of this schema, as those runs had them: so they are no part of a
 digest."""
@@ -52,12 +53,17 @@ def training_settings(experiment: Experiment) -> dict[str, Any]:
 def training_digest(experiment: Experiment) -> str:
     """Equal for equal `training_settings`, in whichever release."""
     settings = training_settings(experiment)
-    for section, added in ADDED.items():
-        for key in [key for key, value in added.items() if settings[section][key] == value]:
-            del settings[section][key]
+    for section in ADDED:
+        settings[section] = without_added(section, settings[section])
         if not settings[section]:
             del settings[section]
     return digest_of(settings)
+
+
+def without_added(section: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A section's settings without those of `ADDED` that have the value of then."""
+    added = ADDED.get(section, {})
+    return {key: value for key, value in settings.items() if key not in added or added[key] != value}
 
 
 def digest_of(content: Mapping[str, Any]) -> str:

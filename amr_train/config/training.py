@@ -51,6 +51,10 @@ class ModelConfig(Section):
     """The network. `frames` T, `segment` l frames of one joint per encoder token, `target_ratio` r: N / r
     targets.
 
+    `registers`: learnable tokens in the encoder that stand for no patch, which its blocks may use and nobody
+    sees. `time`: the encoder knows a token's segment by a learnt vector added to it, or by a rotation in
+    attention, which then sees how far apart two tokens are (rotary).
+
     `decoder`, what it attends over and predicts:
         decoupled       N / r queries of r * l frames each ask the visible tokens (AMR)
         self-attention  the same, with self-attention among the queries added back
@@ -68,6 +72,8 @@ class ModelConfig(Section):
     decoder_layers: int = Field(5, ge=1)
     target_ratio: int = Field(6, ge=1)
     decoder: Literal["decoupled", "self-attention", "grid", "subset", "pooled"] = "decoupled"
+    registers: int = Field(0, ge=0)
+    time: Literal["learnt", "rotary"] = "learnt"
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
@@ -80,6 +86,10 @@ class ModelConfig(Section):
             )
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        if self.time == "rotary" and self.width // self.heads % 2:
+            raise ValueError(
+                f"time=rotary turns pairs of values: width / heads ({self.width // self.heads}) must be even"
+            )
         if self.decoder == "grid" and self.target_ratio != 1:
             raise ValueError(
                 f"decoder=grid predicts every masked token: target_ratio must be 1, not {self.target_ratio}"

@@ -233,7 +233,7 @@ def set_drop_path(encoder: SkeletonEncoder, rate: float) -> None:
 
 
 def _depth(name: str, layers: int) -> int:
-    if name.startswith(("encoder.embed", "encoder.position")):
+    if name.startswith(("encoder.embed", "encoder.position", "encoder.registers")):
         return 0
     return int(name.split(".")[2]) + 1 if name.startswith("encoder.blocks") else layers + 1
 

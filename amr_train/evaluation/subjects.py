@@ -10,7 +10,7 @@ import torch
 
 from amr_data import ShardDataset
 from amr_train.config import InputConfig
-from amr_train.identity import digest_of
+from amr_train.identity import digest_of, without_added
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.files import ClipEncoder, EncoderConfig, weights_digest
 from amr_train.training.encoders import load_encoder
@@ -68,8 +68,9 @@ class Subject:
 
 
 def encoder_settings(config: EncoderConfig) -> dict[str, Any]:
-    """The sizes that an encoder has, without those of what was trained beside it."""
-    return config.model.model_dump(mode="json", exclude=BESIDE)
+    """The sizes that an encoder has, without those of what was trained beside it; results from before some
+    settings have none of them."""
+    return without_added("model", config.model.model_dump(mode="json", exclude=BESIDE))
 
 
 def trained(source: str | Path | ClipEncoder, dataset: ShardDataset, device: torch.device) -> Subject:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from amr_train.config import ModelConfig
+from amr_train.models.encoder import rotary_of
 from amr_train.models.layers import Block, PositionEmbedding, initialize
 
 
@@ -34,6 +35,10 @@ class DecoupledDecoder(Decoder):
     H_q <- MCA(H_q, H_v) + H_q, then H_q <- FFN(H_q) + H_q in every layer; a linear head gives the r * l * 3
     values of each patch. With `among`, self-attention among the queries comes first in every layer (the
     paper's ablation).
+
+    Where the encoder's time is rotary, its features do not say when they are, and no position is added to
+    them here as in the other decoders: so the cross-attention is rotary too, of queries by the middle of
+    their patch.
     """
 
     def __init__(self, config: ModelConfig, joints: int, channels: int = 3, among: bool = False) -> None:
@@ -43,12 +48,17 @@ class DecoupledDecoder(Decoder):
             for _ in range(config.decoder_layers)
         ]
         super().__init__(config, joints, steps, config.patch_frames * channels, blocks)
+        self.asking = rotary_of(config, joints, config.target_ratio)
+        self.asked = rotary_of(config, joints, 1)
         self.apply(initialize)
 
     def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, None]:
         x = self.position().expand(len(visible), -1, -1)  # (S, N / r, D)
+        turns = {}
+        if self.asking is not None and self.asked is not None:
+            turns = {"turn": self.asking(), "context_turn": self.asked(order[:, : visible.shape[1]])}
         for block in self.blocks:
-            x = block(x, visible)
+            x = block(x, visible, **turns)
         return self.predict(x), None
 
 

@@ -3,17 +3,19 @@ transformer blocks."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from amr_train.config import ModelConfig
-from amr_train.models.layers import Block, PositionEmbedding, initialize
+from amr_train.models.layers import Block, PositionEmbedding, Rotary, initialize
 from amr_train.models.targets import patchify
 
 
 class SkeletonEncoder(nn.Module):
     """Maps one body's motion (S, T, V, 3) to tokens (S, N, D); given `visible`, only those tokens ever enter.
 
-    N = T / l * V tokens in time-major order: token n is joint n % V in segment n // V.
+    N = T / l * V tokens in time-major order: token n is joint n % V in segment n // V. Registers stand before
+    them in the blocks, always attended to, and are not given out.
     """
 
     def __init__(self, config: ModelConfig, joints: int) -> None:
@@ -25,12 +27,18 @@ class SkeletonEncoder(nn.Module):
         self.width = config.width
         self.steps = config.frames // config.segment
         self.embed = nn.Linear(config.segment * 3, config.width)
-        self.position = PositionEmbedding(self.steps, joints, config.width)
+        rotary = config.time == "rotary"
+        self.position = PositionEmbedding(self.steps, joints, config.width, rotary)
+        self.rotary = rotary_of(config, joints, 1, config.registers)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.encoder_layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.apply(initialize)
+        self.registers = None
+        if config.registers:  # drawn last, so that all else begins as it does without them
+            drawn = nn.init.trunc_normal_(torch.empty(1, config.registers, config.width), std=0.02)
+            self.registers = nn.Parameter(drawn)
 
     @property
     def tokens(self) -> int:
@@ -47,9 +55,26 @@ class SkeletonEncoder(nn.Module):
         if visible is not None:
             patches = take_tokens(patches, visible)  # (S, N_v, l * 3)
         x = self.embed(patches) + self.position(visible)
+        turn = None if self.rotary is None else self.rotary(visible)
+        if self.registers is not None:
+            x = torch.cat([self.registers.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
+            if seen is not None:
+                always = seen.new_ones(*seen.shape[:3], self.registers.shape[1])
+                seen = torch.cat([always, seen], dim=3)
         for block in self.blocks:
-            x = block(x, seen=seen)
+            x = block(x, seen=seen, turn=turn)
+        if self.registers is not None:
+            x = x[:, self.registers.shape[1] :]
         return self.norm(x)  # type: ignore[no-any-return]
+
+
+def rotary_of(config: ModelConfig, joints: int, ratio: int, still: int = 0) -> Rotary | None:
+    """The rotation of patches of `ratio` segments of each joint, in time-major order, by their middle; None
+    where time is learnt."""
+    if config.time != "rotary":
+        return None
+    middle = torch.arange(config.frames // config.segment).view(-1, ratio).double().mean(dim=1)
+    return Rotary(middle.repeat_interleave(joints), config.width // config.heads, still)
 
 
 def steps_present(present: Tensor, segment: int) -> Tensor:

@@ -6,10 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, scaled_dot_product_attention
 
+ROTARY_BASE = 100.0
+"""The fastest pair of values turns by a radian a segment, the slowest nearly this much slower: clips have
+tens of segments, texts, for which it is 10,000, thousands of words."""
+
 
 class Attention(nn.Module):
     """Multi-head attention of queries (S, N, D) over a context (S, K, D); without a context the queries
-    attend to themselves. `seen` : (S, 1, 1, K) bool, what may be attended to; None for all."""
+    attend to themselves. `seen` : (S, 1, 1, K) bool, what may be attended to; None for all. `turn`,
+    `context_turn` : from `Rotary`, by which queries and keys are turned; without a context the first turns
+    both."""
 
     def __init__(self, width: int, heads: int, cross: bool = False) -> None:
         super().__init__()
@@ -22,13 +28,23 @@ class Attention(nn.Module):
             self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        seen: Tensor | None = None,
+        turn: Tensor | None = None,
+        context_turn: Tensor | None = None,
+    ) -> Tensor:
         if self.cross:
             assert context is not None
             query = self._split(self.query(x), 1)[0]
             key, value = self._split(self.key_value(context), 2)
         else:
             query, key, value = self._split(self.qkv(x), 3)
+            context_turn = turn
+        if turn is not None and context_turn is not None:
+            query, key = turned(query, turn), turned(key, context_turn)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=seen)  # (S, H, N, D / H)
         return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
@@ -55,10 +71,17 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.drop_path = 0.0
 
-    def forward(self, x: Tensor, context: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        seen: Tensor | None = None,
+        turn: Tensor | None = None,
+        context_turn: Tensor | None = None,
+    ) -> Tensor:
         if self.attn_among is not None and self.norm_among is not None:
             x = x + self.attn_among(self.norm_among(x))
-        x = x + self._kept(self.attn(self.norm1(x), context, seen))
+        x = x + self._kept(self.attn(self.norm1(x), context, seen, turn, context_turn))
         return x + self._kept(self.mlp(self.norm2(x)))
 
     def _kept(self, branch: Tensor) -> Tensor:
@@ -71,19 +94,61 @@ class Block(nn.Module):
 
 
 class PositionEmbedding(nn.Module):
-    """A learnable vector for each time step plus one for each joint: `forward()` gives (1, T * V, D) in
-    time-major order, `forward(index)` those of the tokens (S, K) as (S, K, D)."""
+    """A learnable vector for each time step, unless time is `rotary`, plus one for each joint: `forward()`
+    gives (1, T * V, D) in time-major order, `forward(index)` those of the tokens (S, K) as (S, K, D)."""
 
-    def __init__(self, steps: int, joints: int, width: int) -> None:
+    def __init__(self, steps: int, joints: int, width: int, rotary: bool = False) -> None:
         super().__init__()
-        self.time = nn.Parameter(torch.empty(1, steps, 1, width))
+        self.steps = steps
+        self.time = None if rotary else nn.Parameter(torch.empty(1, steps, 1, width))
         self.joint = nn.Parameter(torch.empty(1, 1, joints, width))
-        nn.init.trunc_normal_(self.time, std=0.02)
+        if self.time is not None:
+            nn.init.trunc_normal_(self.time, std=0.02)
         nn.init.trunc_normal_(self.joint, std=0.02)
 
     def forward(self, index: Tensor | None = None) -> Tensor:
-        table = (self.time + self.joint).flatten(1, 2)
+        both = self.joint.expand(-1, self.steps, -1, -1) if self.time is None else self.time + self.joint
+        table = both.flatten(1, 2)
         return table if index is None else embedding(index, table[0])
+
+
+class Rotary(nn.Module):
+    """Rotary positions (RoFormer, arXiv 2104.09864): pair i of the values of queries and keys turns by
+    position * base^(-2i / width) radians, so that their product depends on how far apart two positions are.
+
+    Args:
+        positions: (N,) of each token, in segments.
+        width: of a head, even.
+        still: tokens that stand before all others and are not turned.
+    `forward()` gives cosines and sines (1, 1, still + N, width) for `turned`, `forward(index)` those of the
+    still ones and of the tokens (S, K) as (S, 1, still + K, width).
+    """
+
+    table: Tensor
+
+    def __init__(self, positions: Tensor, width: int, still: int = 0) -> None:
+        super().__init__()
+        self.still = still
+        places = torch.cat([positions.new_zeros(still), positions]).double()
+        angles = places[:, None] * ROTARY_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+        # follows from the settings: no part of a file
+        self.register_buffer("table", torch.cat([angles.cos(), angles.sin()], 1).float(), persistent=False)
+
+    def forward(self, index: Tensor | None = None) -> Tensor:
+        if index is None:
+            return self.table[None, None]
+        rows = embedding(index, self.table[self.still :])
+        if self.still:
+            rows = torch.cat([self.table[: self.still].expand(rows.shape[0], -1, -1), rows], dim=1)
+        return rows[:, None]
+
+
+def turned(values: Tensor, turn: Tensor) -> Tensor:
+    """values : (S, H, N, width).  turn : (S or 1, 1, N, width), from `Rotary`. Pair i is the values i and
+    width / 2 + i. Returns (S, H, N, width), made in float32."""
+    first, second = values.chunk(2, dim=-1)
+    cos, sin = turn.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1).to(values.dtype)
 
 
 def initialize(module: nn.Module) -> None:

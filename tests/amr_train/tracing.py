@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
@@ -51,6 +51,7 @@ SETTINGS = [
     "pretrain.batch_size=8",
     "precision=float32",  # there are no kernels for autocast on this device
 ]
+COMPACT = ["model.registers=2", "model.time=rotary"]
 JOINTS_OF = 5
 CLASSES = 3
 
@@ -176,9 +177,9 @@ def placed(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
-def trace(method: str, resident: str) -> dict[str, int]:
+def trace(method: str, resident: str, settings: Sequence[str] = ()) -> dict[str, int]:
     """Run everything of a method for a few steps. Returns how many planned copies each part made."""
-    experiment = load_experiment(f"ntu60-xsub-{method}", [*SETTINGS, "guidance.source=shard"])
+    experiment = load_experiment(f"ntu60-xsub-{method}", [*SETTINGS, "guidance.source=shard", *settings])
     with elsewhere() as (device, watch, feed_of):
         model = make_method(experiment, JOINTS_OF, (4, 8, 12)).to(device)
         feed = feed_of(clips(), model.needs_energy, resident)
@@ -250,4 +251,5 @@ def caught() -> list[str]:
 if __name__ == "__main__":
     _setup_privateuseone_for_python_backend("elsewhere", Backend())
     found = {f"{method} device": trace(method, "device") for method in METHODS}
+    found["compact device"] = trace("amr", "device", COMPACT)
     json.dump({"caught": caught(), "amr host": trace("amr", "host"), **found}, sys.stdout)

@@ -25,7 +25,7 @@ from amr_train.parallel.processes import Processes
 from amr_train.training import compiling
 from amr_train.training.loop import make_optimizer, prepare, train_step
 from tests.amr_train.runs import FAST_FINETUNING, Listener, Stop, small
-from tests.amr_train.tracing import METHODS, SETTINGS, clips
+from tests.amr_train.tracing import COMPACT, METHODS, SETTINGS, clips
 
 CPU = torch.device("cpu")
 JOINTS, WINDOWS = 5, (4, 8, 12)
@@ -62,10 +62,10 @@ def steps(
     return losses, sizes
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_is_one_graph(method):
+@pytest.mark.parametrize(("method", "settings"), [*((method, []) for method in METHODS), ("amr", COMPACT)])
+def test_every_method_is_one_graph(method, settings):
     torch._dynamo.reset()
-    experiment = experiment_of(method)
+    experiment = experiment_of(method, *settings)
     model = make_method(experiment, JOINTS, WINDOWS)
     feed = Feed(clips(), CPU, 24, model.needs_energy)
     batch = feed.batch(feed.train_views(8, experiment.augment, torch.Generator().manual_seed(0)), 0)
@@ -75,9 +75,10 @@ def test_every_method_is_one_graph(method):
     assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
 
 
-def test_fine_tuning_is_one_graph():
+@pytest.mark.parametrize("settings", [[], COMPACT])
+def test_fine_tuning_is_one_graph(settings):
     torch._dynamo.reset()
-    experiment = experiment_of("amr")
+    experiment = experiment_of("amr", *settings)
     model = Classifier(SkeletonEncoder(experiment.model, JOINTS), 3, experiment.evaluation.finetune).train()
     finetuning.set_drop_path(model.encoder, 0.3)
     batch = Feed(clips(), CPU, 24).batch(Feed(clips(), CPU, 24).centre_views(8, 1), 0)
@@ -85,13 +86,13 @@ def test_fine_tuning_is_one_graph():
     assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
 
 
-@pytest.mark.parametrize("method", ["amr", "mamp"])
-def test_batches_of_any_size_are_compiled_once(counter, method):
+@pytest.mark.parametrize(("method", "settings"), [("amr", []), ("mamp", []), ("amr", COMPACT)])
+def test_batches_of_any_size_are_compiled_once(counter, method, settings):
     arrays = clips(60)
-    losses, sizes = steps(experiment_of(method, "compile=default"), arrays)
+    losses, sizes = steps(experiment_of(method, "compile=default", *settings), arrays)
     assert len(set(sizes)) > 3
     assert counter.frame_count == 1
-    plain, _ = steps(experiment_of(method), arrays)
+    plain, _ = steps(experiment_of(method, *settings), arrays)
     torch.testing.assert_close(losses, plain, atol=1e-5, rtol=1e-5)
 
 
@@ -135,12 +136,12 @@ def test_fine_tuning_is_compiled_once_and_alike(counter, compile_, batches):
     torch.testing.assert_close(*logits, atol=5e-3, rtol=0)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_sequences_that_fill_up_a_batch_do_not_count(method):
+@pytest.mark.parametrize(("method", "settings"), [*((method, []) for method in METHODS), ("amr", COMPACT)])
+def test_sequences_that_fill_up_a_batch_do_not_count(method, settings):
     """Loss and gradients of a step are those of the batch as it is."""
     found = []
     for compile_ in ("none", "cuda-graphs"):
-        experiment = experiment_of(method, "pretrain.batches=even")
+        experiment = experiment_of(method, "pretrain.batches=even", *settings)
         torch.manual_seed(0)
         model = make_method(experiment.model_copy(update={"compile": compile_}), JOINTS, WINDOWS)
         feed = Feed(clips(), CPU, 24, model.needs_energy)
