@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from amr_data import UsageError
-from amr_train.config import Experiment, InputConfig
+from amr_train.config import AgreementConfig, Experiment, InputConfig
 
 SCHEMA = 2
 """Rises where the same settings no longer mean the same training or evaluation."""
@@ -36,6 +36,7 @@ UNDECIDED: Any = {
 ADDED: dict[str, dict[str, Any]] = {
     "pretrain": {"batches": "drawn"},
     "evaluation": {"part": "test"},
+    "agreement": AgreementConfig().model_dump(mode="json"),
     "input": InputConfig().model_dump(mode="json"),
     "model": {"registers": 0, "time": "learnt"},
 }

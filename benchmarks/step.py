@@ -75,7 +75,7 @@ def _prepared(experiment: Experiment, device: torch.device) -> tuple[torch.nn.Mo
 def batch_of(clips: int, device: torch.device, frames: int = 120) -> Batch:
     joints = torch.randn(2 * clips, frames, JOINTS, 3, device=device).cumsum(1) * 0.01
     row = torch.arange(clips, device=device).repeat_interleave(2)
-    return Batch(joints, None, None, row, torch.arange(clips), 0, 2 * clips)
+    return Batch(joints, None, None, row, torch.arange(clips), 0, 2 * clips, (0, clips))
 
 
 def _steps(

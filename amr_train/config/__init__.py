@@ -17,6 +17,7 @@ from amr_train.config.evaluation import (
 from amr_train.config.experiment import Experiment
 from amr_train.config.section import Batches, Precision, Section
 from amr_train.config.training import (
+    AgreementConfig,
     AugmentConfig,
     DataConfig,
     GuidanceConfig,
@@ -29,6 +30,7 @@ from amr_train.config.training import (
 )
 
 __all__ = [
+    "AgreementConfig",
     "AugmentConfig",
     "Batches",
     "DataConfig",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from amr_train.config.evaluation import EvaluationConfig
 from amr_train.config.section import Precision, Section
 from amr_train.config.training import (
+    AgreementConfig,
     AugmentConfig,
     DataConfig,
     GuidanceConfig,
@@ -45,6 +46,7 @@ class Experiment(Section):
     mask: MaskConfig = MaskConfig()
     target: TargetConfig = TargetConfig()
     guidance: GuidanceConfig = GuidanceConfig()
+    agreement: AgreementConfig = AgreementConfig()
     augment: AugmentConfig = AugmentConfig()
     options: dict[str, Any] = Field({})
     pretrain: PretrainConfig = PretrainConfig()
@@ -69,6 +71,11 @@ class Experiment(Section):
         if self.model.decoder == "subset" and 1 / self.model.target_ratio > self.mask.ratio:
             raise ValueError(
                 f"decoder=subset: 1 / target_ratio must not exceed mask.ratio ({self.mask.ratio})"
+            )
+        if self.agreement.teacher and self.agreement.layers > self.model.encoder_layers:
+            raise ValueError(
+                f"agreement.layers ({self.agreement.layers}) must not exceed model.encoder_layers "
+                f"({self.model.encoder_layers})"
             )
         if self.model.decoder == "subset" and self.mask.by != "random":
             raise ValueError("decoder=subset draws its targets at random: it needs mask.by=random")

@@ -141,6 +141,28 @@ class GuidanceConfig(Section):
     source: Literal["shard", "online"] = "shard"
 
 
+class AgreementConfig(Section):
+    """What two masked views of a clip have to do with each other and with a slow teacher, beside
+    reconstruction; see `amr_train.models.agreeing`. Both weights 0: nothing, one view a clip.
+
+    `contrast`: weight of telling the other view of a clip from the other clips of the batch, by the mean of
+    the visible tokens; `temperature`: of that choice; `projection`: values in which views are compared.
+    `teacher`: weight of predicting the features that a slow average of the encoder gives the masked tokens,
+    of its last `layers` blocks; `momentum`: of the average at first, 1 at last.
+    """
+
+    contrast: float = Field(0.0, ge=0)
+    temperature: float = Field(0.2, gt=0)
+    projection: int = Field(128, ge=2)
+    teacher: float = Field(0.0, ge=0)
+    layers: int = Field(2, ge=1)
+    momentum: float = Field(0.99, ge=0, lt=1)
+
+    @property
+    def asked(self) -> bool:
+        return self.contrast > 0 or self.teacher > 0
+
+
 class AugmentConfig(Section):
     """Training views: share of the clip that a crop keeps at least, frames it keeps at least, rotation about
     each axis in radians.

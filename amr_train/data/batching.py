@@ -24,6 +24,7 @@ class Batch:
     present : (S, T) bool, the frames in which the body is there, None where all of the split always are.
     clip : (S,) row of the clip in the batch.  clips : (B,) indices in the split.
     others : further views of the same clips.
+    part : number of the first clip in the whole batch, and how many clips that has.
     room : sequences that no batch of the run has more of, where that is known; what wants one shape fills up
         to so many (`filled_up`).
 
@@ -39,6 +40,7 @@ class Batch:
     clips: Tensor
     first: int
     total: int
+    part: tuple[int, int]
     others: tuple[Batch, ...] = ()
     room: int | None = None
 
@@ -49,7 +51,7 @@ class Views:
     3) radians, row of the clip among all (Q,), indices of the clips (K,), on the device that gathers.
     parts : for each batch its first and last clip.  bounds : its first and last sequence.  clips : its
     indices (B,), on the CPU.  shares : number of the first sequence in the whole batch, and how many that
-    has.  others : further views of the same clips.  room : as in `Batch`."""
+    has.  dealt : the same of its clips.  others : further views of the same clips.  room : as in `Batch`."""
 
     first: Tensor
     length: Tensor
@@ -60,6 +62,7 @@ class Views:
     parts: tuple[tuple[int, int], ...]
     bounds: tuple[tuple[int, int], ...]
     shares: tuple[tuple[int, int], ...]
+    dealt: tuple[tuple[int, int], ...]
     others: tuple[Views, ...] = ()
     room: int | None = None
 

@@ -232,6 +232,7 @@ class Feed:
             parts=tuple(mine),
             bounds=tuple(held),
             shares=tuple((low - a, b - a) for (a, b), (low, _) in zip(bounds, held, strict=True)),
+            dealt=tuple((low - a, b - a) for (a, b), (low, _) in zip(whole, mine, strict=True)),
         )
 
     def _put(self, table: Tensor) -> Tensor:
@@ -251,7 +252,9 @@ class Feed:
                 present = gather_present(self._present, first, length, self.frames)
             clip = row - row[:1] if len(row) else row
             clips = view.index[slice(*view.parts[step])]
-            batch = Batch(joints, energy, present, clip, clips, *view.shares[step], room=views.room)
+            batch = Batch(
+                joints, energy, present, clip, clips, *view.shares[step], view.dealt[step], room=views.room
+            )
             gathered.append((batch, view.angles[low:high]))
         return gathered
 

@@ -272,7 +272,7 @@ def _batch(clips: int, frames: int, joints: int, device: torch.device, windows: 
     views = torch.randn(clips, frames, joints, 3, device=device)
     energy = views.new_ones(*views.shape[:3], len(windows)) if windows else None
     index = torch.arange(clips)
-    return Batch(views, energy, None, index.to(device), index, 0, clips)
+    return Batch(views, energy, None, index.to(device), index, 0, clips, (0, clips))
 
 
 def _measured(step: Callable[[], object], sequences: int, device: torch.device) -> float:

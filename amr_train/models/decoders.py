@@ -42,24 +42,42 @@ class DecoupledDecoder(Decoder):
     """
 
     def __init__(self, config: ModelConfig, joints: int, channels: int = 3, among: bool = False) -> None:
-        steps = config.frames // config.patch_frames
+        self._built(config, joints, config.target_ratio, config.patch_frames * channels, among)
+
+    def _built(self, config: ModelConfig, joints: int, ratio: int, values: int, among: bool = False) -> None:
+        """A query for each `ratio` segments of a joint, which gives so many values."""
         blocks = [
             Block(config.width, config.heads, config.mlp_ratio, cross=True, among=among)
             for _ in range(config.decoder_layers)
         ]
-        super().__init__(config, joints, steps, config.patch_frames * channels, blocks)
-        self.asking = rotary_of(config, joints, config.target_ratio)
+        super().__init__(config, joints, config.frames // config.segment // ratio, values, blocks)
+        self.asking = rotary_of(config, joints, ratio)
         self.asked = rotary_of(config, joints, 1)
         self.apply(initialize)
 
-    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, None]:
-        x = self.position().expand(len(visible), -1, -1)  # (S, N / r, D)
+    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self._answered(visible, order, None), None
+
+    def _answered(self, visible: Tensor, order: Tensor, which: Tensor | None) -> Tensor:
+        """What the queries `which` (S, K), or all, give: (S, K, values)."""
+        x = self.position(which).expand(len(visible), -1, -1)  # (S, N / r, D)
         turns = {}
         if self.asking is not None and self.asked is not None:
-            turns = {"turn": self.asking(), "context_turn": self.asked(order[:, : visible.shape[1]])}
+            turns = {"turn": self.asking(which), "context_turn": self.asked(order[:, : visible.shape[1]])}
         for block in self.blocks:
             x = block(x, visible, **turns)
-        return self.predict(x), None
+        return self.predict(x)
+
+
+class FeatureDecoder(DecoupledDecoder):
+    """A query for each masked token, which gives the D values of a teacher's feature."""
+
+    def __init__(self, config: ModelConfig, joints: int) -> None:
+        self._built(config, joints, 1, config.width)
+
+    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+        which = order[:, visible.shape[1] :]
+        return self._answered(visible, order, which), which
 
 
 class GridDecoder(Decoder):

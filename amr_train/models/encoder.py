@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
 from amr_train.config import ModelConfig
 from amr_train.models.layers import Block, PositionEmbedding, Rotary, initialize
@@ -48,6 +49,29 @@ class SkeletonEncoder(nn.Module):
         """joints : (S, T, V, 3).  visible : (S, N_v) int64 token numbers, or None for all.  present : (S, T)
         bool, the frames in which the body is there; without `visible`, tokens of other frames are not
         attended to. Returns (S, N_v or N, D)."""
+        x, turn, seen = self._entered(joints, visible, present)
+        for block in self.blocks:
+            x = block(x, seen=seen, turn=turn)
+        return self.norm(self._left(x))  # type: ignore[no-any-return]
+
+    def deep(self, joints: Tensor, present: Tensor | None, layers: int) -> Tensor:
+        """The mean of what the last blocks give, each normalised over its values, of all tokens (S, N, D):
+        what a student of this encoder predicts (data2vec, arXiv 2202.03555).
+
+        joints, present : as in `forward`.  layers : of how many blocks.
+        """
+        x, turn, seen = self._entered(joints, None, present)
+        total, first = torch.zeros_like(x), len(self.blocks) - layers
+        for number, block in enumerate(self.blocks):
+            x = block(x, seen=seen, turn=turn)
+            if number >= first:
+                total = total + layer_norm(x, (self.width,))
+        return self._left(total) / layers
+
+    def _entered(
+        self, joints: Tensor, visible: Tensor | None, present: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What the blocks begin with, registers included; by what it turns, and what may be attended to."""
         seen = None
         if present is not None and visible is None:
             seen = attended(steps_present(present, self.segment), self.joints)
@@ -61,11 +85,11 @@ class SkeletonEncoder(nn.Module):
             if seen is not None:
                 always = seen.new_ones(*seen.shape[:3], self.registers.shape[1])
                 seen = torch.cat([always, seen], dim=3)
-        for block in self.blocks:
-            x = block(x, seen=seen, turn=turn)
-        if self.registers is not None:
-            x = x[:, self.registers.shape[1] :]
-        return self.norm(x)  # type: ignore[no-any-return]
+        return x, turn, seen
+
+    def _left(self, x: Tensor) -> Tensor:
+        """Tokens without the registers before them."""
+        return x if self.registers is None else x[:, self.registers.shape[1] :]
 
 
 def rotary_of(config: ModelConfig, joints: int, ratio: int, still: int = 0) -> Rotary | None:

@@ -58,7 +58,21 @@ class MaskedReconstruction(Method):
         Returns: the training loss of each sequence (S,), and the same without focal weights.
         """
         order = token_order(noise, joints, self.encoder.segment, self.config.mask, present)
-        predicted, which = self.decoder(self.encoder(joints, order[:, : self.visible]), order)
+        return self.reconstruction(
+            self.encoder(joints, order[:, : self.visible]), order, joints, energy, present
+        )
+
+    def reconstruction(
+        self,
+        visible: Tensor,
+        order: Tensor,
+        joints: Tensor,
+        energy: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The error of what is decoded from the visible features (S, N_v, D) of the tokens that come first in
+        `order` (S, N); arguments and result else as in `forward`."""
+        predicted, which = self.decoder(visible, order)
         target = make_target(joints, self.config.target, self.patch_frames)
         weights, counted = self.weights(joints, energy, present), self._counted(joints, present)
         if which is not None:

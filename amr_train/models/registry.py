@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amr_data.extensions import load_extension
 from amr_train.config import Experiment
+from amr_train.models.agreeing import AgreeingViews
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.method import Method
 
@@ -14,4 +15,5 @@ def make_method(experiment: Experiment, joints: int, windows: tuple[int, ...]) -
     """The method that an experiment names, with fresh weights. Raises: UsageError where there is none of that
     name, or what is there is no method."""
     kind = load_extension(GROUP, experiment.method, Method)  # type: ignore[type-abstract]
-    return (kind or MaskedReconstruction)(experiment, joints, windows)
+    shipped = AgreeingViews if experiment.agreement.asked else MaskedReconstruction
+    return (kind or shipped)(experiment, joints, windows)

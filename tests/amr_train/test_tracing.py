@@ -36,4 +36,4 @@ def test_no_loop_reads_a_value_mixes_devices_or_copies_what_was_not_planned():
         "probes": order,
     }
     nothing = {"training": 0, "features": 0, "fine-tuning": 0}
-    assert found == {f"{method} device": {**nothing, **beside} for method in (*METHODS, "compact")}
+    assert found == {f"{method} device": {**nothing, **beside} for method in (*METHODS, "compact", "taught")}

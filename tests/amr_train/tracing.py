@@ -38,7 +38,7 @@ from amr_train.parallel.processes import Processes
 from amr_train.training.divergence import LossWatch
 from amr_train.training.loop import make_optimizer, prepare, train_step
 
-METHODS = ("amr", "amr-no-focal", "amr-self-attention", "subset", "pooled", "mae", "mamp")
+METHODS = ("amr", "amr-no-focal", "amr-self-attention", "subset", "pooled", "mae", "mamp", "agreement")
 SETTINGS = [
     "model.frames=24",
     "model.width=16",
@@ -52,6 +52,7 @@ SETTINGS = [
     "precision=float32",  # there are no kernels for autocast on this device
 ]
 COMPACT = ["model.registers=2", "model.time=rotary"]
+TAUGHT = ["agreement.teacher=0.5", "agreement.layers=1"]
 JOINTS_OF = 5
 CLASSES = 3
 
@@ -186,7 +187,7 @@ def trace(method: str, resident: str, settings: Sequence[str] = ()) -> dict[str,
         assert feed._present is not None
         with unset_fake_temporarily():
             chance = torch.Generator().manual_seed(0)
-        views = feed.train_views(8, experiment.augment, chance)
+        views = feed.train_views(8, experiment.augment, chance, count=model.views)
         optimizer = make_optimizer(model, experiment.pretrain)
         trained = prepare(model, experiment, Processes(), device)
         losses = LossWatch(device, 3)
@@ -252,4 +253,5 @@ if __name__ == "__main__":
     _setup_privateuseone_for_python_backend("elsewhere", Backend())
     found = {f"{method} device": trace(method, "device") for method in METHODS}
     found["compact device"] = trace("amr", "device", COMPACT)
+    found["taught device"] = trace("agreement", "device", TAUGHT)
     json.dump({"caught": caught(), "amr host": trace("amr", "host"), **found}, sys.stdout)

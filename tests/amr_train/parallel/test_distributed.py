@@ -89,6 +89,24 @@ def test_two_processes_have_the_losses_of_one(ntu_shards, tmp_path, alone):
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
 
 
+def test_views_are_told_from_the_clips_of_all_processes(ntu_shards, tmp_path):
+    agreement = [
+        "agreement.contrast=1",
+        "agreement.teacher=0.5",
+        "agreement.layers=1",
+        "pretrain.batch_size=5",
+    ]
+    found = []
+    for number in ("1", "2"):  # five clips are dealt out as two and three
+        out = tmp_path / number
+        done = train(
+            ntu_shards, out, "--nproc", number, *agreement, "pretrain.batch_size=5", "evaluation.protocols=[]"
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(losses(out))
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+
+
 def test_torchrun_takes_up_what_one_process_began(ntu_shards, tmp_path, alone):
     """The number of processes may change between sittings, as under elastic restarts."""
     from amr_train import load_experiment, run_experiment

@@ -25,10 +25,12 @@ from amr_train.parallel.processes import Processes
 from amr_train.training import compiling
 from amr_train.training.loop import make_optimizer, prepare, train_step
 from tests.amr_train.runs import FAST_FINETUNING, Listener, Stop, small
-from tests.amr_train.tracing import COMPACT, METHODS, SETTINGS, clips
+from tests.amr_train.tracing import COMPACT, METHODS, SETTINGS, TAUGHT, clips
 
 CPU = torch.device("cpu")
 JOINTS, WINDOWS = 5, (4, 8, 12)
+SPECIAL: list[tuple[str, list[str]]] = [("amr", COMPACT), ("agreement", TAUGHT)]
+EVERY = [*((method, []) for method in METHODS), *SPECIAL]
 
 
 @pytest.fixture
@@ -55,14 +57,16 @@ def steps(
     losses, sizes = [], []
     for epoch in range(epochs):
         chance, batches = torch.Generator().manual_seed(epoch), experiment.pretrain.batches
-        views = feed.train_views(experiment.pretrain.batch_size, experiment.augment, chance, batches=batches)
+        views = feed.train_views(
+            experiment.pretrain.batch_size, experiment.augment, chance, count=method.views, batches=batches
+        )
         for batch in feed.batches(views):
             losses.append(train_step(trained, batch, optimizer, experiment, len(losses), Processes())[0])
             sizes.append(len(batch.joints))
     return losses, sizes
 
 
-@pytest.mark.parametrize(("method", "settings"), [*((method, []) for method in METHODS), ("amr", COMPACT)])
+@pytest.mark.parametrize(("method", "settings"), EVERY)
 def test_every_method_is_one_graph(method, settings):
     torch._dynamo.reset()
     experiment = experiment_of(method, *settings)
@@ -86,7 +90,7 @@ def test_fine_tuning_is_one_graph(settings):
     assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
 
 
-@pytest.mark.parametrize(("method", "settings"), [("amr", []), ("mamp", []), ("amr", COMPACT)])
+@pytest.mark.parametrize(("method", "settings"), [("amr", []), ("mamp", []), *SPECIAL])
 def test_batches_of_any_size_are_compiled_once(counter, method, settings):
     arrays = clips(60)
     losses, sizes = steps(experiment_of(method, "compile=default", *settings), arrays)
@@ -136,7 +140,7 @@ def test_fine_tuning_is_compiled_once_and_alike(counter, compile_, batches):
     torch.testing.assert_close(*logits, atol=5e-3, rtol=0)
 
 
-@pytest.mark.parametrize(("method", "settings"), [*((method, []) for method in METHODS), ("amr", COMPACT)])
+@pytest.mark.parametrize(("method", "settings"), EVERY)
 def test_sequences_that_fill_up_a_batch_do_not_count(method, settings):
     """Loss and gradients of a step are those of the batch as it is."""
     found = []
@@ -146,12 +150,13 @@ def test_sequences_that_fill_up_a_batch_do_not_count(method, settings):
         model = make_method(experiment.model_copy(update={"compile": compile_}), JOINTS, WINDOWS)
         feed = Feed(clips(), CPU, 24, model.needs_energy)
         chance = torch.Generator().manual_seed(0)
-        batch = feed.batch(feed.train_views(8, experiment.augment, chance, batches="even"), 0)
-        batch.room = len(batch.joints) + 3
+        views = feed.train_views(8, experiment.augment, chance, count=model.views, batches="even")
+        batch = feed.batch(views, 0)
+        batch.room = max(len(view.joints) for view in (batch, *batch.others)) + 3
         loss, _ = model.loss(batch, torch.Generator().manual_seed(1))
         loss.mean().backward()
-        found.append([loss.detach(), *(p.grad for p in model.parameters())])
-    assert len(found[0][0]) == len(found[1][0])
+        found.append([loss.detach(), *(p.grad for p in model.parameters() if p.requires_grad)])
+    assert found[0][0].shape == found[1][0].shape
     for plain, filled in zip(*found, strict=True):
         torch.testing.assert_close(plain, filled, atol=1e-6, rtol=1e-6)
 

@@ -92,9 +92,19 @@ def _step(path: Path) -> int:
     return int(re.findall(r"step-(\d+)", path.name)[0])
 
 
+ZEROS = ["guidance.source=shard", "data.empty_bodies=keep"]
+AGREEING = ["agreement.contrast=0.1", "agreement.teacher=0.5", "agreement.layers=1"]
+
+
 @pytest.mark.parametrize(
     "overrides",
-    [[], ["method=mamp"], ["precision=bfloat16"], ["guidance.source=shard", "data.empty_bodies=keep"]],
+    [
+        [],
+        ["method=mamp"],
+        ["precision=bfloat16"],
+        ["guidance.source=shard", "data.empty_bodies=keep"],
+        AGREEING,
+    ],
 )
 def test_taken_up_in_the_middle_of_an_epoch(ntu_shards, tmp_path, overrides):
     run_experiment(small(ntu_shards, *overrides), tmp_path / "whole")
