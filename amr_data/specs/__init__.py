@@ -11,6 +11,7 @@ from amr_data.specs.loading import (
     spec_names,
     spec_text,
 )
+from amr_data.specs.names import Shares, common_vocabulary, name_matrix, names_in, shares_of
 from amr_data.specs.skeleton import STRICT, Skeleton
 from amr_data.specs.splits import NAMED, TEST, TRAIN, UNASSIGNED, VALIDATION, Protocol, unfolded
 
@@ -25,11 +26,16 @@ __all__ = [
     "VALIDATION",
     "DatasetSpec",
     "Protocol",
+    "Shares",
     "Skeleton",
+    "common_vocabulary",
     "first_problem",
     "load_skeleton",
     "load_spec",
+    "name_matrix",
+    "names_in",
     "plain_name",
+    "shares_of",
     "skeleton_names",
     "spec_from_json",
     "spec_names",

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from amr_data.specs.names import MIDPOINT, Shares, shares_of
+
 STRICT = ConfigDict(extra="forbid", frozen=True)
 """What every part of a spec is: nothing unknown in it, and nothing changes it."""
 
@@ -15,7 +17,8 @@ STRICT = ConfigDict(extra="forbid", frozen=True)
 class Skeleton(BaseModel):
     """Joint names in file order; bones as (joint, the joint it hangs on) by name. Recipes move `centre` to
     the origin; `spine` (low, high) and `shoulders` (right, left) give a body its length and its axes.
-    `counterparts`: joints that other skeletons call differently."""
+    `counterparts`: what other skeletons call a joint, or of which names its place is composed, `midpoint of A
+    and B` or shares that add up to 1."""
 
     model_config = STRICT
 
@@ -27,12 +30,22 @@ class Skeleton(BaseModel):
     centre: str
     spine: tuple[str, str]
     shoulders: tuple[str, str]
-    counterparts: dict[str, str] = {}
+    counterparts: dict[str, str | Shares] = {}
 
     @property
     def common_names(self) -> list[str]:
-        """The joints by the names that skeletons share."""
-        return [self.counterparts.get(joint, joint) for joint in self.joints]
+        """The joints by the names that skeletons share; one whose place is composed keeps its own, since it is
+        no other skeleton's joint."""
+        found = {joint: self.counterparts.get(joint, joint) for joint in self.joints}
+        return [
+            name if isinstance(name, str) and not name.startswith(MIDPOINT) else joint
+            for joint, name in found.items()
+        ]
+
+    @cached_property
+    def shares(self) -> list[Shares]:
+        """Of which anatomical names each joint is composed, in the order of the joints."""
+        return [shares_of(self.counterparts.get(joint, joint)) for joint in self.joints]
 
     @model_validator(mode="after")
     def _check(self) -> Skeleton:
@@ -44,6 +57,8 @@ class Skeleton(BaseModel):
         for joint in [*named, self.centre, *self.spine, *self.shoulders, *self.counterparts]:
             if joint not in self.joints:
                 raise ValueError(f"'{joint}' is not one of the joints")
+        for place in self.counterparts.values():
+            shares_of(place)
         if sorted(j for p in self.parts.values() for j in p) != sorted(self.joints):
             raise ValueError("parts must hold every joint exactly once")
         children = [child for child, _ in self.bones]
