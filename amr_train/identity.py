@@ -29,16 +29,17 @@ UNDECIDED: Any = {
     "deterministic": True,
     "evaluation": True,
     "monitor": True,
-    "data": {"path", "dataset", "resident"},
+    "data": {"path", "paths", "dataset", "resident"},
     "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
 }
 """Settings that decide nothing of a pre-training; `scale` is in the sizes that it sets."""
 ADDED: dict[str, dict[str, Any]] = {
-    "pretrain": {"batches": "drawn"},
+    "data": {"splits": {}},
+    "model": {"registers": 0, "time": "learnt", "joints": "index", "names": []},
+    "pretrain": {"batches": "drawn", "mixing": 0.5},
     "evaluation": {"part": "test"},
     "agreement": AgreementConfig().model_dump(mode="json"),
     "input": InputConfig().model_dump(mode="json"),
-    "model": {"registers": 0, "time": "learnt"},
 }
 """Settings from after the first runs of this schema, as those runs had them: so they are no part of a
 digest."""

@@ -83,15 +83,18 @@ def clips_in_words(record: Mapping[str, Any]) -> str:
 def print_run(results: Mapping[str, Any], folder: object) -> None:
     """What a run found, in one table, and the facts that belong to it."""
     records: Sequence[Mapping[str, Any]] = results["evaluations"]
-    data = f"{results['dataset']} {results['split']}" + (held_out_in_words(records[0]) if records else "")
     notes = [f"scale {results['scale']}"] if results["scale"] != "full" else []
-    notes = ["synthetic", *notes] if results["synthetic"] else notes
-    print_subjects(records, f"{results['experiment']}: top-1 on {data}, %" + "".join(f", {n}" for n in notes))
+    for place, found in _by_place(records).items():
+        said = ["synthetic", *notes] if found[0]["data"]["synthetic"] else notes
+        title = f"{results['experiment']}: top-1 on {place}{held_out_in_words(found[0])}, %"
+        print_subjects(found, title + "".join(f", {note}" for note in said))
     rows: dict[str, Any] = {}
     mine = [record for record in records if record["subject"]["kind"] == "encoder"]
     training = results["pretraining"] or {}
     if mine:
-        rows["clips"] = clips_in_words(mine[0])
+        clips = {place: clips_in_words(found[0]) for place, found in _by_place(mine).items()}
+        several = len(clips) > 1
+        rows |= {f"clips of {p}" if several else "clips": words for p, words in clips.items()}
         decoder = training.get("decoder_parameters", 0)
         rows["parameters"] = f"{mine[0]['subject']['parameters']:,} encoder, {decoder:,} decoder"
     if training:
@@ -99,6 +102,14 @@ def print_run(results: Mapping[str, Any], folder: object) -> None:
         rows["pre-training"] = f"{training['seconds']:.0f} s, {training['steps']:,} steps{loss}"
     rows |= {record["protocol"]: record["spoken"] for record in mine if record["spoken"]}
     facts(f"run → {folder}", rows)
+
+
+def _by_place(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Results by the dataset and the split that they are of."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        found.setdefault(f"{record['data']['dataset']} {record['split']}", []).append(record)
+    return found
 
 
 def _tables(records: Sequence[Mapping[str, Any]]) -> list[dict[str, tuple[str, int]]]:

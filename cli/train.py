@@ -51,7 +51,8 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
     "--data",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="The converted dataset; a suite takes several, or raw files if it needs one dataset.",
+    help="The converted dataset; several are trained on at once. DIR:SPLIT says by which train/test split. "
+    "A suite takes those that it needs, or raw files if it needs one.",
 )
 @click.option(
     "-o",
@@ -130,6 +131,7 @@ def run_command(
     amr-train run demo --data shards/ -o run/
     amr-train run nw-ucla-mamp --data nw-ucla/ seed=1 mask.tau=0.7 --protocol linear --protocol finetune
     amr-train run ntu60-xsub-amr --data ntu60/ --nproc 8
+    amr-train run any-skeleton --data ntu60/:xsub --data nw-ucla/ --data sbu/:fold1
     amr-train run suite/table-main --data ntu60/ --data ntu120/ --data pku2/ --plan
     amr-train run my-suite.yaml --data nw-ucla/ --workers auto
     """
@@ -158,8 +160,6 @@ def run_command(
     }
     for option in (name for name, value in of_suites.items() if value):
         raise UsageError(f"{option} goes with a suite, not with a single experiment")
-    if len(data) > 1:
-        raise UsageError(f"{experiment} takes one --data, not {len(data)}")
     _run_one(experiment, changes, data, out, plan, nproc, track, detect_anomaly, as_json, panel)
 
 
@@ -176,10 +176,12 @@ def _run_one(
     panel: Panel,
 ) -> None:
     from amr_train import load_experiment, run_experiment
+    from amr_train.experiments.sources import places_as_settings
     from amr_train.experiments.stages import safe_name
     from amr_train.parallel.launch import started_by_torchrun, with_processes
 
-    found = load_experiment(name, [*changes, *(f"data.path={json.dumps(str(path))}" for path in data)])
+    places = places_as_settings(data).items()
+    found = load_experiment(name, [*changes, *(f"data.{key}={json.dumps(value)}" for key, value in places)])
     folder = out or Path("runs") / safe_name(f"{found.name}-{found.seed}")
     if plan:
         from amr_train.experiments.planning import stage_of

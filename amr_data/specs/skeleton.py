@@ -34,8 +34,8 @@ class Skeleton(BaseModel):
 
     @property
     def common_names(self) -> list[str]:
-        """The joints by the names that skeletons share; one whose place is composed keeps its own, since it is
-        no other skeleton's joint."""
+        """The joints by the names that skeletons share; one whose place is composed keeps its own, since it
+        is no other skeleton's joint."""
         found = {joint: self.counterparts.get(joint, joint) for joint in self.joints}
         return [
             name if isinstance(name, str) and not name.startswith(MIDPOINT) else joint

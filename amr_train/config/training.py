@@ -13,6 +13,9 @@ class DataConfig(Section):
     """Which converted dataset, and which of its train/test splits. `dataset` is the name the experiment is
     meant for; None takes any. `split`: None takes the dataset's only one.
 
+    `paths`: of several datasets that an encoder is trained on at once, in place of `path`; `splits`: of each,
+    by its name, where it has several.
+
     `empty_bodies`: leave out the bodies and frames that a clip does not have, or feed them as zeros and count
     them, as published pipelines do. `resident`: the split's frames on the device, on the host (views are made
     there and streamed), or on the device where they fit.
@@ -21,6 +24,8 @@ class DataConfig(Section):
     path: str | None = None
     dataset: str | None = None
     split: str | None = None
+    paths: list[str] = Field([])
+    splits: dict[str, str] = Field({})
     empty_bodies: Literal["skip", "keep"] = "skip"
     resident: Literal["auto", "device", "host"] = "auto"
 
@@ -61,6 +66,9 @@ class ModelConfig(Section):
         grid            visible and mask tokens, N in all, attend to each other; masked ones are predicted
         subset          as grid, with N / r of the masked tokens drawn at random and the others left out
         pooled          the grid averaged over r segments of a joint, N / r tokens of r * l frames each
+
+    `joints`, by what they are told apart: their place in the skeleton's order, or their anatomical names,
+    which several skeletons share. `names`: those that are known, filled in from the data.
     """
 
     frames: int = Field(120, ge=4)
@@ -74,6 +82,8 @@ class ModelConfig(Section):
     decoder: Literal["decoupled", "self-attention", "grid", "subset", "pooled"] = "decoupled"
     registers: int = Field(0, ge=0)
     time: Literal["learnt", "rotary"] = "learnt"
+    joints: Literal["index", "name"] = "index"
+    names: list[str] = Field([])
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
@@ -94,6 +104,8 @@ class ModelConfig(Section):
             raise ValueError(
                 f"decoder=grid predicts every masked token: target_ratio must be 1, not {self.target_ratio}"
             )
+        if self.names and self.joints == "index":
+            raise ValueError("joints=index knows no names")
         return self
 
     @property
@@ -183,14 +195,16 @@ class PretrainConfig(Section):
 
     `batch_size` counts clips over all processes. `batches`: clips in an order drawn freely, or so that every
     batch, and every process's part of it, has the same number of bodies but for one (`even`), which CUDA
-    graphs need. `clip_grad`: largest norm of the gradient. `check_steps`: the loss is read from a GPU every
-    so many steps, and checked then.
+    graphs need. `mixing`: of several datasets each has a share of every batch in proportion to its clips to
+    this power: 1 by size, 0 all alike. `clip_grad`: largest norm of the gradient. `check_steps`: the loss is
+    read from a GPU every so many steps, and checked then.
     """
 
     epochs: int = Field(400, ge=1)
     warmup_epochs: int = Field(20, ge=0)
     batch_size: int = Field(128, ge=1)
     batches: Batches = "drawn"
+    mixing: float = Field(0.5, ge=0, le=1)
     lr: float = Field(1e-3, gt=0)
     min_lr: float = Field(5e-4, ge=0)
     weight_decay: float = Field(0.05, ge=0)

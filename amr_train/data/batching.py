@@ -27,6 +27,8 @@ class Batch:
     part : number of the first clip in the whole batch, and how many clips that has.
     room : sequences that no batch of the run has more of, where that is known; what wants one shape fills up
         to so many (`filled_up`).
+    naming : (V, names), of which of the encoder's names each joint is, by shares; None where all batches are
+        of one skeleton.
 
     Of a batch that several processes share, these are this process's: the sequences `first` to `first + S` of
     `total`, and the clips that they are of; where sequences are shared, a clip may be with two processes. All
@@ -43,6 +45,7 @@ class Batch:
     part: tuple[int, int]
     others: tuple[Batch, ...] = ()
     room: int | None = None
+    naming: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Feed:
     bodies: feed so many bodies of every clip, zeros for bodies and frames that it does not have; None feeds
         what is there.
     resident: keep the frames on the device, on the host, or on the device where they fit.
+    naming: (V, names), what every batch says of its joints, see `Batch`.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Feed:
         with_energy: bool = False,
         bodies: int | None = None,
         resident: Literal["auto", "device", "host"] = "auto",
+        naming: Tensor | None = None,
     ) -> None:
+        self.naming = None if naming is None else naming.to(device)
         self.device, self.frames, self.bodies = device, frames, bodies
         joints = torch.from_numpy(arrays.joints)
         energy = torch.from_numpy(arrays.energy) if with_energy else None
@@ -108,6 +111,7 @@ class Feed:
         count: int = 1,
         batches: str = "drawn",
         whole_clips: bool = True,
+        steps: int | None = None,
     ) -> Views:
         """One epoch of random views in random order; `generator` (on the CPU) decides all of it. A last batch
         that is not full is left out, unless it is the only one. Each process gets its own part of every
@@ -117,15 +121,18 @@ class Feed:
         batches : 'drawn', or 'even' in their numbers of bodies, see `EvenBatches`; whichever the processes.
         whole_clips : all bodies of a clip are with one process; otherwise processes have the same number of
             sequences but for one. Only for one view of each clip.
+        steps : batches, None for as many as the clips fill; for more of them the clips are gone through
+            again, in another order.
         """
         size = min(batch_size, len(self))
-        steps = len(self) // size
-        room = None
-        if batches == "even":
-            even = self.even(size)
-            order, room = even.draw(generator), even.room(processes, whole_clips)
-        else:
-            order = torch.randperm(len(self), generator=generator)[: steps * size]
+        steps = len(self) // size if steps is None else steps
+        even = self.even(size) if batches == "even" else None
+        room = None if even is None else even.room(processes, whole_clips)
+        orders: list[Tensor] = []
+        while sum(map(len, orders)) < steps * size:
+            again = torch.randperm(len(self), generator=generator) if even is None else even.draw(generator)
+            orders.append(again)
+        order = torch.cat(orders)[: steps * size]
         made = [
             self._views(order, *self._drawn(order, augment, generator), size, rank, processes, whole_clips)
             for _ in range(count)
@@ -253,7 +260,15 @@ class Feed:
             clip = row - row[:1] if len(row) else row
             clips = view.index[slice(*view.parts[step])]
             batch = Batch(
-                joints, energy, present, clip, clips, *view.shares[step], view.dealt[step], room=views.room
+                joints,
+                energy,
+                present,
+                clip,
+                clips,
+                *view.shares[step],
+                view.dealt[step],
+                room=views.room,
+                naming=self.naming,
             )
             gathered.append((batch, view.angles[low:high]))
         return gathered

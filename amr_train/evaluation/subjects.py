@@ -11,8 +11,7 @@ import torch
 from amr_data import ShardDataset
 from amr_train.config import InputConfig
 from amr_train.identity import digest_of, without_added
-from amr_train.models.encoder import SkeletonEncoder
-from amr_train.models.files import ClipEncoder, EncoderConfig, weights_digest
+from amr_train.models.files import ClipEncoder, EncoderConfig, fresh_encoder, weights_digest
 from amr_train.training.encoders import load_encoder
 
 KEPT = (
@@ -64,7 +63,8 @@ class Subject:
         }
         if self.kind == "untrained":
             return found
-        return found | {key: getattr(config, key) for key in KEPT}
+        of = [one.model_dump(mode="json") for one in config.datasets]
+        return found | {key: getattr(config, key) for key in KEPT} | ({"datasets": of} if of else {})
 
 
 def encoder_settings(config: EncoderConfig) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def untrained(config: EncoderConfig, seed: int, dataset: ShardDataset, device: t
     """The encoder of these settings as training with this seed begins with it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = SkeletonEncoder(config.model, config.joints).to(device)
+        encoder = fresh_encoder(config).to(device)
     fresh = config.model_copy(update={"seed": seed})
     return _of("untrained", ClipEncoder(encoder, fresh).eval(), dataset)
 
@@ -99,7 +99,8 @@ def coordinates(frames: int, dataset: ShardDataset, shown: InputConfig | None = 
 def _of(kind: Kind, encoder: ClipEncoder, dataset: ShardDataset) -> Subject:
     config = encoder.config
     shown = [config.input.changes] if config.input.changes else []
-    sees = (config.joints, config.joint_names, config.empty_bodies, config.augment.rounding, *shown)
+    named = [config.shares] if config.shares else []
+    sees = (config.joints, config.joint_names, config.empty_bodies, config.augment.rounding, *shown, *named)
     bodies = dataset.spec.max_bodies if config.empty_bodies == "keep" else None
     return Subject(
         kind,

@@ -25,7 +25,8 @@ from amr_train.evaluation.protocols.semi import Semi
 from amr_train.evaluation.records import read_record_of
 from amr_train.evaluation.subjects import trained
 from amr_train.evaluation.task import Task
-from amr_train.experiments.running import Clips, steps_of
+from amr_train.experiments.running import steps_of
+from amr_train.experiments.sources import Clips
 from amr_train.experiments.stages import Stage
 from amr_train.identity import differences, recorded_experiment, training_settings
 from amr_train.models.encoder import SkeletonEncoder

@@ -34,7 +34,7 @@ def results_of(folder: Path, records: Sequence[Record] | None = None) -> dict[st
         "training": run["digest"],
         "dataset": run["data"]["name"],
         "synthetic": run["data"]["synthetic"],
-        "split": experiment.data.split,
+        "split": experiment.data.split or " + ".join(experiment.data.splits.values()) or None,
         "pretraining": read_pretraining(folder),
         "evaluations": shown,
     }

@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from amr_data import AmrError, ShardDataset, UsageError, open_dataset
+from amr_data import AmrError, UsageError
 from amr_data.files import write_json
 from amr_train.config import Experiment
 from amr_train.data.feed import Feed
-from amr_train.data.input import check_input, count_bridged, energies_fit
+from amr_train.data.input import count_bridged, energies_fit
+from amr_train.data.mixing import MixedFeed
 from amr_train.data.reading import read_split
 from amr_train.evaluation.evaluating import judged_all
 from amr_train.evaluation.monitor import Monitor
-from amr_train.evaluation.parts import only_split, parts_of, training_clips
-from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import Record
 from amr_train.evaluation.subjects import trained
 from amr_train.evaluation.task import Task
 from amr_train.experiments.results import results_of, write_results
+from amr_train.experiments.sources import NO_ENERGIES, Source, Sources, opened
 from amr_train.listening import Listener, Listeners
-from amr_train.models.files import ENCODER, encoder_config, read_encoder, save_encoder
+from amr_train.models.encoder import for_joints
+from amr_train.models.files import ENCODER, encoder_config, naming_of, read_encoder, save_encoder
+from amr_train.models.layers import name_joints
 from amr_train.models.method import Method
 from amr_train.models.registry import make_method
 from amr_train.parallel.precision import precise
 from amr_train.parallel.processes import Processes, choose_device, joined
 from amr_train.training.checkpoints import list_checkpoints
-from amr_train.training.compiling import check_compiler
 from amr_train.training.folder import PRETRAINING, RunFolder
-from amr_train.training.loop import pretrain
+from amr_train.training.loop import AfterEpoch, pretrain
 
 MILESTONES = "milestones"
-NO_ENERGIES = (
-    "the shard's energies are those of its joints: with input.stream=bone, a frame or centre of every frame, "
-    "or bridged jumps take {}"
-)
-Clips = npt.NDArray[np.int64]
 
 
 def run_experiment(
@@ -78,16 +74,18 @@ def run_experiment(
         if processes.size > 1:
             processes.from_main(partial(opened, experiment, processes, device))  # what is wrong is said once
         experiment, lines = precise(experiment, device)
-        experiment, dataset, train_clips = opened(experiment, processes, device)
-        steps = steps_of(experiment, len(train_clips))
-        make = partial(RunFolder, Path(out), experiment, dataset, device, steps, processes.size, trackers)
+        sources = opened(experiment, processes, device)
+        experiment = sources.experiment
+        steps = steps_of(experiment, sources.clips)
+        what = (experiment, sources.datasets, device, steps, processes.size, trackers)
+        make = partial(RunFolder, Path(out), *what)
         folder = processes.from_main(make)
         told = [told for told in (listener if processes.main else None, folder) if told is not None]
-        run = _Run(experiment, dataset, processes, device, Path(out), Listeners(told))
-        for line in lines:
+        run = _Run(sources, processes, device, Path(out), Listeners(told))
+        for line in (*lines, *sources.lines):
             run.listener.warn(line)
         try:
-            run.pretrain(train_clips, detect_anomaly)
+            run.pretrain(detect_anomaly)
             records = run.evaluate(baselines) if judged else []
         finally:
             if folder:
@@ -102,51 +100,68 @@ class _Run:
     """What the stages of a run share."""
 
     def __init__(
-        self,
-        experiment: Experiment,
-        dataset: ShardDataset,
-        processes: Processes,
-        device: torch.device,
-        out: Path,
-        listener: Listener,
+        self, sources: Sources, processes: Processes, device: torch.device, out: Path, listener: Listener
     ) -> None:
-        self.experiment, self.dataset, self.processes = experiment, dataset, processes
+        self.sources, self.experiment, self.processes = sources, sources.experiment, processes
         self.device, self.out, self.listener = device, out, listener
+        self.about = encoder_config(self.experiment, *sources.datasets)
 
-    def pretrain(self, train_clips: Clips, detect_anomaly: bool) -> None:
+    def pretrain(self, detect_anomaly: bool) -> None:
         """Make the encoder file, if it is not there; checkpoints may have gone."""
         experiment, out = self.experiment, self.out
         if self.processes.shared(self._finished):
             return
         torch.manual_seed(experiment.seed)
-        skeleton = self.dataset.spec.skeleton
-        method = make_method(experiment, len(skeleton.joints), self.dataset.windows).to(self.device)
+        windows = self.sources.windows
+        method = make_method(experiment, self.about.joints, windows).to(self.device)
+        if self.about.shares:
+            name_joints(method, naming_of(self.about.shares, experiment.model.names))
         if method.needs_energy and not energies_fit(experiment.input):
             raise UsageError(NO_ENERGIES.format("a method that takes none of the shard's energies"))
-        keep = experiment.data.empty_bodies == "keep"
-        what = (train_clips, self.processes, method.needs_energy, keep, experiment.input)
-        feed = Feed(
-            read_split(self.dataset, *what),
-            self.device,
-            experiment.model.frames,
-            with_energy=method.needs_energy,
-            bodies=self.dataset.spec.max_bodies if keep else None,
-            resident=experiment.data.resident,
-        )
+        feeds = {source.name: self._feed(source, method.needs_energy) for source in self.sources.every}
+        several = len(feeds) > 1
+        feed = MixedFeed(feeds, experiment.pretrain.mixing) if several else next(iter(feeds.values()))
         self.listener.stage("pre-training")
-        watch = self._watch(method, feed)
+        watch = self._watch(method, feeds)
         told = (self.processes, self.listener, watch, detect_anomaly)
         found = pretrain(method, feed, experiment, out / "checkpoints", *told)
 
         def write() -> None:
             decoder = sum(p.numel() for n, p in method.named_parameters() if not n.startswith("encoder."))
-            save_encoder(method.encoder, encoder_config(experiment, self.dataset), out / ENCODER)
+            save_encoder(method.encoder, self.about, out / ENCODER)
             more: dict[str, Any] = {"decoder_parameters": decoder}
             if experiment.input.jumps == "bridge":
-                more["bridged"] = count_bridged(self.dataset, train_clips)
+                more["bridged"] = self._bridged()
             write_json(out / PRETRAINING, {**found, **more})
 
         self.processes.from_main(write)  # the others wait for the file that they read next
+
+    def _feed(self, source: Source, energy: bool) -> Feed:
+        """The training clips of a dataset; of several skeletons each says which joints it has."""
+        experiment, dataset = self.experiment, source.dataset
+        keep = experiment.data.empty_bodies == "keep"
+        arrays = read_split(dataset, source.clips, self.processes, energy, keep, experiment.input)
+        if energy and dataset.windows != self.sources.windows:
+            scales = [dataset.windows.index(n) for n in self.sources.windows]
+            arrays = replace(arrays, energy=arrays.energy[:, :, scales])
+        return Feed(
+            arrays,
+            self.device,
+            experiment.model.frames,
+            with_energy=energy,
+            bodies=dataset.spec.max_bodies if keep else None,
+            resident=experiment.data.resident,
+            naming=self._naming(source),
+        )
+
+    def _naming(self, source: Source) -> Tensor | None:
+        """The names of a dataset's joints, where the method's own are others."""
+        names, shares = self.experiment.model.names, source.dataset.spec.skeleton.shares
+        return naming_of(shares, names) if names and shares != self.about.shares else None
+
+    def _bridged(self) -> dict[str, int]:
+        counts = [count_bridged(source.dataset, source.clips) for source in self.sources.every]
+        return {key: sum(count[key] for count in counts) for key in counts[0]}
 
     def _finished(self) -> bool:
         """Whether the encoder is there. Raises: AmrError where a part of a finished run is lost and no
@@ -167,98 +182,57 @@ class _Run:
         return encoder.is_file() and ended.is_file() and not lost
 
     def evaluate(self, baselines: Path | None) -> list[Record]:
-        """Judge the encoder by the protocols that the experiment names."""
+        """Judge the encoder by the protocols that the experiment names, on every dataset that it was trained
+        on."""
         experiment = self.experiment
-        split = experiment.data.split
-        assert split is not None
         if not experiment.evaluation.protocols:
             return []
-        task = Task(
-            trained(self.out, self.dataset, self.device),
-            self.dataset,
-            split,
-            experiment.evaluation,
-            self.device,
-            experiment.seed,
-            experiment.precision,
-            self.processes,
-            self.listener,
-            self.out,
-            compile=experiment.compile,
-        )
-        return judged_all(task, experiment.evaluation.protocols, baselines)
+        records: list[Record] = []
+        for source in self.sources.every:
+            if source.unjudged:
+                continue
+            task = Task(
+                trained(self.out, source.dataset, self.device),
+                source.dataset,
+                source.split,
+                experiment.evaluation,
+                self.device,
+                experiment.seed,
+                experiment.precision,
+                self.processes,
+                self.listener,
+                self.out,
+                compile=experiment.compile,
+            )
+            records += judged_all(task, experiment.evaluation.protocols, baselines)
+        return records
 
-    def _watch(self, method: Method, feed: Feed) -> Any:
-        """What happens after an epoch: milestones, and a look at the features."""
+    def _watch(self, method: Method, feeds: Mapping[str, Feed]) -> AfterEpoch:
+        """What happens after an epoch: milestones, and a look at the features of each dataset."""
         experiment, config = self.experiment, self.experiment.monitor
-        about = encoder_config(experiment, self.dataset)
-        monitor = None
-        if config.every_epochs and len(feed) >= 2:
-            classes = len(self.dataset.spec.classes)
-            what = (feed, config.clips, classes, experiment.seed, experiment.evaluation)
-            monitor = Monitor(*what, self.processes)
+        monitors: dict[str, Monitor] = {}
+        for source in self.sources.every if config.every_epochs else ():
+            feed = feeds[source.name]
+            if len(feed) >= 2:
+                what = (feed, config.clips, len(source.dataset.spec.classes), experiment.seed)
+                monitors[source.name] = Monitor(*what, experiment.evaluation, self.processes)
 
         def after_epoch(epoch: int) -> dict[str, float]:
             last = epoch == experiment.pretrain.epochs
             if config.milestone_epochs and epoch % config.milestone_epochs == 0 and self.processes.main:
-                at = about.model_copy(update={"epoch": epoch})
+                at = self.about.model_copy(update={"epoch": epoch})
                 save_encoder(method.encoder, at, self.out / MILESTONES / f"epoch-{epoch:04d}.safetensors")
-            if monitor is None or (epoch % config.every_epochs and not last):
+            if not monitors or (epoch % config.every_epochs and not last):
                 return {}
-            found = monitor.look(method.encoder)
+            found: dict[str, float] = {}
+            for name, monitor in monitors.items():
+                naming = feeds[name].naming
+                seen = monitor.look(method.encoder if naming is None else for_joints(method.encoder, naming))
+                found |= {f"{key}_{name}": v for key, v in seen.items()} if len(feeds) > 1 else seen
             self.listener.log("monitor", epoch, found)
             return found
 
         return after_epoch
-
-
-def opened(
-    experiment: Experiment, processes: Processes, device: torch.device
-) -> tuple[Experiment, ShardDataset, Clips]:
-    """The experiment with its split resolved, the dataset and its training clips, once everything fits
-    together.
-
-    Raises: UsageError.
-    """
-    check_compiler(experiment.compile, device)
-    even = experiment.pretrain.batches == "even" or experiment.data.empty_bodies == "keep"
-    if experiment.compile == "cuda-graphs" and not even:
-        raise UsageError(
-            "compile=cuda-graphs needs batches of one size: add pretrain.batches=even (which clips meet in a "
-            "batch decides results, so a run that was begun without it goes on with compile=default)"
-        )
-    for name in experiment.evaluation.protocols:
-        protocol_named(name)
-    if not experiment.data.path:
-        raise UsageError("no dataset: give --data DIR, a folder made by `amr-data convert`")
-    dataset = open_dataset(experiment.data.path)
-    meant, found = experiment.data.dataset, dataset.spec.name
-    if meant and meant != found:
-        raise UsageError(
-            f"{experiment.name} is meant for {meant}, but {dataset.path} holds {found}; "
-            f"data.dataset={found} runs it all the same"
-        )
-    guidance = experiment.guidance
-    if guidance.focal and guidance.source == "shard":
-        if not energies_fit(experiment.input):
-            raise UsageError(NO_ENERGIES.format("guidance.source=online"))
-        missing = [n for n in guidance.windows if n not in dataset.windows]
-        if missing:
-            raise UsageError(
-                f"guidance.source=shard needs windows among {list(dataset.windows)}, not {missing[0]}; "
-                "or use source=online"
-            )
-    check_input(experiment.input, dataset)
-    split = only_split(dataset, experiment.data.split)
-    experiment = experiment.model_copy(update={"data": experiment.data.model_copy(update={"split": split})})
-    part = experiment.evaluation.part
-    if experiment.evaluation.protocols:
-        parts_of(dataset, split, part)
-    train = training_clips(dataset, split, part)
-    if min(experiment.pretrain.batch_size, len(train)) < processes.size:
-        size = experiment.pretrain.batch_size
-        raise UsageError(f"a batch of {size} clips cannot be shared by {processes.size} processes")
-    return experiment, dataset, train
 
 
 def steps_of(experiment: Experiment, clips: int) -> int:

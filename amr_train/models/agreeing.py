@@ -24,7 +24,7 @@ from amr_train.models.decoders import FeatureDecoder
 from amr_train.models.encoder import take_tokens
 from amr_train.models.layers import initialize
 from amr_train.models.masked import MaskedReconstruction
-from amr_train.models.masking import token_order, token_present
+from amr_train.models.masking import token_order, token_present, visible_count
 from amr_train.models.pooling import mean_over_bodies
 
 
@@ -57,14 +57,18 @@ class AgreeingViews(MaskedReconstruction):
         device, sizes = batch.joints.device, [len(view.joints) for view in both]
         parts: list[list[Tensor | None]] = []
         for view in both:
-            noise = torch.rand(view.total, self.encoder.tokens, generator=generator, device=device)
+            tokens = self.encoder.steps * view.joints.shape[2]
+            noise = torch.rand(view.total, tokens, generator=generator, device=device)
             noise = noise[view.first : view.first + len(view.joints)]
             parts.append([view.joints, noise, view.energy, view.present])
         room = None
         if self.config.compile == "cuda-graphs" and batch.room is not None:
             room = batch.room
             parts = [[_filled(values, room, at == 3) for at, values in enumerate(part)] for part in parts]
-        loss, plain, pooled, missed = self(*(_joined(values) for values in zip(*parts, strict=True)))
+        loss, plain, pooled, missed = self(
+            *(_joined(values) for values in zip(*parts, strict=True)),
+            **({} if batch.naming is None else {"naming": batch.naming}),
+        )
         cut = sizes if room is None else [room, room]
 
         def of_views(values: Tensor) -> list[Tensor]:
@@ -92,7 +96,12 @@ class AgreeingViews(MaskedReconstruction):
         return total * scale, {name: value * scale for name, value in logged.items()}
 
     def forward(  # type: ignore[override]
-        self, joints: Tensor, noise: Tensor, energy: Tensor | None = None, present: Tensor | None = None
+        self,
+        joints: Tensor,
+        noise: Tensor,
+        energy: Tensor | None = None,
+        present: Tensor | None = None,
+        naming: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Arguments as of masked reconstruction, of both views one behind the other.
 
@@ -100,14 +109,15 @@ class AgreeingViews(MaskedReconstruction):
         (S, P), and the error of the teacher's features (S,); None for what is not asked for.
         """
         order = token_order(noise, joints, self.encoder.segment, self.config.mask, present)
-        visible = self.encoder(joints, order[:, : self.visible])
-        loss, plain = self.reconstruction(visible, order, joints, energy, present)
+        kept = order[:, : visible_count(order.shape[1], self.config.mask)]
+        visible = self.encoder(joints, kept, naming=naming)
+        loss, plain = self.reconstruction(visible, order, joints, energy, present, naming)
         pooled = None if self.projector is None else self.projector(visible.mean(dim=1)).float()
         missed = None
         if self.features is not None and self.teacher is not None:
-            predicted, which = self.features(visible, order)
+            predicted, which = self.features(visible, order, naming)
             with torch.no_grad():
-                deep = self.teacher.deep(joints, present, self.config.agreement.layers).float()
+                deep = self.teacher.deep(joints, present, self.config.agreement.layers, naming).float()
                 wanted = layer_norm(take_tokens(deep, which), deep.shape[-1:])
             error = smooth_l1_loss(predicted.float(), wanted, reduction="none").mean(dim=2)  # (S, N - N_v)
             if present is not None:

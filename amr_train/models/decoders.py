@@ -14,13 +14,15 @@ from amr_train.models.layers import Block, PositionEmbedding, initialize
 class Decoder(nn.Module):
     """`forward(visible, order)` maps the encoder's output (S, N_v, D), of the tokens that come first in
     `order` (S, N), to predictions (S, P, values) and the numbers (S, P) of the target patches they are of, or
-    None for all of them in time-major order."""
+    None for all of them in time-major order. `naming` (V, names): of a skeleton that is not the decoder's
+    own, see `PositionEmbedding`."""
 
     def __init__(
         self, config: ModelConfig, joints: int, steps: int, values: int, blocks: list[Block]
     ) -> None:
         super().__init__()
-        self.position = PositionEmbedding(steps, joints, config.width)
+        self.steps = config.frames // config.segment  # of the tokens; the targets' may be fewer
+        self.position = PositionEmbedding(steps, joints, config.width, names=len(config.names))
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, values)
@@ -55,15 +57,21 @@ class DecoupledDecoder(Decoder):
         self.asked = rotary_of(config, joints, 1)
         self.apply(initialize)
 
-    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self._answered(visible, order, None), None
+    def forward(
+        self, visible: Tensor, order: Tensor, naming: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        return self._answered(visible, order, None, naming), None
 
-    def _answered(self, visible: Tensor, order: Tensor, which: Tensor | None) -> Tensor:
+    def _answered(
+        self, visible: Tensor, order: Tensor, which: Tensor | None, naming: Tensor | None
+    ) -> Tensor:
         """What the queries `which` (S, K), or all, give: (S, K, values)."""
-        x = self.position(which).expand(len(visible), -1, -1)  # (S, N / r, D)
+        x = self.position(which, naming).expand(len(visible), -1, -1)  # (S, N / r, D)
         turns = {}
         if self.asking is not None and self.asked is not None:
-            turns = {"turn": self.asking(which), "context_turn": self.asked(order[:, : visible.shape[1]])}
+            joints = order.shape[1] // self.steps
+            seen = order[:, : visible.shape[1]]
+            turns = {"turn": self.asking(which, joints), "context_turn": self.asked(seen, joints)}
         for block in self.blocks:
             x = block(x, visible, **turns)
         return self.predict(x)
@@ -75,14 +83,14 @@ class FeatureDecoder(DecoupledDecoder):
     def __init__(self, config: ModelConfig, joints: int) -> None:
         self._built(config, joints, 1, config.width)
 
-    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, visible: Tensor, order: Tensor, naming: Tensor | None = None) -> tuple[Tensor, Tensor]:
         which = order[:, visible.shape[1] :]
-        return self._answered(visible, order, which), which
+        return self._answered(visible, order, which, naming), which
 
 
 class GridDecoder(Decoder):
     """Visible and mask tokens attend to each other (MAE, MAMP); masked tokens are predicted, or so many of
-    them as `targets` says.
+    them for each joint as `targets` says.
 
     Tokens stay in the mask's order: attention does not mind, and the predicted ones then lie together.
     """
@@ -98,13 +106,13 @@ class GridDecoder(Decoder):
         self.mask_token = _mask_token(config.width)
         self.apply(initialize)
 
-    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, visible: Tensor, order: Tensor, naming: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept = visible.shape[1]
         if self.targets is not None:
-            order = order[:, : kept + self.targets]
+            order = order[:, : kept + self.targets * (order.shape[1] // self.steps)]
         hidden = self.mask_token.expand(len(visible), order.shape[1] - kept, -1)
         x = torch.cat([self.embed(visible), hidden.to(visible.dtype)], dim=1) + self.position(
-            order
+            order, naming
         )  # (S, N or N_v + targets, D)
         for block in self.blocks:
             x = block(x)
@@ -123,17 +131,18 @@ class PooledDecoder(Decoder):
             config.patch_frames * channels,
             _self_blocks(config),
         )
-        self.ratio, self.joints = config.target_ratio, joints
+        self.ratio = config.target_ratio
         self.embed = nn.Linear(config.width, config.width)
         self.mask_token = _mask_token(config.width)
         self.apply(initialize)
 
-    def forward(self, visible: Tensor, order: Tensor) -> tuple[Tensor, None]:
+    def forward(self, visible: Tensor, order: Tensor, naming: Tensor | None = None) -> tuple[Tensor, None]:
         shown = self.embed(visible)
         grid = self.mask_token.to(shown.dtype).expand(*order.shape, -1)
         where = order[:, : visible.shape[1], None].expand(-1, -1, shown.shape[-1])
-        x = grid.scatter(1, where, shown) + self.position()  # (S, N, D)
-        x = x.unflatten(1, (-1, self.ratio, self.joints)).mean(dim=2).flatten(1, 2)  # (S, N / r, D)
+        x = grid.scatter(1, where, shown) + self.position(naming=naming)  # (S, N, D)
+        joints = order.shape[1] // self.steps
+        x = x.unflatten(1, (-1, self.ratio, joints)).mean(dim=2).flatten(1, 2)  # (S, N / r, D)
         for block in self.blocks:
             x = block(x)
         return self.predict(x), None
@@ -141,11 +150,10 @@ class PooledDecoder(Decoder):
 
 def make_decoder(config: ModelConfig, joints: int, channels: int = 3) -> Decoder:
     """The decoder that the settings name. `channels` : values of a joint in one frame of the target."""
-    tokens = config.frames // config.segment * joints
     if config.decoder == "grid":
         return GridDecoder(config, joints, channels)
     if config.decoder == "subset":
-        return GridDecoder(config, joints, channels, tokens // config.target_ratio)
+        return GridDecoder(config, joints, channels, config.frames // config.segment // config.target_ratio)
     if config.decoder == "pooled":
         return PooledDecoder(config, joints, channels)
     return DecoupledDecoder(config, joints, channels, among=config.decoder == "self-attention")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from amr_train.config import ModelConfig
-from amr_train.models.layers import Block, PositionEmbedding, Rotary, initialize
+from amr_train.models.layers import Block, PositionEmbedding, Rotary, initialize, name_joints
 from amr_train.models.targets import patchify
 
 
@@ -21,6 +21,10 @@ class SkeletonEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig, joints: int) -> None:
         super().__init__()
+        if config.joints == "name" and not config.names:
+            raise ValueError(
+                "model.joints=name: the names are filled in from the data, and are not there yet"
+            )
         self.config = config
         self.segment = config.segment
         self.joints = joints
@@ -29,7 +33,7 @@ class SkeletonEncoder(nn.Module):
         self.steps = config.frames // config.segment
         self.embed = nn.Linear(config.segment * 3, config.width)
         rotary = config.time == "rotary"
-        self.position = PositionEmbedding(self.steps, joints, config.width, rotary)
+        self.position = PositionEmbedding(self.steps, joints, config.width, rotary, len(config.names))
         self.rotary = rotary_of(config, joints, 1, config.registers)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.encoder_layers)
@@ -45,22 +49,31 @@ class SkeletonEncoder(nn.Module):
     def tokens(self) -> int:
         return self.steps * self.joints
 
-    def forward(self, joints: Tensor, visible: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        joints: Tensor,
+        visible: Tensor | None = None,
+        present: Tensor | None = None,
+        naming: Tensor | None = None,
+    ) -> Tensor:
         """joints : (S, T, V, 3).  visible : (S, N_v) int64 token numbers, or None for all.  present : (S, T)
         bool, the frames in which the body is there; without `visible`, tokens of other frames are not
-        attended to. Returns (S, N_v or N, D)."""
-        x, turn, seen = self._entered(joints, visible, present)
+        attended to.  naming : (V, names), of a skeleton that is not the encoder's own, see
+        `PositionEmbedding`. Returns (S, N_v or N, D)."""
+        x, turn, seen = self._entered(joints, visible, present, naming)
         for block in self.blocks:
             x = block(x, seen=seen, turn=turn)
         return self.norm(self._left(x))  # type: ignore[no-any-return]
 
-    def deep(self, joints: Tensor, present: Tensor | None, layers: int) -> Tensor:
+    def deep(
+        self, joints: Tensor, present: Tensor | None, layers: int, naming: Tensor | None = None
+    ) -> Tensor:
         """The mean of what the last blocks give, each normalised over its values, of all tokens (S, N, D):
         what a student of this encoder predicts (data2vec, arXiv 2202.03555).
 
-        joints, present : as in `forward`.  layers : of how many blocks.
+        joints, present, naming : as in `forward`.  layers : of how many blocks.
         """
-        x, turn, seen = self._entered(joints, None, present)
+        x, turn, seen = self._entered(joints, None, present, naming)
         total, first = torch.zeros_like(x), len(self.blocks) - layers
         for number, block in enumerate(self.blocks):
             x = block(x, seen=seen, turn=turn)
@@ -69,17 +82,17 @@ class SkeletonEncoder(nn.Module):
         return self._left(total) / layers
 
     def _entered(
-        self, joints: Tensor, visible: Tensor | None, present: Tensor | None
+        self, joints: Tensor, visible: Tensor | None, present: Tensor | None, naming: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """What the blocks begin with, registers included; by what it turns, and what may be attended to."""
         seen = None
         if present is not None and visible is None:
-            seen = attended(steps_present(present, self.segment), self.joints)
+            seen = attended(steps_present(present, self.segment), joints.shape[2])
         patches = patchify(joints, self.segment)  # (S, N, l * 3)
         if visible is not None:
             patches = take_tokens(patches, visible)  # (S, N_v, l * 3)
-        x = self.embed(patches) + self.position(visible)
-        turn = None if self.rotary is None else self.rotary(visible)
+        x = self.embed(patches) + self.position(visible, naming)
+        turn = None if self.rotary is None else self.rotary(visible, joints.shape[2])
         if self.registers is not None:
             x = torch.cat([self.registers.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
             if seen is not None:
@@ -98,7 +111,15 @@ def rotary_of(config: ModelConfig, joints: int, ratio: int, still: int = 0) -> R
     if config.time != "rotary":
         return None
     middle = torch.arange(config.frames // config.segment).view(-1, ratio).double().mean(dim=1)
-    return Rotary(middle.repeat_interleave(joints), config.width // config.heads, still)
+    return Rotary(middle, config.width // config.heads, still, joints)
+
+
+def for_joints(encoder: SkeletonEncoder, naming: Tensor) -> SkeletonEncoder:
+    """The same weights for the joints of another skeleton: naming (V, names)."""
+    other = SkeletonEncoder(encoder.config, len(naming)).to(naming.device)
+    other.load_state_dict(encoder.state_dict())
+    name_joints(other, naming)
+    return other.to(encoder.norm.weight.device).train(encoder.training)
 
 
 def steps_present(present: Tensor, segment: int) -> Tensor:

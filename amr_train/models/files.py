@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,29 @@ from torch import Tensor, nn
 
 from amr_data import AmrError, ShardDataset, UsageError
 from amr_data.files import whole_file
+from amr_data.specs import Shares, name_matrix
 from amr_train.config import AugmentConfig, Experiment, InputConfig, ModelConfig
 from amr_train.data.augment import gather_present, gather_resampled, nearest_present
 from amr_train.data.dense import Anatomy, anatomy_of, dense_input
 from amr_train.identity import training_digest
 from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.layers import name_joints
 from amr_train.models.pooling import clip_features
 
 ENCODER = "encoder.safetensors"
 _KEY = "amr_encoder"
+
+
+class Seen(BaseModel):
+    """One of several datasets that an encoder was trained on."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    dataset: str
+    skeleton: str
+    fingerprint: str
+    split: str
+    recipe: dict[str, Any] = {}
 
 
 class EncoderConfig(BaseModel):
@@ -34,7 +49,10 @@ class EncoderConfig(BaseModel):
         None where it is shown as recorded.
     `experiment`, `training`, `seed`: what trained it, and the digest of its settings.
     `fingerprint`, `split`: the content and the split it was trained on; `held_out`: without the validation
-        part. `epoch` of `epochs`: how far."""
+        part. `epoch` of `epochs`: how far.
+    `shares`: where joints are told by name, of which names each of `joint_names` is composed.
+    `datasets`: what it was trained on where these are several; `joint_names` are then all names that it
+        knows, or, of one skeleton, that one's."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -58,32 +76,71 @@ class EncoderConfig(BaseModel):
     held_out: bool = False
     epoch: float = 0
     epochs: int = 0
+    shares: list[Shares] = []
+    datasets: list[Seen] = []
 
 
-def encoder_config(experiment: Experiment, dataset: ShardDataset) -> EncoderConfig:
-    """The settings of the encoder that an experiment trains on a dataset, trained to the end."""
+def encoder_config(experiment: Experiment, *datasets: ShardDataset) -> EncoderConfig:
+    """The settings of the encoder that an experiment trains on datasets, in the order of their names, trained
+    to the end."""
+    names, splits = experiment.model.names, experiment.data.splits
+    skeletons = [dataset.spec.skeleton for dataset in datasets]
+    recipes = [dict(dataset.manifest["recipe"]) for dataset in datasets]
+    about: dict[str, Any] = {
+        "joints": len(names),
+        "skeleton": " + ".join(dict.fromkeys(skeleton.name for skeleton in skeletons)),
+        "joint_names": names,
+        "shares": [{name: 1.0} for name in names],
+    }
+    if len({tuple(skeleton.common_names) for skeleton in skeletons}) == 1:
+        about |= {
+            "joints": len(skeletons[0].joints),
+            "joint_names": skeletons[0].common_names,
+            "shares": skeletons[0].shares if names else [],
+            "anatomy": anatomy_of(skeletons[0]) if experiment.input.changes else None,
+        }
+    seen = [
+        Seen(
+            dataset=dataset.spec.name,
+            skeleton=dataset.spec.skeleton.name,
+            fingerprint=dataset.fingerprint,
+            split=splits.get(dataset.spec.name, ""),
+            recipe=recipe,
+        )
+        for dataset, recipe in zip(datasets, recipes, strict=True)
+    ]
     return EncoderConfig(
+        **about,
         model=experiment.model,
-        joints=len(dataset.spec.skeleton.joints),
-        skeleton=dataset.spec.skeleton.name,
-        joint_names=dataset.spec.skeleton.common_names,
-        recipe=dict(dataset.manifest["recipe"]),
+        recipe=recipes[0] if all(recipe == recipes[0] for recipe in recipes) else {},
         augment=experiment.augment,
         empty_bodies=experiment.data.empty_bodies,
         input=experiment.input,
-        anatomy=anatomy_of(dataset.spec.skeleton) if experiment.input.changes else None,
         method=experiment.method,
-        dataset=dataset.spec.name,
-        synthetic=dataset.synthetic,
+        dataset=joined_names(datasets),
+        synthetic=any(dataset.synthetic for dataset in datasets),
         experiment=experiment.name,
         training=training_digest(experiment),
         seed=experiment.seed,
-        fingerprint=dataset.fingerprint,
-        split=experiment.data.split or "",
+        fingerprint=joined_fingerprint(datasets),
+        split=experiment.data.split or " + ".join(splits.values()),
+        datasets=seen if len(seen) > 1 else [],
         held_out=experiment.evaluation.part != "test",
         epoch=experiment.pretrain.epochs,
         epochs=experiment.pretrain.epochs,
     )
+
+
+def joined_names(datasets: Sequence[ShardDataset]) -> str:
+    """What datasets are called together."""
+    return " + ".join(dataset.spec.name for dataset in datasets)
+
+
+def joined_fingerprint(datasets: Sequence[ShardDataset]) -> str:
+    """That of the only dataset, or one of all, in their order."""
+    if len(datasets) == 1:
+        return datasets[0].fingerprint
+    return hashlib.sha256("\n".join(dataset.fingerprint for dataset in datasets).encode()).hexdigest()
 
 
 def save_encoder(encoder: SkeletonEncoder, config: EncoderConfig, path: Path) -> None:
@@ -127,9 +184,22 @@ def clip_encoder(
 ) -> ClipEncoder:
     """The encoder that these settings describe, with these weights. Raises: RuntimeError where they do not
     fit."""
-    encoder = SkeletonEncoder(config.model, config.joints).to(device)
+    encoder = fresh_encoder(config).to(device)
     encoder.load_state_dict(weights)
     return ClipEncoder(encoder, config).eval()
+
+
+def fresh_encoder(config: EncoderConfig) -> SkeletonEncoder:
+    """An encoder of these settings, for their joints, with weights of chance. Raises: UsageError."""
+    encoder = SkeletonEncoder(config.model, config.joints)
+    if config.model.names:
+        name_joints(encoder, naming_of(config.shares, config.model.names))
+    return encoder
+
+
+def naming_of(shares: Sequence[Shares], names: Sequence[str]) -> Tensor:
+    """`amr_data.specs.name_matrix` as a tensor (V, names)."""
+    return torch.from_numpy(name_matrix(shares, names))
 
 
 def weights_digest(module: nn.Module, *about: object) -> str:

@@ -95,21 +95,46 @@ class Block(nn.Module):
 
 class PositionEmbedding(nn.Module):
     """A learnable vector for each time step, unless time is `rotary`, plus one for each joint: `forward()`
-    gives (1, T * V, D) in time-major order, `forward(index)` those of the tokens (S, K) as (S, K, D)."""
+    gives (1, T * V, D) in time-major order, `forward(index)` those of the tokens (S, K) as (S, K, D).
 
-    def __init__(self, steps: int, joints: int, width: int, rotary: bool = False) -> None:
+    With `names`, so many of them have a vector each, and a joint's is the mean of its names' by their shares:
+    `naming` (V, names), those that `name_joints` gave where a call gives none.
+    """
+
+    naming: Tensor | None
+
+    def __init__(self, steps: int, joints: int, width: int, rotary: bool = False, names: int = 0) -> None:
         super().__init__()
         self.steps = steps
         self.time = None if rotary else nn.Parameter(torch.empty(1, steps, 1, width))
-        self.joint = nn.Parameter(torch.empty(1, 1, joints, width))
+        self.joint = nn.Parameter(torch.empty(1, 1, names or joints, width))
+        self.named = bool(names)
+        self.register_buffer("naming", None, persistent=False)
         if self.time is not None:
             nn.init.trunc_normal_(self.time, std=0.02)
         nn.init.trunc_normal_(self.joint, std=0.02)
 
-    def forward(self, index: Tensor | None = None) -> Tensor:
-        both = self.joint.expand(-1, self.steps, -1, -1) if self.time is None else self.time + self.joint
+    def forward(self, index: Tensor | None = None, naming: Tensor | None = None) -> Tensor:
+        joint = self._joints(naming)
+        both = joint.expand(-1, self.steps, -1, -1) if self.time is None else self.time + joint
         table = both.flatten(1, 2)
         return table if index is None else embedding(index, table[0])
+
+    def _joints(self, naming: Tensor | None) -> Tensor:
+        """(1, 1, V, D)."""
+        if not self.named:
+            return self.joint
+        naming = self.naming if naming is None else naming
+        if naming is None:
+            raise RuntimeError("joints are told by names, and none were given: see name_joints")
+        return naming @ self.joint
+
+
+def name_joints(module: nn.Module, naming: Tensor) -> None:
+    """Say which joints a network is about, as long as a call does not say it: naming (V, names)."""
+    for part in module.modules():
+        if isinstance(part, PositionEmbedding) and part.named:
+            part.naming = naming.to(part.joint.device)
 
 
 class Rotary(nn.Module):
@@ -117,27 +142,28 @@ class Rotary(nn.Module):
     position * base^(-2i / width) radians, so that their product depends on how far apart two positions are.
 
     Args:
-        positions: (N,) of each token, in segments.
+        positions: (P,) in segments, in time order.
         width: of a head, even.
         still: tokens that stand before all others and are not turned.
-    `forward()` gives cosines and sines (1, 1, still + N, width) for `turned`, `forward(index)` those of the
-    still ones and of the tokens (S, K) as (S, 1, still + K, width).
+        joints: V, tokens at each position, as long as a call does not say it.
+    `forward()` gives cosines and sines (1, 1, still + P * V, width) for `turned`, `forward(index)` those of
+    the still ones and of the tokens (S, K) as (S, 1, still + K, width).
     """
 
     table: Tensor
 
-    def __init__(self, positions: Tensor, width: int, still: int = 0) -> None:
+    def __init__(self, positions: Tensor, width: int, still: int = 0, joints: int = 1) -> None:
         super().__init__()
-        self.still = still
+        self.still, self.joints = still, joints
         places = torch.cat([positions.new_zeros(still), positions]).double()
         angles = places[:, None] * ROTARY_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
         # follows from the settings: no part of a file
         self.register_buffer("table", torch.cat([angles.cos(), angles.sin()], 1).float(), persistent=False)
 
-    def forward(self, index: Tensor | None = None) -> Tensor:
-        if index is None:
-            return self.table[None, None]
-        rows = embedding(index, self.table[self.still :])
+    def forward(self, index: Tensor | None = None, joints: int | None = None) -> Tensor:
+        joints = self.joints if joints is None else joints
+        moving = self.table[self.still :].repeat_interleave(joints, dim=0)
+        rows = moving[None] if index is None else embedding(index, moving)
         if self.still:
             rows = torch.cat([self.table[: self.still].expand(rows.shape[0], -1, -1), rows], dim=1)
         return rows[:, None]

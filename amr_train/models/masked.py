@@ -34,18 +34,25 @@ class MaskedReconstruction(Method):
         """The weighted error of each sequence (S,); logged: the same without focal weights, which is
         comparable between settings."""
         device, sequences = batch.joints.device, len(batch.joints)
-        noise = torch.rand(batch.total, self.encoder.tokens, generator=generator, device=device)
+        tokens = self.encoder.steps * batch.joints.shape[2]
+        noise = torch.rand(batch.total, tokens, generator=generator, device=device)
         noise = noise[batch.first : batch.first + sequences]
         joints, energy, present = batch.joints, batch.energy, batch.present
         if self.config.compile == "cuda-graphs" and batch.room is not None:
             joints, noise = filled_up(joints, batch.room), filled_up(noise, batch.room)
             energy = None if energy is None else filled_up(energy, batch.room)
             present = None if present is None else filled_up(present, batch.room, True)
-        loss, plain = self(joints, noise, energy, present)  # what was filled up does not count
+        named = {} if batch.naming is None else {"naming": batch.naming}
+        loss, plain = self(joints, noise, energy, present, **named)  # what was filled up does not count
         return loss[:sequences], {"loss_without_weights": plain[:sequences]}
 
     def forward(
-        self, joints: Tensor, noise: Tensor, energy: Tensor | None = None, present: Tensor | None = None
+        self,
+        joints: Tensor,
+        noise: Tensor,
+        energy: Tensor | None = None,
+        present: Tensor | None = None,
+        naming: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mask, encode what is visible, predict the targets, weigh the error.
 
@@ -55,12 +62,13 @@ class MaskedReconstruction(Method):
             energy: (S, T, V, S_n), where guidance comes from the shard.
             present: (S, T) bool, the frames in which the body is there, None for all. Others are not shown,
                 as long as there are enough tokens, and never compared.
+            naming: (V, names), of which names the joints are, see `Batch`.
         Returns: the training loss of each sequence (S,), and the same without focal weights.
         """
         order = token_order(noise, joints, self.encoder.segment, self.config.mask, present)
-        return self.reconstruction(
-            self.encoder(joints, order[:, : self.visible]), order, joints, energy, present
-        )
+        visible = order[:, : visible_count(order.shape[1], self.config.mask)]
+        shown = self.encoder(joints, visible, naming=naming)
+        return self.reconstruction(shown, order, joints, energy, present, naming)
 
     def reconstruction(
         self,
@@ -69,10 +77,11 @@ class MaskedReconstruction(Method):
         joints: Tensor,
         energy: Tensor | None = None,
         present: Tensor | None = None,
+        naming: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The error of what is decoded from the visible features (S, N_v, D) of the tokens that come first in
         `order` (S, N); arguments and result else as in `forward`."""
-        predicted, which = self.decoder(visible, order)
+        predicted, which = self.decoder(visible, order, naming)
         target = make_target(joints, self.config.target, self.patch_frames)
         weights, counted = self.weights(joints, energy, present), self._counted(joints, present)
         if which is not None:
@@ -81,7 +90,7 @@ class MaskedReconstruction(Method):
             weights = None if weights is None else weights.gather(1, index)
             counted = None if counted is None else counted.gather(1, index)
         error = (predicted.float() - target).square()  # (S, P, values)
-        over: Tensor | int = error.shape[1] * error.shape[2] if which is not None else self.encoder.tokens
+        over: Tensor | int = error.shape[1] * error.shape[2] if which is not None else order.shape[1]
         if counted is not None:
             error = error * counted
             over = over * counted.mean(dim=(1, 2)).clamp(min=1 / counted[0].numel())

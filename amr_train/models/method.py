@@ -25,8 +25,9 @@ class Method(nn.Module, ABC):
 
     Whatever must be saved with a checkpoint is a parameter or a buffer. `encoder` is what is evaluated and
     kept. With `compile`, what the module's `forward` does is compiled, so `loss` calls `self(...)` for the
-    heavy part; the first axis of each tensor among its arguments may vary. For `compile=cuda-graphs` it may
-    not: `loss` fills them up to `batch.room` and leaves out what comes of that (`filled_up`).
+    heavy part; the first axis of each tensor among its arguments by position may vary. For
+    `compile=cuda-graphs` it may not: `loss` fills them up to `batch.room` and leaves out what comes of that
+    (`filled_up`).
     """
 
     encoder: SkeletonEncoder
@@ -48,7 +49,9 @@ class Method(nn.Module, ABC):
         """The loss of a batch, and what else is worth logging.
 
         Args:
-            batch: of the training feed.
+            batch: of the training feed. Of several datasets at once it is the part of one, and the next call
+                is about another's: `batch.naming` then says which joints these are, and networks are told so
+                (`self.encoder(..., naming=batch.naming)`).
             generator: on the batch's device; all chance of the step comes from it. Draw for all `batch.total`
                 sequences and take `batch.first` onwards, and several processes do what one does.
         Returns: one value a sequence (S,), or one for the batch (); likewise for what is logged.

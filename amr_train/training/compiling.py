@@ -20,7 +20,8 @@ BACKEND = "inductor"
 
 def compiled(function: Callable[..., T], how: str) -> Callable[..., T]:
     """A function compiled as the setting `compile` has it. The first axis of each tensor among its arguments
-    may have any size, the others keep theirs; with `cuda-graphs` all keep theirs."""
+    by position may have any size. Other sizes, those of tensors by keyword too, are built in: another graph
+    is made for others, such as the joints of another skeleton. With `cuda-graphs` all are."""
     if how == "none":
         return function
     if how == "cuda-graphs":
@@ -29,9 +30,13 @@ def compiled(function: Callable[..., T], how: str) -> Callable[..., T]:
     fast = torch.compile(function, backend=BACKEND)
 
     def marked(*arguments: Any, **named: Any) -> T:
-        for argument in (*arguments, *named.values()):
+        for argument in arguments:
             if isinstance(argument, Tensor) and argument.ndim:
                 torch._dynamo.maybe_mark_dynamic(argument, 0)
+                torch._dynamo.mark_static(argument, list(range(1, argument.ndim)))
+        for argument in named.values():
+            if isinstance(argument, Tensor):
+                torch._dynamo.mark_static(argument)
         return fast(*arguments, **named)
 
     return marked

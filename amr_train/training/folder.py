@@ -20,7 +20,7 @@ from amr_data.files import whole_file, write_json
 from amr_train.config import Experiment
 from amr_train.identity import differences, in_words, record_of, recorded_experiment, training_settings
 from amr_train.listening import Listener
-from amr_train.models.files import encoder_config
+from amr_train.models.files import encoder_config, joined_fingerprint, joined_names
 from amr_train.training.locks import LOCK, hold
 from amr_train.training.trackers import open_tracker, tracker_library
 
@@ -33,6 +33,7 @@ class RunFolder(Listener):
     pre-training may differ.
 
     Args:
+        datasets: that it is trained on, by name.
         steps: of the whole pre-training.
         trackers: further services that metrics go to, 'wandb' or 'mlflow'.
     Raises: UsageError; Held while another process is at work in the folder.
@@ -42,7 +43,7 @@ class RunFolder(Listener):
         self,
         path: Path,
         experiment: Experiment,
-        dataset: ShardDataset,
+        datasets: Sequence[ShardDataset],
         device: torch.device,
         steps: int,
         processes: int = 1,
@@ -51,7 +52,7 @@ class RunFolder(Listener):
         self.path = path
         existing = path / RUN
         if existing.is_file():
-            _check_same(existing, experiment, dataset)
+            _check_same(existing, experiment, datasets)
         elif path.exists() and (not path.is_dir() or any(map(_is_content, path.iterdir()))):
             raise UsageError(f"{path} is not empty and holds no run; choose another --out")
         for name in trackers:
@@ -60,7 +61,7 @@ class RunFolder(Listener):
         self._lock = hold(path / LOCK, path)
         if existing.is_file():
             try:
-                _check_same(existing, experiment, dataset)  # another may have begun it since
+                _check_same(existing, experiment, datasets)  # another may have begun it since
             except UsageError:
                 self._lock.release()
                 raise
@@ -68,8 +69,8 @@ class RunFolder(Listener):
             record = {
                 **record_of(experiment),
                 "steps": steps,
-                "data": data_record(dataset),
-                "encoder": encoder_config(experiment, dataset).model_dump(mode="json"),
+                "data": data_record(datasets),
+                "encoder": encoder_config(experiment, *datasets).model_dump(mode="json"),
                 "started": now(),
             }
             write_json(existing, {**record, **environment(device, processes)})
@@ -115,8 +116,20 @@ def read_record(path: Path) -> dict[str, Any]:
     return content
 
 
-def data_record(dataset: ShardDataset) -> dict[str, Any]:
-    """What a dataset is, for the record."""
+def data_record(datasets: Sequence[ShardDataset]) -> dict[str, Any]:
+    """What the datasets of a run are, for the record; several have `sets`, a record each."""
+    if len(datasets) > 1:
+        sets = [data_record([dataset]) for dataset in datasets]
+        same = all(one["recipe"] == sets[0]["recipe"] for one in sets)
+        return {
+            "name": joined_names(datasets),
+            "fingerprint": joined_fingerprint(datasets),
+            "clips": sum(one["clips"] for one in sets),
+            "recipe": sets[0]["recipe"] if same else {},
+            "synthetic": any(one["synthetic"] for one in sets),
+            "sets": sets,
+        }
+    (dataset,) = datasets
     return {
         "path": str(dataset.path.resolve()),
         "name": dataset.spec.name,
@@ -132,7 +145,7 @@ def _is_content(path: Path) -> bool:
     return path.name != LOCK and not (path.name.startswith(f".{RUN}.") and path.name.endswith(".tmp"))
 
 
-def _check_same(file: Path, experiment: Experiment, dataset: ShardDataset) -> None:
+def _check_same(file: Path, experiment: Experiment, datasets: Sequence[ShardDataset]) -> None:
     """Raises UsageError, naming what differs, where a folder's run is not this one."""
     record = read_record(file)
     old = recorded_experiment(record, file)
@@ -143,9 +156,11 @@ def _check_same(file: Path, experiment: Experiment, dataset: ShardDataset) -> No
         raise UsageError(
             f"{file.parent} holds a run with other settings: {in_words(found)}; choose another --out"
         )
-    if record.get("data", {}).get("fingerprint") != dataset.fingerprint:
+    if record.get("data", {}).get("fingerprint") != joined_fingerprint(datasets):
+        places = " and ".join(str(dataset.path) for dataset in datasets)
+        holds = "holds" if len(datasets) == 1 else "hold"
         raise UsageError(
-            f"{file.parent} holds a run on other data than {dataset.path} holds now; choose another --out"
+            f"{file.parent} holds a run on other data than {places} {holds} now; choose another --out"
         )
 
 

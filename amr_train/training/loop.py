@@ -9,7 +9,7 @@ another would have seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from amr_data import UsageError
 from amr_train.config import Experiment, PretrainConfig
 from amr_train.data.batching import Batch, Views
 from amr_train.data.feed import Feed
+from amr_train.data.mixing import Mixed, MixedFeed, MixedViews, batches_of
 from amr_train.listening import Listener
 from amr_train.models.method import Method
 from amr_train.parallel.precision import arithmetic, products
@@ -45,7 +46,7 @@ class Progress:
 
 def pretrain(
     method: Method,
-    feed: Feed,
+    feed: Feed | MixedFeed,
     experiment: Experiment,
     checkpoints: Path,
     processes: Processes | None = None,
@@ -72,7 +73,7 @@ class _Loop:
     def __init__(
         self,
         method: Method,
-        feed: Feed,
+        feed: Feed | MixedFeed,
         experiment: Experiment,
         checkpoints: Path,
         processes: Processes | None,
@@ -103,7 +104,8 @@ class _Loop:
         with stop_signals() as stop:
             for epoch in range(step // self.per_epoch, self.config.epochs):
                 self.method.train()
-                for batch in self.feed.batches(self._views(epoch, self.processes), step % self.per_epoch):
+                views = self._views(epoch, self.processes)
+                for batch in batches_of(self.feed, views, step % self.per_epoch):
                     loss, logged = self._step(trained, batch, step)
                     step += 1
                     counted += 1
@@ -129,7 +131,7 @@ class _Loop:
                         raise Stopped(f"at step {step:,} of {self.last:,}; its checkpoint is kept", asked)
         return {"seconds": seconds, "steps": self.last, **metrics}
 
-    def _step(self, trained: nn.Module, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def _step(self, trained: nn.Module, batch: Batch | Mixed, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.per_epoch, self.config)
         naming = self.watch.naming(step + 1, self._clips_of, self.checkpoints)
@@ -178,7 +180,7 @@ class _Loop:
         self.watch.load(state["watch"], self.processes)
         return Progress(int(state["step"]), float(state["seconds"]), dict(state["metrics"]))
 
-    def _views(self, epoch: int, processes: Processes) -> Views:
+    def _views(self, epoch: int, processes: Processes) -> Views | MixedViews:
         generator = torch.Generator().manual_seed(seed_of(self.experiment.seed, "views", epoch))
         augment, count = self.experiment.augment, self.method.views
         how = (processes.rank, processes.size, count, self.config.batches)
@@ -193,37 +195,61 @@ class _Loop:
 
 def train_step(
     trained: nn.Module,
-    batch: Batch,
+    batch: Batch | Mixed,
     optimizer: torch.optim.Optimizer,
     experiment: Experiment,
     step: int,
     processes: Processes,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One optimiser step of what `prepare` made. Returns this process's part of the mean loss over the
-    batch's sequences, and of what the method logs."""
-    device, sequences = batch.joints.device, len(batch.joints)
+    batch's sequences, and of what the method logs; of several datasets also the mean loss of each."""
+    parts = batch.parts if isinstance(batch, Mixed) else (batch,)
+    device = parts[0].joints.device
     generator = chance_on(device, seed_of(experiment.seed, "mask", step))
     next_step(experiment.compile)
     with arithmetic(experiment.precision, device):
-        found, logged = trained(batch, generator)
-
-    if found.ndim and found.shape != (sequences,):
-        raise UsageError(
-            f"the method's loss has the shape {tuple(found.shape)}; one value a sequence, ({sequences},), "
-            "or one for the batch is expected"
-        )
-
-    def part(value: Tensor) -> Tensor:
-        return (value.sum() if value.ndim else value * sequences) / batch.total
-
-    loss = part(found)
+        found = trained(parts, generator)
+    loss, logged = weighted(found, parts)
     optimizer.zero_grad(set_to_none=True)
     with products(experiment.precision):
         (loss * processes.size).backward()  # gradients are averaged over the processes
     if experiment.pretrain.clip_grad is not None:
         nn.utils.clip_grad_norm_(trained.parameters(), experiment.pretrain.clip_grad)
     optimizer.step()
-    return loss.detach(), {name: part(value.detach()) for name, value in logged.items()}
+    if isinstance(batch, Mixed):
+        for name, (own, _), part in zip(batch.names, found, parts, strict=True):
+            logged[f"loss_{name}"] = _share(own.detach(), part, part.total)
+    return loss.detach(), logged
+
+
+Losses = list[tuple[Tensor, dict[str, Tensor]]]
+
+
+def weighted(found: Losses, parts: Sequence[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
+    """This process's part of the mean over the sequences of all parts, of the loss and of what is logged;
+    `found` : what the method's loss gave of each part. Raises: UsageError where its shape is another."""
+    total = sum(part.total for part in parts)
+    sums: dict[str, Tensor] = {}
+    loss: Tensor | None = None
+    for (value, logged), part in zip(found, parts, strict=True):
+        sequences = len(part.joints)
+        if value.ndim and value.shape != (sequences,):
+            raise UsageError(
+                f"the method's loss has the shape {tuple(value.shape)}; one value a sequence, "
+                f"({sequences},), or one for the batch is expected"
+            )
+        mine = _share(value, part, total)
+        loss = mine if loss is None else loss + mine
+        for name, also in logged.items():
+            share = _share(also.detach(), part, total)
+            sums[name] = sums[name] + share if name in sums else share
+    assert loss is not None
+    return loss, sums
+
+
+def _share(value: Tensor, part: Batch, total: int) -> Tensor:
+    """What a value, one a sequence or one for the part, adds to the mean over `total` sequences."""
+    return (value.sum() if value.ndim else value * len(part.joints)) / total
 
 
 def chance_on(device: torch.device, seed: int) -> torch.Generator:
@@ -232,14 +258,14 @@ def chance_on(device: torch.device, seed: int) -> torch.Generator:
 
 
 class _Loss(nn.Module):
-    """A method whose call is its loss, for what wraps a module's forward."""
+    """A method whose call is its loss of each part of a batch, for what wraps a module's forward."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = method
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.method.loss(batch, generator)
+    def forward(self, parts: Sequence[Batch], generator: torch.Generator) -> Losses:
+        return [self.method.loss(part, generator) for part in parts]
 
 
 def prepare(method: Method, experiment: Experiment, processes: Processes, device: torch.device) -> nn.Module:
