@@ -12,7 +12,7 @@ import click
 from amr_cli.families import FamilyCommand, dataset_or_spec
 from amr_cli.terminal import shown_lines, table
 from amr_cli.ui import console, facts, guarded, note, say
-from amr_data.errors import AmrError
+from amr_data.errors import AmrError, UsageError
 
 
 @click.command("embed")
@@ -99,12 +99,13 @@ def predict_command(
     amr-train predict runs/a/evaluations/finetune-1234/classifier.safetensors "my recording.skeleton"
     amr-train predict classifier.safetensors new-recordings/ more.zip --top 1 --json
     """
+    from amr_cli.panel import Panel
     from amr_train.deploy.anything import predict_anything
     from amr_train.evaluation.classifier import load_classifier
 
     what = dataset_or_spec(dataset, spec)
     loaded = load_classifier(classifier)
-    found, rejects = predict_anything(loaded, sources, what, options=options)
+    found, rejects = predict_anything(loaded, sources, what, options=options, listener=Panel(quiet=True))
     rows = [prediction.as_dict(loaded.config.classes, top) for prediction in found]
     if as_json:
         click.echo(json.dumps({"clips": rows, "rejects": [reject.as_dict() for reject in rejects]}))
@@ -153,9 +154,15 @@ def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:
     type=click.IntRange(min=1),
     help="Bodies of every clip; zeros for absent ones.",
 )
+@click.option(
+    "--skeleton", help="Whose clips an encoder shall take, by name; that of its training by default."
+)
+@click.option("--data", type=click.Path(path_type=Path), help="The same, of a converted dataset.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
-def export_command(source: Path, out: Path, bodies: int, as_json: bool) -> None:
+def export_command(
+    source: Path, out: Path, bodies: int, skeleton: str | None, data: Path | None, as_json: bool
+) -> None:
     """Write an encoder or a classifier for use without this package, checked against the original.
 
     SOURCE is a run's folder, an encoder.safetensors or a classifier.safetensors. Any number of clips goes in,
@@ -163,16 +170,21 @@ def export_command(source: Path, out: Path, bodies: int, as_json: bool) -> None:
 
     \b
     amr-train export runs/nw-ucla-amr-0 -o encoder.onnx
+    amr-train export runs/any-skeleton-0 -o encoder.onnx --skeleton kinect_azure_32
     amr-train export runs/a/evaluations/finetune-1234/classifier.safetensors -o classifier.pt2
     """
+    from amr_data import open_dataset
     from amr_train.deploy.export import export_model
 
-    made = export_model(source, out, bodies)
+    if skeleton is not None and data is not None:
+        raise UsageError("give --skeleton or --data, not both")
+    made = export_model(source, out, bodies, open_dataset(data).spec.skeleton if data else skeleton)
     if as_json:
         click.echo(json.dumps({"file": str(out), **made}))
         return
     shapes = {key: " x ".join(map(str, made[key])) for key in ("input", "output")}
-    facts(f"model → {out}", {**shapes, "largest difference": f"{made['difference']:.1e}"})
+    joints = {"joints": ", ".join(made["joints"])} if made["joints"] else {}
+    facts(f"model → {out}", {**shapes, **joints, "largest difference": f"{made['difference']:.1e}"})
 
 
 @click.command("report")

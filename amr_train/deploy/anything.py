@@ -23,6 +23,7 @@ from amr_data import (
 from amr_data.shards.reader import read_rejects
 from amr_train.deploy.predicting import predictions
 from amr_train.evaluation.classifier import ClipClassifier, load_classifier
+from amr_train.listening import Listener
 from amr_train.parallel.processes import choose_device
 
 MANIFEST = "manifest.json"
@@ -64,6 +65,7 @@ def predict_anything(
     dataset: str | Path | DatasetSpec | None = None,
     device: str = "auto",
     options: Mapping[str, Any] | None = None,
+    listener: Listener | None = None,
 ) -> tuple[list[Prediction], list[Record]]:
     """Predictions for every clip that the sources hold, and what was rejected.
 
@@ -76,6 +78,7 @@ def predict_anything(
         dataset: whose raw files these are, see `amr_data.convert`; by default those that the classifier was
             trained on, or what their content says.
         options: the raw family's own, see `amr_data.convert`.
+        listener: is told which joints are ignored.
     Raises: UsageError, AmrError.
     """
     where = choose_device(device)
@@ -88,19 +91,19 @@ def predict_anything(
         if (given / MANIFEST).is_file():
             data = open_dataset(given)
             _check_recipe(data, loaded)
-            found += [replace(p, path=str(given)) for p in _of_dataset(loaded, data)]
+            found += [replace(p, path=str(given)) for p in _of_dataset(loaded, data, listener)]
             continue
         with TemporaryDirectory() as scratch:
             made = _converted(given, dataset, loaded, Path(scratch), options)
             rejects += read_rejects(made.path)
-            found += [replace(p, path=_path(given, p.path)) for p in _of_dataset(loaded, made)]
+            found += [replace(p, path=_path(given, p.path)) for p in _of_dataset(loaded, made, listener)]
     return found, rejects
 
 
-def _of_dataset(loaded: ClipClassifier, data: ShardDataset) -> list[Prediction]:
+def _of_dataset(loaded: ClipClassifier, data: ShardDataset, listener: Listener | None) -> list[Prediction]:
     """For every clip; the path is its source."""
     made = []
-    for clip, row in zip(data, predictions(loaded, data), strict=True):
+    for clip, row in zip(data, predictions(loaded, data, listener=listener), strict=True):
         stop = clip.start + clip.frames
         made.append(Prediction(clip.source, clip.name, clip.start, stop, data.spec.frame_rate, row))
     return made

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from amr_data import AmrError, UsageError
 from amr_data.files import whole_file
+from amr_data.specs import Skeleton
 from amr_train.evaluation.classifier import load_classifier
-from amr_train.models.files import ENCODER
+from amr_train.models.files import ENCODER, EncoderConfig
 from amr_train.training.encoders import load_encoder
 
 TOLERANCE = 1e-4
@@ -22,21 +23,25 @@ BATCHES = (1, 3)
 FORMS = (".onnx", ".pt2")
 
 
-def export_model(source: str | Path, out: str | Path, bodies: int = 2) -> dict[str, Any]:
+def export_model(
+    source: str | Path, out: str | Path, bodies: int = 2, skeleton: str | Skeleton | None = None
+) -> dict[str, Any]:
     """Write an encoder or a classifier as ONNX or torch.export, for any number of clips of `bodies` bodies
     and the model's own frames.
 
     Args:
         source: a run's folder, an encoder.safetensors or a classifier.safetensors.
         out: ends in .onnx or .pt2.
-    Returns: input and output shapes, and the largest difference from the model itself over batches of one and
-        three clips.
+        skeleton: of an encoder, whose clips it shall take, see `load_encoder`.
+    Returns: input and output shapes, the joints that it takes, in order, and the largest difference from the
+        model itself over batches of one and three clips.
     Raises: UsageError; AmrError where the difference is above 1e-4, and nothing is written then.
     """
     out = Path(out)
     if out.suffix not in FORMS:
         raise UsageError(f"models are exported to {' or '.join(FORMS)}, not {out.suffix or out.name}")
-    model, frames, joints = _load(Path(source))
+    model, config = _load(Path(source), skeleton)
+    frames, joints = config.model.frames, config.joints
     model = model.eval()
     sample = _clips(2, bodies, frames, joints)
     batch = torch.export.Dim("batch", min=1, max=65_536)
@@ -63,21 +68,33 @@ def export_model(source: str | Path, out: str | Path, bodies: int = 2) -> dict[s
     return {
         "input": ["batch", bodies, frames, joints, 3],
         "output": ["batch", wanted[1].shape[1]],
+        "joints": config.joint_names,
         "difference": difference,
     }
 
 
-def _load(source: Path) -> tuple[nn.Module, int, int]:
-    """The model, its frames and joints."""
+def _load(source: Path, skeleton: str | Skeleton | None) -> tuple[nn.Module, EncoderConfig]:
+    """The model, and what it says of its clips. Raises: UsageError."""
     if source.is_dir() or source.name == ENCODER:
-        encoder = load_encoder(source)
-        return encoder, encoder.config.model.frames, encoder.config.joints
+        return _encoder(source, skeleton)
     try:
         classifier = load_classifier(source)
     except UsageError:
-        encoder = load_encoder(source)
-        return encoder, encoder.config.model.frames, encoder.config.joints
-    return classifier, classifier.config.encoder.model.frames, classifier.config.encoder.joints
+        return _encoder(source, skeleton)
+    if skeleton is not None:
+        raise UsageError(
+            "--skeleton is of an encoder: a classifier takes the joints that it was trained with"
+        )
+    return classifier, classifier.config.encoder
+
+
+def _encoder(source: Path, skeleton: str | Skeleton | None) -> tuple[nn.Module, EncoderConfig]:
+    encoder = load_encoder(source, skeleton=skeleton)
+    if skeleton is None and len({one.skeleton for one in encoder.config.datasets}) > 1:
+        raise UsageError(
+            f"{source} was trained on several skeletons: say whose clips it shall take, --skeleton"
+        )
+    return encoder, encoder.config
 
 
 def _clips(count: int, bodies: int, frames: int, joints: int) -> Tensor:

@@ -13,12 +13,16 @@ from torch import Tensor
 
 from amr_data import ShardDataset, UsageError
 from amr_data.looking.units import UNITS, length_unit
+from amr_data.specs import names_in
 from amr_data.viz.scene import Layer, Panel, Scene, robust_top
+from amr_train.config import Experiment
 from amr_train.data.feed import Feed
 from amr_train.data.reading import read_split
 from amr_train.experiments.loading import experiment_names, load_experiment, method_names
 from amr_train.identity import recorded_experiment
+from amr_train.models.files import naming_of
 from amr_train.models.guidance import online_weights, window_energy
+from amr_train.models.layers import name_joints
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.masking import token_order
 from amr_train.models.targets import EPS, UNBIASED, patchify, unpatchify
@@ -58,7 +62,7 @@ def model_scenes(
         raise UsageError(f"{run} was trained by {experiment.method}; only masked reconstruction can be shown")
     if experiment.input.stream != "joint":
         raise UsageError(f"{run} is shown bones, which are no body that could be drawn; its joints can be")
-    model = MaskedReconstruction(experiment, len(dataset.spec.skeleton.joints), dataset.windows).eval()
+    model = _method(experiment, dataset)
     if trained:
         state, problems = load_latest(folder / "checkpoints", torch.device("cpu"))
         if state is None:
@@ -71,6 +75,19 @@ def model_scenes(
         except RuntimeError:
             raise UsageError(f"{run} was trained on another skeleton than that of {dataset.path}") from None
     return [_scene(model, dataset, index, seed, trained) for index in indices]
+
+
+def _method(experiment: Experiment, dataset: ShardDataset) -> MaskedReconstruction:
+    """With weights of chance, for a dataset's joints. Raises: UsageError where it does not know one by its
+    name."""
+    skeleton = dataset.spec.skeleton
+    if experiment.model.joints == "name" and not experiment.model.names:
+        named = {"names": names_in(skeleton.shares)}
+        experiment = experiment.model_copy(update={"model": experiment.model.model_copy(update=named)})
+    model = MaskedReconstruction(experiment, len(skeleton.joints), dataset.windows).eval()
+    if experiment.model.names:
+        name_joints(model, naming_of(skeleton.shares, experiment.model.names))
+    return model
 
 
 @torch.no_grad()

@@ -15,8 +15,14 @@ from amr_data import AmrError, ShardDataset, UsageError
 from amr_train.config import FinetuneConfig
 from amr_train.data.dense import anatomy_of
 from amr_train.evaluation.finetuning import Classifier
-from amr_train.models.encoder import SkeletonEncoder
-from amr_train.models.files import EncoderConfig, as_sequences, read_described, save_described
+from amr_train.models.files import (
+    EncoderConfig,
+    as_sequences,
+    fresh_encoder,
+    read_described,
+    save_described,
+)
+from amr_train.models.skeletons import known_joints
 
 CLASSIFIER = "classifier.safetensors"
 _KEY = "amr_classifier"
@@ -57,17 +63,18 @@ def save_classifier(model: Classifier, config: ClassifierConfig, path: Path) -> 
 
 def keep_classifier(model: Classifier, encoder: EncoderConfig, dataset: ShardDataset, folder: Path) -> None:
     """Save a classifier fine-tuned on a dataset in a folder, with all that is needed to use it."""
-    names = dataset.spec.skeleton.common_names
-    if model.encoder.joints != len(names):  # a skeleton that shares some of its joints
-        names = [name for name in names if name in encoder.joint_names]
+    skeleton = dataset.spec.skeleton
+    known = known_joints(encoder, skeleton)  # of another skeleton perhaps not all
+    kept = range(len(skeleton.joints)) if known is None else known
     described = encoder.model_copy(
         update={
             "dataset": dataset.spec.name,
             "recipe": dict(dataset.manifest["recipe"]),
-            "skeleton": dataset.spec.skeleton.name,
+            "skeleton": skeleton.name,
             "joints": model.encoder.joints,
-            "joint_names": names,
-            "anatomy": anatomy_of(dataset.spec.skeleton) if encoder.input.changes else None,
+            "joint_names": [skeleton.common_names[i] for i in kept],
+            "shares": [skeleton.shares[i] for i in kept] if encoder.model.names else [],
+            "anatomy": anatomy_of(skeleton) if encoder.input.changes else None,
             "synthetic": dataset.synthetic,
         }
     )
@@ -94,7 +101,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cli
                 f"{file} is no classifier; `amr-train eval --protocol finetune --out DIR` leaves one in DIR"
             )
         config = ClassifierConfig.model_validate(json.loads(described))
-        encoder = SkeletonEncoder(config.encoder.model, config.encoder.joints)
+        encoder = fresh_encoder(config.encoder)
         model = Classifier(encoder, len(config.classes), FinetuneConfig(hidden=config.hidden)).to(device)
         model.load_state_dict(tensors)
     except (SafetensorError, OSError, ValidationError, ValueError, RuntimeError) as error:

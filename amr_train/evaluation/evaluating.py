@@ -31,6 +31,7 @@ from amr_train.evaluation.task import Task
 from amr_train.identity import SCHEMA
 from amr_train.listening import Listener
 from amr_train.models.files import ClipEncoder, EncoderConfig
+from amr_train.models.skeletons import ignored_in_words
 from amr_train.parallel.precision import precision_on
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.folder import environment, now
@@ -121,8 +122,11 @@ def task_of(
     for line in dict.fromkeys(filter(None, (said, also))):
         listener.warn(line)
     data = dataset if isinstance(dataset, ShardDataset) else open_dataset(dataset)
+    subject = trained(encoder, data, where)
+    if subject.encoder is not None and (line := ignored_in_words(subject.encoder.config, data.spec.skeleton)):
+        listener.warn(line)
     return Task(
-        trained(encoder, data, where),
+        subject,
         data,
         only_split(data, split),
         settings.model_copy(update={"feature_precision": features}),

@@ -1,15 +1,13 @@
-"""An encoder on a skeleton that is not its own: the joints that both have, in the dataset's order."""
+"""An encoder on a dataset whose skeleton is not its own: the joints that it knows, in the dataset's order."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from amr_data import ShardDataset, SplitArrays, UsageError
-from amr_data.specs import Skeleton
-from amr_train.models.encoder import SkeletonEncoder, for_joints
-from amr_train.models.files import ClipEncoder, EncoderConfig, naming_of
+from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.files import ClipEncoder
+from amr_train.models.skeletons import encoder_on, known_joints
 
 FEWEST = 5
 
@@ -22,58 +20,20 @@ def shared_joints(encoder: ClipEncoder, dataset: ShardDataset) -> list[int] | No
     skeleton, config = dataset.spec.skeleton, encoder.config
     shared = known_joints(config, skeleton)
     if shared is not None and len(shared) < FEWEST:
-        knows = f"{config.joints} joints of {config.skeleton or 'an unnamed skeleton'}"
-        if config.model.names:
-            knows = f"the names of {len(config.model.names)} joints"
+        named, what = bool(config.model.names), f"{config.joints} joints"
+        knows = f"{len(config.model.names)} names" if named else what
         raise UsageError(
-            f"the encoder knows {knows}, {len(shared)} of them are among the "
+            f"the encoder knows {knows} of {config.skeleton or 'an unnamed skeleton'}, "
+            f"{len(shared)} of them are among the "
             f"{len(skeleton.joints)} of {skeleton.name} in {dataset.path}; too few to evaluate it there"
+            + (f": say in `counterparts` what {', '.join(skeleton.joints[:3])}, ... are" if named else "")
         )
     return shared
 
 
-def known_joints(config: EncoderConfig, skeleton: Skeleton) -> list[int] | None:
-    """Which joints of a skeleton an encoder knows: has, or can name. None where it is the encoder's own."""
-    if config.model.names:
-        if skeleton.shares == config.shares and skeleton.common_names == config.joint_names:
-            return None
-        names = set(config.model.names)
-        return [i for i, shares in enumerate(skeleton.shares) if names >= set(shares)]
-    if skeleton.common_names == config.joint_names or (
-        not config.joint_names and len(skeleton.joints) == config.joints
-    ):
-        return None
-    return [i for i, name in enumerate(skeleton.common_names) if name in config.joint_names]
-
-
-def ignored_in_words(encoder: ClipEncoder, dataset: ShardDataset, shared: list[int] | None) -> str:
-    """The dataset's joints that the encoder does not know, in one line; '' where it knows all."""
-    joints = dataset.spec.skeleton.joints
-    ignored = [] if shared is None else [j for i, j in enumerate(joints) if i not in set(shared)]
-    if not ignored:
-        return ""
-    return (
-        f"{len(ignored)} of the {len(joints)} joints of {dataset.spec.skeleton.name} are ignored, which the "
-        f"encoder does not know: {', '.join(ignored)}"
-    )
-
-
 def encoder_for(encoder: ClipEncoder, dataset: ShardDataset, shared: list[int]) -> SkeletonEncoder:
-    """The encoder for these joints of the dataset alone: everything but the joints' embeddings is independent
-    of how many there are."""
-    skeleton, config = dataset.spec.skeleton, encoder.config
-    if config.model.names:
-        return for_joints(
-            encoder.encoder, naming_of([skeleton.shares[i] for i in shared], config.model.names)
-        )
-    names = [skeleton.common_names[i] for i in shared]
-    rows = [config.joint_names.index(name) for name in names]
-    weights = dict(encoder.encoder.state_dict())
-    joint = weights["position.joint"]
-    weights["position.joint"] = joint[:, :, torch.tensor(rows, device=joint.device)]
-    restricted = SkeletonEncoder(config.model, len(rows)).to(joint.device)
-    restricted.load_state_dict(weights)
-    return restricted
+    """The encoder for these joints of the dataset alone."""
+    return encoder_on(encoder, dataset.spec.skeleton, shared).encoder
 
 
 def joints_of(arrays: SplitArrays, shared: list[int]) -> SplitArrays:

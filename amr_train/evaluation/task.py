@@ -93,13 +93,13 @@ class Task:
         encoder = self.subject.encoder
         if self.part == TEST or encoder is None or self.subject.kind != "encoder":
             return False
-        config = encoder.config
-        if config.dataset != self.dataset.spec.name:
+        split = encoder.config.split_of(self.dataset.spec.name)
+        if split is None:
             return False
-        if config.split not in (*self.dataset.spec.protocols, ALL):
+        if split not in (*self.dataset.spec.protocols, ALL):
             return True  # nobody can say
-        part = VALIDATION if config.held_out else TEST
-        return bool(np.isin(self.indices["test"], training_clips(self.dataset, config.split, part)).any())
+        part = VALIDATION if encoder.config.held_out else TEST
+        return bool(np.isin(self.indices["test"], training_clips(self.dataset, split, part)).any())
 
     @cached_property
     def bridged(self) -> dict[str, int] | None:

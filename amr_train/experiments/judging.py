@@ -78,8 +78,9 @@ def judging_of(
         protocol_named(name)
     config = (loaded := load_encoder(place)).config
     dataset = open_dataset(_data(data, kept, place))
-    if split is None and experiment is not None and experiment.data.split in dataset.spec.protocols:
-        split = experiment.data.split
+    if split is None and experiment is not None:
+        own = experiment.data.splits.get(dataset.spec.name, experiment.data.split)
+        split = own if own in dataset.spec.protocols else None
     split = only_split(dataset, split)
     # what does not fit together is said here, once, before processes are started
     parts_of(dataset, split, settings.part)
@@ -186,6 +187,9 @@ def _data(data: str | Path | None, kept: dict[str, Any] | None, encoder: Path) -
         return Path(data)
     if kept is None:
         raise UsageError(f"{encoder} does not say on which clips to judge it: give --data DIR")
+    if "sets" in kept:
+        places = ", ".join(f"{one['name']} in {one['path']}" for one in kept["sets"])
+        raise UsageError(f"{encoder} was trained on several datasets: say which with --data DIR ({places})")
     path = Path(str(kept.get("path", "")))
     if not (path / "manifest.json").is_file():
         raise UsageError(

@@ -79,6 +79,11 @@ class EncoderConfig(BaseModel):
     shares: list[Shares] = []
     datasets: list[Seen] = []
 
+    def split_of(self, dataset: str) -> str | None:
+        """The split that it was trained on of a dataset, None where it was not trained on it."""
+        splits = {one.dataset: one.split for one in self.datasets} or {self.dataset: self.split}
+        return splits.get(dataset)
+
 
 def encoder_config(experiment: Experiment, *datasets: ShardDataset) -> EncoderConfig:
     """The settings of the encoder that an experiment trains on datasets, in the order of their names, trained

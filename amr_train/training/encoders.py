@@ -8,22 +8,35 @@ import torch
 from pydantic import ValidationError
 
 from amr_data import AmrError, UsageError
+from amr_data.specs import Skeleton, load_skeleton
 from amr_train.identity import recorded_experiment
 from amr_train.models.files import ENCODER, ClipEncoder, EncoderConfig, clip_encoder, read_encoder
+from amr_train.models.skeletons import encoder_on
 from amr_train.training.checkpoints import READ_ERRORS, list_checkpoints, load_state
 from amr_train.training.folder import RUN, read_record
 
 
-def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> ClipEncoder:
+def load_encoder(
+    path: str | Path, device: str | torch.device = "cpu", skeleton: str | Skeleton | None = None
+) -> ClipEncoder:
     """An encoder that `amr-train run` or `amr-train import-mamp` wrote, in evaluation mode. Its
     `config.epoch` of `config.epochs` says how far it was trained.
 
     Args:
         path: a run's folder (its encoder, or that of its newest whole checkpoint while it is not finished),
             one of its checkpoints, or an encoder file.
-    Raises: UsageError where there is none, AmrError where it is damaged.
+        skeleton: whose clips it shall take, by its name or as it is; the one it was trained on by default.
+            `config.joint_names` say which of the joints it knows, in the order in which it takes them.
+    Raises: UsageError where there is none, or it knows no joint of the skeleton; AmrError where it is
+        damaged.
     """
-    place = Path(path)
+    found = _loaded(Path(path), device)
+    if skeleton is None:
+        return found
+    return encoder_on(found, load_skeleton(skeleton) if isinstance(skeleton, str) else skeleton)
+
+
+def _loaded(place: Path, device: str | torch.device) -> ClipEncoder:
     if place.is_file() and place.suffix == ".pt":
         return _of_checkpoint(place, device)
     file = place / ENCODER if place.is_dir() else place
