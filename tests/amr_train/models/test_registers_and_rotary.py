@@ -148,19 +148,24 @@ def test_registers_see_and_are_seen_whatever_is_absent():
     torch.testing.assert_close(again[:, :JOINTS], after[:, :JOINTS], atol=1e-12, rtol=0)
 
 
+def order_of(*first: int) -> torch.Tensor:
+    """(1, 30) all tokens, these first."""
+    return torch.tensor([[*first, *(token for token in range(30) if token not in first)]])
+
+
 def test_the_decoupled_decoder_asks_by_the_middle_of_a_patch():
     """Rotary features do not say when they are, their angles do: as far from the middle of the patch that is
     asked for."""
     torch.manual_seed(0)
     model = MaskedReconstruction(small(time="rotary"), JOINTS, WINDOWS).double()
-    features, order = torch.randn(1, 2, 32, dtype=torch.float64), torch.tensor([[2, 22, *range(3, 22)]])
+    features, order = torch.randn(1, 2, 32, dtype=torch.float64), order_of(2, 22)
     with torch.no_grad():
         model.decoder.position.time.zero_()  # then nothing but the angles knows a patch's time
         there = model.decoder(features, order)[0]
-        swapped = model.decoder(features, order[:, [1, 0, *range(2, 21)]])[0]
+        swapped = model.decoder(features, order_of(22, 2))[0]
         # r = 3: patches around segments 1 and 4
-        low = model.decoder(features, torch.tensor([[2, 12]]))[0]  # segments 0, 2, from 1: -1, 1
-        high = model.decoder(features, torch.tensor([[17, 27]]))[0]  # segments 3, 5, from 4: -1, 1
+        low = model.decoder(features, order_of(2, 12))[0]  # segments 0, 2, from 1: -1, 1
+        high = model.decoder(features, order_of(17, 27))[0]  # segments 3, 5, from 4: -1, 1
     assert (there - swapped).abs().max() > 1e-4
     torch.testing.assert_close(low[:, :JOINTS], high[:, JOINTS:], atol=1e-6, rtol=1e-6)
 
