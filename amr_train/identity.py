@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from amr_data import UsageError
-from amr_train.config import AgreementConfig, Experiment, InputConfig
+from amr_train.config import AgreementConfig, AugmentConfig, Experiment, InputConfig
 
 SCHEMA = 2
 """Rises where the same settings no longer mean the same training or evaluation."""
@@ -40,6 +40,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "evaluation": {"part": "test"},
     "agreement": AgreementConfig().model_dump(mode="json"),
     "input": InputConfig().model_dump(mode="json"),
+    "augment": AugmentConfig().model_dump(mode="json", exclude=set(AugmentConfig().judged)),
 }
 """Settings from after the first runs of this schema, as those runs had them: so they are no part of a
 digest."""

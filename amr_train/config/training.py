@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -181,12 +182,35 @@ class AugmentConfig(Section):
 
     `rounding` of crop lengths, in training and in the centre crops of tests: `up` to whole frames, or `mamp`,
     as the published code has it (down in training; in the centre, the same number cut off at both ends).
+
+    What follows is done to views of pre-training alone, see `amr_train.data.views`; off by default. `turn`:
+    about the vertical axis by up to so many radians, before `rotation`. `mirror`: share of the views in which
+    left and right are exchanged. `limbs`: bones longer or shorter by up to this share, left and right alike;
+    `scale`: the whole body. `noise`: standard deviation, in metres, of an error of each joint that drifts
+    over time. These three change every second view. `drop_axis`: share of the views of which one axis is
+    zero.
     """
 
     min_crop: float = Field(0.5, gt=0, le=1)
     min_frames: int = Field(64, ge=1)
     rotation: float = Field(0.3, ge=0)
     rounding: Literal["up", "mamp"] = "up"
+    turn: float = Field(0, ge=0, le=math.pi)
+    mirror: float = Field(0, ge=0, le=1)
+    limbs: float = Field(0, ge=0, lt=1)
+    scale: float = Field(0, ge=0, lt=1)
+    noise: float = Field(0, ge=0)
+    drop_axis: float = Field(0, ge=0, le=1)
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """What evaluations take of it, JSON's types."""
+        return self.model_dump(mode="json", include={"min_crop", "min_frames", "rotation", "rounding"})
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """What is done to bodies, of that which is not off."""
+        return self.model_dump(mode="json", exclude=set(self.judged), exclude_defaults=True)
 
 
 class PretrainConfig(Section):

@@ -54,7 +54,9 @@ class Views:
     3) radians, row of the clip among all (Q,), indices of the clips (K,), on the device that gathers.
     parts : for each batch its first and last clip.  bounds : its first and last sequence.  clips : its
     indices (B,), on the CPU.  shares : number of the first sequence in the whole batch, and how many that
-    has.  dealt : the same of its clips.  others : further views of the same clips.  room : as in `Batch`."""
+    has.  dealt : the same of its clips.  others : further views of the same clips.  room : as in `Batch`.
+    changes : (K, E) what was drawn for changes of each clip's bodies, None where there are none; seeds : of
+    each batch's noise."""
 
     first: Tensor
     length: Tensor
@@ -68,6 +70,8 @@ class Views:
     dealt: tuple[tuple[int, int], ...]
     others: tuple[Views, ...] = ()
     room: int | None = None
+    changes: Tensor | None = None
+    seeds: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -30,6 +30,7 @@ from amr_train.data.augment import (
 )
 from amr_train.data.batching import Batch, EvenBatches, Views, shares
 from amr_train.data.timeline import timeline_of, zero_timeline
+from amr_train.data.views import Changes
 
 RESIDENT_SHARE = 0.5
 """Share of the device's free memory that a split may take to live there."""
@@ -45,6 +46,7 @@ class Feed:
         what is there.
     resident: keep the frames on the device, on the host, or on the device where they fit.
     naming: (V, names), what every batch says of its joints, see `Batch`.
+    changes: of the bodies in training views; None leaves them as they are.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Feed:
         bodies: int | None = None,
         resident: Literal["auto", "device", "host"] = "auto",
         naming: Tensor | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self.naming = None if naming is None else naming.to(device)
         self.device, self.frames, self.bodies = device, frames, bodies
@@ -82,6 +85,7 @@ class Feed:
         self._counts = self.timeline.counts
         self._first_sequence = self._counts.cumsum(0) - self._counts
         self._even: dict[int, EvenBatches] = {}
+        self.changes = None if changes is None else changes.to(device)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -133,10 +137,10 @@ class Feed:
             again = torch.randperm(len(self), generator=generator) if even is None else even.draw(generator)
             orders.append(again)
         order = torch.cat(orders)[: steps * size]
-        made = [
-            self._views(order, *self._drawn(order, augment, generator), size, rank, processes, whole_clips)
-            for _ in range(count)
-        ]
+        drawn = [self._drawn(order, augment, generator) for _ in range(count)]
+        made = [self._views(order, *each, size, rank, processes, whole_clips) for each in drawn]
+        if self.changes is not None:  # drawn last, so that crops and angles are those without
+            made = [self._with_changes(views, self.changes, generator) for views in made]
         return replace(made[0], others=tuple(made[1:]), room=room)
 
     def even(self, size: int) -> EvenBatches:
@@ -176,6 +180,12 @@ class Feed:
         frames = self._clip_frames[order]
         start, length = crop_bounds(frames, share, random[:, 1], augment.min_frames, augment.rounding)
         return start, length, (random[:, 2:] * 2 - 1) * augment.rotation
+
+    def _with_changes(self, views: Views, changes: Changes, generator: torch.Generator) -> Views:
+        """Draw what is done to the bodies of each clip, which share it."""
+        drawn = changes.draw(len(views.index), generator)
+        seeds = torch.randint(2**62, (len(views),), generator=generator)
+        return replace(views, changes=self._put(drawn), seeds=tuple(seeds.tolist()))
 
     def batch(self, views: Views, step: int) -> Batch:
         """Gather, resample and rotate the views of one batch."""
@@ -245,8 +255,8 @@ class Feed:
     def _put(self, table: Tensor) -> Tensor:
         return sent(table, self.home)
 
-    def _gather(self, views: Views, step: int) -> list[tuple[Batch, Tensor]]:
-        """A batch of every view, before it is turned, and the angles."""
+    def _gather(self, views: Views, step: int) -> list[_Gathered]:
+        """A batch of every view, before it is turned."""
         gathered = []
         for view in (views, *views.others):
             low, high = view.bounds[step]
@@ -270,21 +280,38 @@ class Feed:
                 room=views.room,
                 naming=self.naming,
             )
-            gathered.append((batch, view.angles[low:high]))
+            changes = None if view.changes is None else view.changes[row]
+            seed = view.seeds[step] if view.seeds else 0
+            gathered.append(_Gathered(batch, view.angles[low:high], changes, seed))
         return gathered
 
-    def _send(self, gathered: list[tuple[Batch, Tensor]]) -> Batch:
+    def _send(self, gathered: list[_Gathered]) -> Batch:
         there = []
-        for batch, angles in gathered:
+        for view in gathered:
+            batch, angles, drawn = view.batch, view.angles, view.changes
             if self.streams:
                 batch, angles = self._sent(batch), sent(angles, self.device)
-            there.append(replace(batch, joints=rotate(batch.joints, rotation_matrices(angles))))
+                drawn = None if drawn is None else sent(drawn, self.device)
+            if self.changes is None or drawn is None:
+                there.append(replace(batch, joints=rotate(batch.joints, rotation_matrices(angles))))
+            else:
+                there.append(self.changes.apply(batch, angles, drawn, view.seed))
         return replace(there[0], others=tuple(there[1:]))
 
     def _sent(self, batch: Batch) -> Batch:
         energy, present = (None if t is None else sent(t, self.device) for t in (batch.energy, batch.present))
         joints, clip, clips = (sent(t, self.device) for t in (batch.joints, batch.clip, batch.clips))
         return replace(batch, joints=joints, energy=energy, present=present, clip=clip, clips=clips)
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """A view of a batch where it was gathered: as recorded, and what is to be done to it on the device."""
+
+    batch: Batch
+    angles: Tensor
+    changes: Tensor | None
+    seed: int
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

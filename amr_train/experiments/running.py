@@ -13,20 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amr_data import AmrError, UsageError
+from amr_data import AmrError
 from amr_data.files import write_json
 from amr_train.config import Experiment
 from amr_train.data.feed import Feed
-from amr_train.data.input import count_bridged, energies_fit
+from amr_train.data.input import count_bridged
 from amr_train.data.mixing import MixedFeed
 from amr_train.data.reading import read_split
+from amr_train.data.views import make_changes
 from amr_train.evaluation.evaluating import judged_all
 from amr_train.evaluation.monitor import Monitor
 from amr_train.evaluation.records import Record
 from amr_train.evaluation.subjects import trained
 from amr_train.evaluation.task import Task
 from amr_train.experiments.results import results_of, write_results
-from amr_train.experiments.sources import NO_ENERGIES, Source, Sources, opened
+from amr_train.experiments.sources import Source, Sources, check_energies, opened
 from amr_train.listening import Listener, Listeners
 from amr_train.models.encoder import for_joints
 from amr_train.models.files import ENCODER, encoder_config, naming_of, read_encoder, save_encoder
@@ -116,8 +117,8 @@ class _Run:
         method = make_method(experiment, self.about.joints, windows).to(self.device)
         if self.about.shares:
             name_joints(method, naming_of(self.about.shares, experiment.model.names))
-        if method.needs_energy and not energies_fit(experiment.input):
-            raise UsageError(NO_ENERGIES.format("a method that takes none of the shard's energies"))
+        if method.needs_energy:
+            check_energies(experiment, "a method that takes none of the shard's energies")
         feeds = {source.name: self._feed(source, method.needs_energy) for source in self.sources.every}
         several = len(feeds) > 1
         feed = MixedFeed(feeds, experiment.pretrain.mixing) if several else next(iter(feeds.values()))
@@ -152,6 +153,7 @@ class _Run:
             bodies=dataset.spec.max_bodies if keep else None,
             resident=experiment.data.resident,
             naming=self._naming(source),
+            changes=make_changes(experiment.augment, experiment.input, dataset),
         )
 
     def _naming(self, source: Source) -> Tensor | None:

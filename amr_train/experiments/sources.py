@@ -18,6 +18,7 @@ from amr_data.specs import names_in
 from amr_train.config import Experiment
 from amr_train.data.input import check_input, energies_fit
 from amr_train.data.mixing import apportioned
+from amr_train.data.views import check_changes, moves_alike
 from amr_train.evaluation.parts import TEST, only_split, parts_of, training_clips
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.parallel.processes import Processes
@@ -26,6 +27,9 @@ from amr_train.training.compiling import check_compiler
 NO_ENERGIES = (
     "the shard's energies are those of its joints: with input.stream=bone, a frame or centre of every frame, "
     "or bridged jumps take {}"
+)
+NO_ENERGIES_LEFT = (
+    "the shard's energies are those of bodies as they are: with augment.limbs, noise or drop_axis take {}"
 )
 Clips = npt.NDArray[np.int64]
 
@@ -84,6 +88,7 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
     found = settled(experiment)
     for dataset in found.datasets:
         check_input(experiment.input, dataset)
+        check_changes(experiment.augment, dataset)
     _check_guidance(experiment, found)
     if len(found.every) == 1 and found.every[0].unjudged:
         raise UsageError(found.every[0].unjudged)
@@ -250,8 +255,7 @@ def _check_guidance(experiment: Experiment, found: Sources) -> None:
     guidance = experiment.guidance
     if not guidance.focal or guidance.source != "shard":
         return
-    if not energies_fit(experiment.input):
-        raise UsageError(NO_ENERGIES.format("guidance.source=online"))
+    check_energies(experiment, "guidance.source=online")
     for dataset in found.datasets:
         missing = [n for n in guidance.windows if n not in dataset.windows]
         if missing:
@@ -259,3 +263,12 @@ def _check_guidance(experiment: Experiment, found: Sources) -> None:
                 f"guidance.source=shard needs windows among {list(dataset.windows)}, not {missing[0]}; "
                 "or use source=online"
             )
+
+
+def check_energies(experiment: Experiment, otherwise: str) -> None:
+    """Refuse the shard's energies where what is trained on moves otherwise. `otherwise` : what to take.
+    Raises: UsageError."""
+    if not energies_fit(experiment.input):
+        raise UsageError(NO_ENERGIES.format(otherwise))
+    if not moves_alike(experiment.augment):
+        raise UsageError(NO_ENERGIES_LEFT.format(otherwise))

@@ -15,6 +15,7 @@ from typing import Any
 from amr_data import UsageError, open_dataset
 from amr_train.config import Experiment
 from amr_train.data.input import check_input
+from amr_train.data.views import check_changes
 from amr_train.evaluation.evaluating import evaluate_encoder
 from amr_train.evaluation.parts import only_split, parts_of
 from amr_train.evaluation.protocols import protocol_named
@@ -99,6 +100,8 @@ def _check(stage: Stage) -> None:
     if stage.data is not None:
         dataset = open_dataset(stage.data)
         check_input(stage.experiment.input, dataset)
+        if transfer is None:
+            check_changes(stage.experiment.augment, dataset)
         split = only_split(dataset, transfer.split if transfer else stage.experiment.data.split)
         if protocols:
             parts_of(dataset, split, stage.experiment.evaluation.part)

@@ -18,7 +18,8 @@ from tests.amr_train.tracing import METHODS
 )
 def test_no_loop_reads_a_value_mixes_devices_or_copies_what_was_not_planned():
     """Beside what a plan lays on the device once, resident clips copy nothing, streamed ones the gathered
-    batch alone: joints, energies, presence, rows, clips and angles from pinned memory."""
+    batch alone: joints, energies, presence, rows, clips, angles and what was drawn for changes from pinned
+    memory."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.amr_train.tracing"], capture_output=True, text=True, timeout=300
     )
@@ -35,5 +36,10 @@ def test_no_loop_reads_a_value_mixes_devices_or_copies_what_was_not_planned():
         "classification": 6 * steps,
         "probes": order,
     }
+    # without energies, with what was drawn for changes
+    assert [found.pop(f"changed {where}") for where in ("host", "device")] == [
+        {"training": 6 * steps},
+        {"training": 0},
+    ]
     nothing = {"training": 0, "features": 0, "fine-tuning": 0}
     assert found == {f"{method} device": {**nothing, **beside} for method in (*METHODS, "compact", "taught")}

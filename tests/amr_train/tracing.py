@@ -28,6 +28,7 @@ from amr_data import SplitArrays
 from amr_train import load_experiment
 from amr_train.config import Experiment
 from amr_train.data.feed import Feed
+from amr_train.data.views import Body, Changes
 from amr_train.evaluation.features import JOINTS, MEAN, Features, encode
 from amr_train.evaluation.finetuning import Classifier, Setting, _step, classify, layer_groups
 from amr_train.evaluation.protocols.knn import votes
@@ -53,6 +54,7 @@ SETTINGS = [
 ]
 COMPACT = ["model.registers=2", "model.time=rotary"]
 TAUGHT = ["agreement.teacher=0.5", "agreement.layers=1"]
+CHANGED = [f"augment.{key}=0.2" for key in ("turn", "mirror", "limbs", "scale", "noise", "drop_axis")]
 JOINTS_OF = 5
 CLASSES = 3
 
@@ -119,7 +121,7 @@ def clips(count: int = 16) -> SplitArrays:
 
 
 @contextmanager
-def elsewhere() -> Iterator[tuple[torch.device, Watch, Callable[[SplitArrays, bool, str], Feed]]]:
+def elsewhere() -> Iterator[tuple[torch.device, Watch, Callable[..., Feed]]]:
     """The device, the watch over it, and a feed for it. Epochs are planned on the host, where values are."""
     device, watch, mode = torch.device("elsewhere", 0), Watch(), FakeTensorMode(allow_non_fake_inputs=True)
     sent = amr_train.data.feed.sent
@@ -140,10 +142,13 @@ def elsewhere() -> Iterator[tuple[torch.device, Watch, Callable[[SplitArrays, bo
 
         return plan
 
-    def feed_of(arrays: SplitArrays, energy: bool, resident: str) -> Feed:
+    def feed_of(arrays: SplitArrays, energy: bool, resident: str, changes: Changes | None = None) -> Feed:
         with unset_fake_temporarily():
-            feed = Feed(arrays, torch.device("cpu"), 24, energy)
+            feed = Feed(arrays, torch.device("cpu"), 24, energy, changes=changes)
         feed.device = device
+        if feed.changes is not None:
+            tables = feed.changes._tables
+            feed.changes._tables = {name: shapes(table).to(device) for name, table in tables.items()}
         names = ["labels"]
         if resident == "device":
             feed.home, names = device, [*names, "joints", "energy", "_row", "_present"]
@@ -157,6 +162,7 @@ def elsewhere() -> Iterator[tuple[torch.device, Watch, Callable[[SplitArrays, bo
             mock.patch.object(Tensor, "pin_memory", lambda tensor: watch.pin(tensor)),
             mock.patch("amr_train.data.feed.sent", sent_there),
             mock.patch("amr_train.training.loop.chance_on", return_value=torch.Generator()),
+            mock.patch("amr_train.data.views.chance_on", return_value=torch.Generator()),
             mock.patch.object(Feed, "train_views", planned(Feed.train_views)),
             mock.patch.object(Feed, "centre_views", planned(Feed.centre_views)),
             mock.patch.object(nn.Module, "to", placed),
@@ -178,12 +184,20 @@ def placed(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
-def trace(method: str, resident: str, settings: Sequence[str] = ()) -> dict[str, int]:
-    """Run everything of a method for a few steps. Returns how many planned copies each part made."""
-    experiment = load_experiment(f"ntu60-xsub-{method}", [*SETTINGS, "guidance.source=shard", *settings])
+def trace(
+    method: str, resident: str, settings: Sequence[str] = (), body: Body | None = None
+) -> dict[str, int]:
+    """Run everything of a method for a few steps. Returns how many planned copies each part made. `body` : of
+    the views, where these are changed in every way."""
+    source = "shard" if body is None else "online"
+    changed = [] if body is None else CHANGED
+    chosen = [*SETTINGS, f"guidance.source={source}", *changed, *settings]
+    experiment = load_experiment(f"ntu60-xsub-{method}", chosen)
     with elsewhere() as (device, watch, feed_of):
         model = make_method(experiment, JOINTS_OF, (4, 8, 12)).to(device)
-        feed = feed_of(clips(), model.needs_energy, resident)
+        with unset_fake_temporarily():
+            changes = None if body is None else Changes(experiment.augment, body)
+        feed = feed_of(clips(), model.needs_energy, resident, changes)
         assert feed._present is not None
         with unset_fake_temporarily():
             chance = torch.Generator().manual_seed(0)
@@ -195,6 +209,8 @@ def trace(method: str, resident: str, settings: Sequence[str] = ()) -> dict[str,
             for step, batch in enumerate(feed.batches(views)):
                 losses.add(step + 1, *train_step(trained, batch, optimizer, experiment, step, Processes()))
         found = {"training": counts()}
+        if body is not None:  # evaluations change nothing
+            return found
         return found | evaluated(experiment, model.encoder, feed, watch)
 
 
@@ -254,4 +270,6 @@ if __name__ == "__main__":
     found = {f"{method} device": trace(method, "device") for method in METHODS}
     found["compact device"] = trace("amr", "device", COMPACT)
     found["taught device"] = trace("agreement", "device", TAUGHT)
+    body = Body(parent=(0, 0, 1, 1, 0), mirror=(0, 1, 3, 2, 4), up=1, bones=True)
+    found |= {f"changed {where}": trace("amr", where, body=body) for where in ("device", "host")}
     json.dump({"caught": caught(), "amr host": trace("amr", "host"), **found}, sys.stdout)

@@ -49,7 +49,7 @@ def settings_of(training: FinetuneConfig, config: EvaluationConfig, augment: Aug
     """What decides a fine-tuning."""
     later = {"batches"} if training.batches == "drawn" else set()  # results from before have no such key
     kept = training.model_dump(mode="json", exclude={"checkpoint_epochs", *later})
-    return {"crop": config.crop, "finetune": kept, "augment": augment.model_dump(mode="json")}
+    return {"crop": config.crop, "finetune": kept, "augment": augment.judged}
 
 
 def trained_scores(

@@ -31,7 +31,7 @@ class Linear(Protocol):
     name = "linear"
 
     def settings(self, config: EvaluationConfig, augment: AugmentConfig) -> dict[str, Any]:
-        views = augment.model_dump(mode="json") if config.linear.views == "augmented" else {}
+        views = augment.judged if config.linear.views == "augmented" else {}
         shared = {"crop": config.crop, "rounding": augment.rounding}
         return {**shared, "linear": config.linear.model_dump(mode="json"), "augment": views}
 

@@ -1,0 +1,231 @@
+"""What pre-training does to the bodies of a view beside cropping and rotating it: they are turned, mirrored,
+given other limbs and another size, jittered, flattened. The choice is SLiM's (NeurIPS 2026).
+
+All of it but the noise is linear in the joints and leaves the origin where it is. So bones, differences of
+joints, are treated as the joints are, a frame of zeros stays one, and the bodies of a clip stay together.
+What is done to a clip is drawn with its crop, for whole epochs on the CPU; noise has too many values for
+that, and is drawn where it is used, for all sequences of a batch, from a seed that was drawn there.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from math import pi
+
+import torch
+from torch import Tensor
+
+from amr_data import ShardDataset, UsageError
+from amr_data.looking.faults import SPINE, unit_metres
+from amr_data.specs import Skeleton
+from amr_train.config import AugmentConfig, InputConfig
+from amr_train.data.augment import rotate, rotation_matrices
+from amr_train.data.batching import Batch
+
+CHANGED = 0.5
+"""Share of the views that other limbs, another size or noise are given. The others stay as they are, as tests
+show them."""
+DRIFT = 16
+"""Frames over which noise becomes other noise. Errors of pose estimates last; and noise of single frames
+would drown the motion that is to be predicted."""
+LATERAL = 0
+"""The axis that runs to the side, in a sensor's coordinates and in a body frame."""
+DRAWS = 8
+"""Numbers drawn for a clip, before those of its bones."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """What changes need to know of a dataset's clips.
+
+    parent : of each joint, the root's is itself.  mirror : each joint's counterpart on the other side.
+    up : the vertical axis.  flat : whether the third axis is empty.  metres : of one unit.
+    bones : whether joints are shown as seen from their parents.
+    """
+
+    parent: tuple[int, ...]
+    mirror: tuple[int, ...]
+    up: int
+    flat: bool = False
+    metres: float = 1.0
+    bones: bool = False
+
+
+def body_of(dataset: ShardDataset, shown: InputConfig) -> Body:
+    """The bodies of a dataset in the form that is shown."""
+    skeleton = dataset.spec.skeleton
+    up = 2 if shown.frame != "recorded" else dataset.up
+    metres = SPINE if shown.lengths == "spine" else unit_metres(dataset)
+    places = (_parents(skeleton), _mirrored(skeleton), up)
+    return Body(*places, dataset.spec.dimensions == 2, metres, shown.stream == "bone")
+
+
+def check_changes(config: AugmentConfig, dataset: ShardDataset) -> None:
+    """Refuse what cannot be done to a dataset's bodies. Raises: UsageError."""
+    if dataset.spec.dimensions == 2:
+        for key in ("turn", "drop_axis"):
+            if getattr(config, key):
+                raise UsageError(
+                    f"{dataset.path} is two-dimensional: it has no depth for augment.{key}; set it to 0"
+                )
+    if config.mirror and not dataset.spec.skeleton.symmetric:
+        raise UsageError(
+            f"augment.mirror: the skeleton {dataset.spec.skeleton.name} does not say which joints are left "
+            "and right of each other; name them in its spec as `symmetric`"
+        )
+
+
+def make_changes(config: AugmentConfig, shown: InputConfig, dataset: ShardDataset) -> Changes | None:
+    """What an experiment does to the bodies of a dataset; None where it leaves them as they are. Raises:
+    UsageError."""
+    check_changes(config, dataset)
+    return Changes(config, body_of(dataset, shown)) if config.changes else None
+
+
+def moves_alike(config: AugmentConfig) -> bool:
+    """Whether the shard's energies are still those of the joints: a turn leaves them, a mirror exchanges
+    them, a size scales them, anything else makes other motion of it."""
+    return not (config.limbs or config.noise or config.drop_axis)
+
+
+class Changes:
+    """Args:
+    config: which changes, how often and how much.
+    body: whose.
+    """
+
+    def __init__(self, config: AugmentConfig, body: Body) -> None:
+        self.config, self.body = config, body
+        parent, mirror = torch.tensor(body.parent), torch.tensor(body.mirror)
+        joint = torch.arange(len(parent))
+        bones = torch.minimum(joint, mirror)  # left and right alike
+        limbs, limb = bones[parent != joint].unique(return_inverse=True)
+        self.draws = DRAWS + len(limbs)
+        # hung on the other side's counterparts, the bones of one side are those of the other
+        self._alike = bool((parent[mirror] == mirror[parent]).all())
+        self._tables = {
+            "parent": parent,
+            "mirror": mirror,
+            "hangs": (parent != joint).float(),
+            "limb": torch.zeros_like(parent).masked_scatter(parent != joint, limb),
+            "path": _paths(body.parent),
+            "three": torch.arange(3),
+            "axes": torch.tensor([1.0, 1.0, 0.0 if body.flat else 1.0]),
+        }
+
+    def to(self, device: torch.device) -> Changes:
+        """The same with its tables there."""
+        there = copy.copy(self)
+        there._tables = {name: table.to(device) for name, table in self._tables.items()}
+        return there
+
+    def draw(self, clips: int, generator: torch.Generator) -> Tensor:
+        """Chance of so many clips, (K, E) uniform in [0, 1); as many numbers whatever the settings."""
+        return torch.rand(clips, self.draws, generator=generator)
+
+    def apply(self, batch: Batch, angles: Tensor, drawn: Tensor, seed: int) -> Batch:
+        """The batch with its bodies changed and turned, and its energies with them.
+
+        angles : (S, 3), of the rotation about each axis.  drawn : (S, E), as `draw` gives it, of the clip of
+        each sequence.  seed : of the noise.
+        """
+        config, joints, energy = self.config, batch.joints, batch.energy
+        turn, mirror, limbs, scale, size, drop, axis, noise = drawn[:, :DRAWS].unbind(1)
+        matrix = rotation_matrices(angles)
+        if config.turn:
+            about = torch.zeros_like(angles)
+            about[:, self.body.up] = (turn * 2 - 1) * config.turn
+            matrix = matrix @ rotation_matrices(about)
+        if config.limbs:
+            stretch = (drawn[:, DRAWS:] * 2 - 1) * config.limbs * (limbs < CHANGED)[:, None]
+            joints = self._stretched(joints, stretch)
+        if config.mirror:
+            mirrored = mirror < config.mirror
+            joints = self._mirrored(joints, mirrored)
+            energy = None if energy is None else self._exchanged(energy, mirrored)
+            side = torch.ones_like(angles)
+            side[:, LATERAL] = 1 - 2 * mirrored.to(side.dtype)
+            matrix = matrix * side[:, None, :]
+        if config.scale:
+            factor = 1 + (size * 2 - 1) * config.scale * (scale < CHANGED)
+            matrix = matrix * factor[:, None, None]
+            energy = None if energy is None else energy * factor.square()[:, None, None, None]
+        kept = (drop >= config.drop_axis)[:, None] | ((axis * 3).long()[:, None] != self._tables["three"])
+        if config.drop_axis:
+            matrix = matrix * kept[:, :, None]
+        there = (joints != 0).any(dim=3, keepdim=True).any(dim=2, keepdim=True)
+        joints = rotate(joints, matrix)
+        if config.noise:
+            error = self._errors(batch, seed) * (config.noise / self.body.metres)
+            chosen = (noise < CHANGED)[:, None] * kept * self._tables["axes"]
+            joints = joints + error * chosen[:, None, None] * there
+        return replace(batch, joints=joints, energy=energy)
+
+    def _stretched(self, joints: Tensor, stretch: Tensor) -> Tensor:
+        """Bones longer by a share, stretch (S, L) of each limb; the root stays where it is."""
+        table = self._tables
+        each = (stretch[:, table["limb"]] * table["hangs"])[:, None, :, None]  # (S, 1, V, 1)
+        return joints + (joints * each if self.body.bones else self._placed(self._bones(joints) * each))
+
+    def _mirrored(self, joints: Tensor, mirrored: Tensor) -> Tensor:
+        """Left and right exchanged where a sequence is mirrored, (S,) bool."""
+        if self._alike or not self.body.bones:
+            return self._exchanged(joints, mirrored)
+        return self._bones(self._exchanged(self._placed(joints), mirrored))
+
+    def _exchanged(self, values: Tensor, mirrored: Tensor) -> Tensor:
+        return torch.where(mirrored[:, None, None, None], values[:, :, self._tables["mirror"]], values)
+
+    def _errors(self, batch: Batch, seed: int) -> Tensor:
+        """(S, T, V, 3) of deviation 1 in every frame, of these sequences of the whole batch."""
+        sequences, frames, joints, _ = batch.joints.shape
+        device, knots = batch.joints.device, -(-frames // DRIFT) + 1
+        chance = chance_on(device, seed)
+        values = torch.randn(batch.total, knots, joints, 3, generator=chance, device=device)
+        values = values[batch.first : batch.first + sequences]
+        place = torch.arange(frames, device=device) / DRIFT
+        before = place.long()
+        angle = ((place - before) * (pi / 2))[:, None, None]
+        # squares of the two weights add up to 1
+        errors = angle.cos() * values[:, before] + angle.sin() * values[:, before + 1]
+        return self._bones(errors) if self.body.bones else errors
+
+    def _bones(self, joints: Tensor) -> Tensor:
+        """Each joint as seen from its parent, the root as it is."""
+        return joints - joints[:, :, self._tables["parent"]] * self._tables["hangs"][:, None]
+
+    def _placed(self, bones: Tensor) -> Tensor:
+        """The joints that `_bones` makes these of."""
+        return torch.einsum("uv,stvc->stuc", self._tables["path"], bones)
+
+
+def chance_on(device: torch.device, seed: int) -> torch.Generator:
+    """The chance of a batch's noise, where it is used."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+def _parents(skeleton: Skeleton) -> tuple[int, ...]:
+    parent = list(range(len(skeleton.joints)))
+    for child, on in skeleton.bone_indices.tolist():
+        parent[child] = on
+    return tuple(parent)
+
+
+def _mirrored(skeleton: Skeleton) -> tuple[int, ...]:
+    mirror = list(range(len(skeleton.joints)))
+    for left, right in skeleton.symmetric:
+        a, b = skeleton.index(left), skeleton.index(right)
+        mirror[a], mirror[b] = b, a
+    return tuple(mirror)
+
+
+def _paths(parent: tuple[int, ...]) -> Tensor:
+    """(V, V): 1 where a bone (column) lies on the way from the root, itself one, to a joint (row)."""
+    path = torch.eye(len(parent))
+    for joint in range(len(parent)):
+        at = joint
+        while parent[at] != at:
+            at = parent[at]
+            path[joint, at] = 1
+    return path

@@ -1,0 +1,327 @@
+"""Changes of bodies in training views: by hand, against loops over joints, for bones as for joints, the same
+for any number of processes, and nothing at all by default."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from math import cos, sin
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from amr_data import UsageError, load_spec
+from amr_train import run_experiment
+from amr_train.config import AugmentConfig, InputConfig
+from amr_train.data.augment import rotate, rotation_matrices
+from amr_train.data.batching import Batch
+from amr_train.data.feed import Feed
+from amr_train.data.views import DRAWS, Body, Changes, body_of, check_changes, make_changes
+from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.experiments.running import check_energies
+from amr_train.models.guidance import window_energy
+from amr_train.training.encoders import load_encoder
+from tests.amr_train.data.test_feed import MIXED, arrays_of
+from tests.amr_train.runs import Listener, Stop, small
+from tests.amr_train.tracing import clips
+
+CPU = torch.device("cpu")
+# chest, head, left elbow, left hand, right elbow, right hand
+BODY = Body(parent=(0, 0, 0, 2, 0, 4), mirror=(0, 1, 4, 5, 2, 3), up=1)
+# the trunk hangs on the left hand, so the sides do not hang alike
+LOPSIDED = replace(BODY, parent=(2, 0, 3, 3, 0, 4))
+ALL = AugmentConfig(turn=0.5, mirror=0.5, limbs=0.2, scale=0.1, noise=0.02, drop_axis=0.3)
+FOUR = Body(parent=(0, 0, 1, 1), mirror=(0, 1, 3, 2), up=1)  # the joints of `arrays_of`
+FIVE = Body(parent=(0, 0, 1, 1, 0), mirror=(0, 1, 3, 2, 4), up=1)  # of `clips`
+
+
+def batch_of(joints: Tensor, energy: Tensor | None = None, first: int = 0, total: int | None = None) -> Batch:
+    clip = torch.arange(len(joints))
+    return Batch(joints, energy, None, clip, clip, first, total or len(joints))
+
+
+def as_bones(joints: Tensor, body: Body) -> Tensor:
+    out = joints.clone()
+    for joint, parent in enumerate(body.parent):
+        if joint != parent:
+            out[:, :, joint] = joints[:, :, joint] - joints[:, :, parent]
+    return out
+
+
+def drawn_for(changes: Changes, **columns: float) -> Tensor:
+    """Draws of one clip by which nothing happens but what these say."""
+    names = ("turn", "mirror", "limbs", "scale", "size", "drop", "axis", "noise")
+    nothing = dict.fromkeys(names, 0.999) | {"turn": 0.5}
+    row = [(nothing | columns)[name] for name in names]
+    return torch.tensor([row + [0.5] * (changes.draws - DRAWS)])
+
+
+def slowly(joints: np.ndarray, config: AugmentConfig, body: Body, draws: list[float]) -> np.ndarray:
+    """One sequence (T, V, 3), frame by frame and joint by joint, without noise and rotation."""
+    turn, mirror, limbs, scale, size, drop, axis, _ = draws[:DRAWS]
+    hanging = [j for j, p in enumerate(body.parent) if j != p]
+    pairs = sorted({tuple(sorted((j, body.mirror[j]))) for j in hanging})
+    longer = dict.fromkeys(range(len(body.parent)), 1.0)
+    for pair, value in zip(pairs, draws[DRAWS:], strict=True):
+        for j in pair:
+            longer[j] = 1 + (value * 2 - 1) * config.limbs if limbs < 0.5 else 1.0
+    angle = (turn * 2 - 1) * config.turn
+    out = np.zeros_like(joints)
+    for t in range(len(joints)):
+        placed: dict[int, np.ndarray] = {}
+
+        def place(j: int, t: int = t, placed: dict[int, np.ndarray] = placed) -> np.ndarray:
+            if j not in placed:
+                p = body.parent[j]
+                bone = joints[t, j] - joints[t, p]
+                placed[j] = joints[t, j] if p == j else place(p) + longer[j] * bone
+            return placed[j]
+
+        points = [place(j) for j in range(len(body.parent))]
+        if mirror < config.mirror:
+            points = [points[body.mirror[j]] * [-1, 1, 1] for j in range(len(points))]
+        for j, (x, y, z) in enumerate(points):
+            if body.up == 1:
+                point = [cos(angle) * x + sin(angle) * z, y, cos(angle) * z - sin(angle) * x]
+            else:
+                point = [cos(angle) * x - sin(angle) * y, sin(angle) * x + cos(angle) * y, z]
+            point = np.array(point) * (1 + (size * 2 - 1) * config.scale if scale < 0.5 else 1)
+            if drop < config.drop_axis:
+                point[int(axis * 3)] = 0
+            out[t, j] = point
+    return out
+
+
+@pytest.mark.parametrize("body", [BODY, LOPSIDED, replace(BODY, up=2)])
+def test_every_change_equals_a_loop_over_joints(body):
+    config = ALL.model_copy(update={"noise": 0.0})
+    changes, chance = Changes(config, body), torch.Generator().manual_seed(0)
+    joints, drawn = torch.randn(24, 3, 6, 3, generator=chance), changes.draw(24, chance)
+    found = changes.apply(batch_of(joints), torch.zeros(24, 3), drawn, 0).joints
+    wanted = [
+        slowly(j.double().numpy(), config, body, d.tolist()) for j, d in zip(joints, drawn, strict=True)
+    ]
+    np.testing.assert_allclose(found, np.stack(wanted), atol=2e-6)
+    # rotation comes next, and last of all an axis is left out
+    whole = Changes(config.model_copy(update={"drop_axis": 0.0}), body)
+    found = whole.apply(batch_of(joints), torch.zeros(24, 3), drawn, 0).joints
+    angles = torch.randn(24, 3, generator=chance)
+    rotated = rotate(found, rotation_matrices(angles))
+    kept = torch.from_numpy(np.stack(wanted)).ne(0).any(dim=2).any(dim=1)  # (24, 3)
+    turned = changes.apply(batch_of(joints), angles, drawn, 0).joints
+    torch.testing.assert_close(turned, rotated * kept[:, None, None], atol=2e-6, rtol=0)
+    assert kept.all(dim=1).any()
+    assert not kept.all()
+
+
+@pytest.mark.parametrize("body", [BODY, LOPSIDED])
+def test_bones_are_treated_as_the_joints_are(body):
+    chance = torch.Generator().manual_seed(0)
+    joints, angles = torch.randn(64, 20, 6, 3, generator=chance), torch.randn(64, 3, generator=chance)
+    of_joints, of_bones = Changes(ALL, body), Changes(ALL, replace(body, bones=True))
+    drawn = of_joints.draw(64, chance)
+    wanted = as_bones(of_joints.apply(batch_of(joints), angles, drawn, 7).joints, body)
+    found = of_bones.apply(batch_of(as_bones(joints, body)), angles, drawn, 7).joints
+    torch.testing.assert_close(found, wanted, atol=5e-6, rtol=0)
+
+
+def test_who_waves_the_left_hand_waves_the_right_one_in_the_mirror():
+    """In NTU's coordinates a body that faces the sensor has its right at larger x."""
+    spec = load_spec("ntu60")
+    at = spec.skeleton.index
+    dataset = SimpleNamespace(spec=spec, up=1, manifest={"recipe": {}})
+    changes = Changes(AugmentConfig(mirror=0.5), body_of(dataset, InputConfig()))
+    pose = torch.zeros(1, 2, 25, 3)
+    pose[:, :, at("left_shoulder"), 0], pose[:, :, at("right_shoulder"), 0] = -0.2, 0.2
+    pose[:, 1, at("left_hand")] = torch.tensor([-0.3, 0.9, -0.1])
+    drawn = drawn_for(changes, mirror=0.49)
+    seen = changes.apply(batch_of(pose), torch.zeros(1, 3), drawn, 0).joints[0]
+    assert seen[1, at("right_hand")].tolist() == pytest.approx([0.3, 0.9, -0.1])
+    assert not seen[1, at("left_hand")].any()
+    assert [round(float(seen[0, at(f"{s}_shoulder"), 0]), 3) for s in ("left", "right")] == [-0.2, 0.2]
+    same = changes.apply(batch_of(pose), torch.zeros(1, 3), drawn_for(changes, mirror=0.5), 0).joints
+    assert torch.equal(same, pose)
+
+
+def test_limbs_keep_their_directions_and_sides_stay_alike():
+    changes, chance = Changes(AugmentConfig(limbs=0.15), BODY), torch.Generator().manual_seed(1)
+    joints = torch.randn(1, 5, 6, 3, generator=chance).expand(2000, -1, -1, -1)
+    drawn = changes.draw(2000, chance)
+    found = changes.apply(batch_of(joints), torch.zeros(2000, 3), drawn, 0).joints
+    assert torch.equal(found[:, :, 0], joints[:, :, 0])  # the root
+    before, after = as_bones(joints, BODY), as_bones(found, BODY)
+    share = (after * before).sum(3) / before.square().sum(3)  # (2000, 5, 6)
+    torch.testing.assert_close(after, before * share[..., None], atol=2e-5, rtol=0)
+    torch.testing.assert_close(share, share[:, :1].expand_as(share), atol=1e-4, rtol=0)  # in every frame
+    share = share[:, 0]
+    torch.testing.assert_close(share[:, [2, 3]], share[:, [4, 5]], atol=1e-5, rtol=0)
+    changed = (share[:, 1:] - 1).abs().amax(1) > 1e-4
+    assert changed.float().mean() == pytest.approx(0.5, abs=0.04)
+    each = share[changed][:, [1, 2, 3]]
+    assert each.amin() >= 0.8499
+    assert each.amax() <= 1.1501
+    assert each.std(0).tolist() == pytest.approx([0.3 / 12**0.5] * 3, rel=0.06)
+    assert abs(float(torch.corrcoef(each.T)[0, 1])) < 0.1
+
+
+def test_noise_has_its_deviation_in_every_frame_and_drifts():
+    changes = Changes(AugmentConfig(noise=0.02), replace(BODY, metres=0.5))
+    joints = torch.ones(3000, 40, 6, 3)
+    joints[:, 30:] = 0  # nobody is there
+    drawn = drawn_for(changes, noise=0.49).expand(3000, -1)
+    error = changes.apply(batch_of(joints), torch.zeros(3000, 3), drawn, 5).joints - joints
+    assert not error[:, 30:].any()
+    error = error[:, :30]
+    assert error.std(dim=(0, 2, 3)).tolist() == pytest.approx([0.04] * 30, rel=0.02)  # of half a metre
+    assert abs(float(error.mean())) < 1e-3
+    step = (error[:, 1:] - error[:, :-1]).std()
+    assert float(step) == pytest.approx(0.04 * np.pi / 2 / 16, rel=0.05)
+    flat = error.flatten(2)
+    assert abs(float((flat[:, :, 0] * flat[:, :, 1]).mean())) < 1e-4  # joints and axes for themselves
+    assert float((flat[:, 0] * flat[:, 16]).mean()) == pytest.approx(0, abs=2e-5)
+    same = changes.apply(batch_of(joints), torch.zeros(3000, 3), drawn_for(changes).expand(3000, -1), 5)
+    assert torch.equal(same.joints, joints)
+    level = Changes(AugmentConfig(noise=0.02), replace(BODY, flat=True))
+    error = level.apply(batch_of(joints), torch.zeros(3000, 3), drawn, 5).joints - joints
+    assert error[..., :2].any()
+    assert not error[..., 2].any()
+
+
+@pytest.mark.parametrize("whole_clips", [True, False])
+def test_processes_see_what_one_sees(whole_clips):
+    feed = Feed(clips(30), CPU, 24, changes=Changes(ALL, FIVE))
+
+    def epoch(rank: int, processes: int) -> list[Batch]:
+        chance = torch.Generator().manual_seed(3)
+        how = {"whole_clips": whole_clips, "batches": "drawn"}
+        return list(feed.batches(feed.train_views(8, ALL, chance, rank, processes, **how)))
+
+    whole = epoch(0, 1)
+    for processes in (2, 3, 8):
+        parts = [epoch(rank, processes) for rank in range(processes)]
+        for step, batch in enumerate(whole):
+            found = torch.cat([part[step].joints for part in parts])
+            torch.testing.assert_close(found, batch.joints, atol=1e-6, rtol=0)
+
+
+def test_streamed_views_are_resident_ones_and_bodies_of_a_clip_share_their_changes():
+    changes = Changes(ALL.model_copy(update={"noise": 0.0}), FOUR)
+    arrays = arrays_of([[20, 20]] * 12)
+    arrays.joints[:] = np.random.default_rng(0).normal(size=(1, 4, 3))  # one pose
+    feeds = [Feed(arrays, CPU, 8, resident=where, changes=changes) for where in ("device", "host")]
+    feeds[1].device, feeds[1].home = CPU, torch.device("meta")  # streams, on a machine without a GPU
+    made = []
+    for feed in feeds:
+        views = feed.train_views(6, ALL, torch.Generator().manual_seed(0)) if not feed.streams else made[0][0]
+        made.append((views, list(feed.batches(views))))
+    (_, resident), (_, streamed) = made
+    for a, b in zip(resident, streamed, strict=True):
+        assert torch.equal(a.joints, b.joints)
+        first, second = a.joints.unflatten(0, (6, 2)).unbind(1)
+        assert torch.equal(first, second)
+        assert len({tuple(one.flatten().tolist()) for one in first}) == 6
+
+
+def test_by_default_the_very_same_numbers_are_drawn():
+    """Crops and angles are those of a feed without changes; and without, nothing more is drawn than ever."""
+    plain, changed = (
+        Feed(arrays_of(MIXED), CPU, 8),
+        Feed(arrays_of(MIXED), CPU, 8, changes=Changes(ALL, FOUR)),
+    )
+    chances = [torch.Generator().manual_seed(0) for _ in range(3)]
+    views = plain.train_views(2, AugmentConfig(), chances[0], count=2)
+    others = changed.train_views(2, ALL, chances[1], count=2)
+    for a, b in ((views, others), (views.others[0], others.others[0])):
+        for name in ("first", "length", "angles", "row", "index"):
+            assert torch.equal(getattr(a, name), getattr(b, name))
+    order = torch.randperm(len(plain), generator=chances[2])
+    for _ in range(2):
+        torch.rand(len(order) // 2 * 2, 5, generator=chances[2])
+    assert torch.equal(chances[0].get_state(), chances[2].get_state())
+    assert not torch.equal(chances[0].get_state(), chances[1].get_state())
+    assert (views.changes, views.seeds) == (None, ())
+    centre = changed.batch(changed.centre_views(2, 1.0), 0).joints  # what tests are made of
+    assert torch.equal(centre, plain.batch(plain.centre_views(2, 1.0), 0).joints)
+    dataset = SimpleNamespace(spec=load_spec("ntu60"), up=1)
+    assert make_changes(AugmentConfig(rotation=0.1, min_frames=3), InputConfig(), dataset) is None
+
+
+def test_two_views_of_a_clip_are_changed_each_for_itself():
+    arrays = arrays_of([[20]] * 40)
+    arrays.joints[:] = np.random.default_rng(0).normal(size=(1, 4, 3))
+    still = {"rotation": 0.0, "min_crop": 1.0}
+    for key, value in (("turn", 0.5), ("mirror", 0.5), ("limbs", 0.2), ("scale", 0.2), ("noise", 0.1)):
+        config = AugmentConfig(**still, **{key: value})
+        feed = Feed(arrays, CPU, 8, changes=Changes(config, FOUR))
+        views = feed.train_views(40, config, torch.Generator().manual_seed(0), count=2)
+        batch = feed.batch(views, 0)
+        assert torch.equal(batch.clips, batch.others[0].clips)
+        same = (batch.joints == batch.others[0].joints).all(dim=(1, 2, 3)).float().mean()
+        # with a chance of a half in either view both are as they were in a quarter, both mirrored in another
+        wanted = {"turn": 0.0, "mirror": 0.5}.get(key, 0.25)
+        assert float(same) == pytest.approx(wanted, abs=0.2), key
+
+
+def test_energies_from_the_shard_follow_a_mirror_and_a_size():
+    """Of windows of 4 frames, as a shard has them and as measured on the changed joints."""
+    config = AugmentConfig(mirror=0.5, scale=0.3, turn=1.0)
+    changes, chance = Changes(config, BODY), torch.Generator().manual_seed(0)
+    joints, drawn = torch.randn(32, 8, 6, 3, generator=chance), changes.draw(32, chance)
+    energy = window_energy(joints, 4).repeat_interleave(4, dim=1)[..., None]
+    found = changes.apply(batch_of(joints, energy), torch.randn(32, 3, generator=chance), drawn, 0)
+    assert found.energy is not None
+    torch.testing.assert_close(found.energy[:, ::4, :, 0], window_energy(found.joints, 4))
+    assert not torch.equal(found.energy, energy)
+
+
+def test_what_is_up_follows_the_form_that_is_shown():
+    spec = load_spec("nw-ucla")
+    plain, turned = (
+        SimpleNamespace(spec=spec, up=up, manifest={"recipe": {"scale": up == 2}}) for up in (1, 2)
+    )
+    assert body_of(plain, InputConfig()).up == 1
+    assert body_of(turned, InputConfig()).up == 2
+    assert body_of(plain, InputConfig(frame="first")).up == 2
+    metres = [body_of(plain, InputConfig()), body_of(turned, InputConfig())]
+    metres.append(body_of(plain, InputConfig(lengths="spine")))
+    assert [body.metres for body in metres] == [1, 0.5, 0.5]
+    assert body_of(plain, InputConfig(stream="bone")).bones
+
+
+def test_what_cannot_be_done_is_refused(ntu_shards, tmp_path):
+    flat = SimpleNamespace(spec=load_spec("openpose"), path="poses")
+    for key in ("turn", "drop_axis"):
+        with pytest.raises(UsageError, match=rf"two-dimensional.*augment\.{key}"):
+            check_changes(AugmentConfig(**{key: 0.1}), flat)
+    check_changes(AugmentConfig(limbs=0.1, scale=0.1, noise=0.1), flat)
+    shard = small(ntu_shards, "guidance.source=shard", "augment.limbs=0.1")
+    with pytest.raises(UsageError, match=r"take guidance\.source=online"):
+        run_experiment(shard, tmp_path / "run")
+    for key in ("noise", "drop_axis", "turn", "scale"):
+        other = shard.model_copy(update={"augment": AugmentConfig(**{key: 0.1})})
+        refused = (
+            pytest.raises(UsageError, match="as they are") if key in ("noise", "drop_axis") else nullcontext()
+        )
+        with refused:
+            check_energies(other, "another")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stopped_training_with_changes_ends_with_the_same_weights(ntu_shards, tmp_path):
+    words = [f"augment.{key}={value}" for key, value in ALL.changes.items() if key != "mirror"]
+    experiment = small(ntu_shards, "guidance.source=online", *words)
+    whole = run_experiment(experiment, tmp_path / "whole", judged=False)
+    with pytest.raises(Stop):
+        run_experiment(experiment, tmp_path / "cut", Listener(stop_after=5))
+    again = run_experiment(experiment, tmp_path / "cut", judged=False)
+    assert again["pretraining"]["loss"] == whole["pretraining"]["loss"]
+    # an evaluation of its own training knows nothing of them, and is called as ever
+    augment = load_encoder(tmp_path / "whole").config.augment
+    assert augment.changes == experiment.augment.changes
+    plain = AugmentConfig(**augment.judged)
+    for name in ("finetune", "semi", "linear"):
+        settings = [PROTOCOLS[name].settings(experiment.evaluation, each) for each in (augment, plain)]
+        assert settings[0] == settings[1]
