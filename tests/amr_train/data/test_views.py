@@ -40,7 +40,7 @@ FIVE = Body(parent=(0, 0, 1, 1, 0), mirror=(0, 1, 3, 2, 4), up=1)  # of `clips`
 
 def batch_of(joints: Tensor, energy: Tensor | None = None, first: int = 0, total: int | None = None) -> Batch:
     clip = torch.arange(len(joints))
-    return Batch(joints, energy, None, clip, clip, first, total or len(joints))
+    return Batch(joints, energy, None, clip, clip, first, total or len(joints), (0, len(joints)))
 
 
 def as_bones(joints: Tensor, body: Body) -> Tensor:
