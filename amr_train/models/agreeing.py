@@ -38,6 +38,8 @@ class AgreeingViews(MaskedReconstruction):
     def __init__(self, experiment: Experiment, joints: int, windows: tuple[int, ...]) -> None:
         super().__init__(experiment, joints, windows)
         config, width = experiment.agreement, self.encoder.width
+        each = experiment.model.decoder in ("grid", "subset")  # their loss is a mean over values already
+        self.values = 1 if each else experiment.model.segment * experiment.target.channels
         self.projector = self.teacher = self.features = None
         if config.contrast:
             self.projector = nn.Sequential(
@@ -52,7 +54,8 @@ class AgreeingViews(MaskedReconstruction):
             self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean of both views' reconstruction, and what agreement adds; logged: each by itself."""
+        """The mean of both views' reconstruction, a mean over values so that weights say the same for every
+        method, and what agreement adds; logged: each by itself."""
         config, both = self.config.agreement, (batch, *batch.others)
         device, sizes = batch.joints.device, [len(view.joints) for view in both]
         parts: list[list[Tensor | None]] = []
@@ -105,8 +108,8 @@ class AgreeingViews(MaskedReconstruction):
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Arguments as of masked reconstruction, of both views one behind the other.
 
-        Returns: of each sequence the training loss and the same without focal weights (S,), its projection
-        (S, P), and the error of the teacher's features (S,); None for what is not asked for.
+        Returns: of each sequence the error of its reconstruction and the same without focal weights (S,), means
+        over its values; its projection (S, P), and the error of the teacher's features (S,); None for what is not asked for.
         """
         order = token_order(noise, joints, self.encoder.segment, self.config.mask, present)
         kept = order[:, : visible_count(order.shape[1], self.config.mask)]
@@ -125,7 +128,7 @@ class AgreeingViews(MaskedReconstruction):
                 missed = (error * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
             else:
                 missed = error.mean(dim=1)
-        return loss, plain, pooled, missed
+        return loss / self.values, plain / self.values, pooled, missed
 
     @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:
