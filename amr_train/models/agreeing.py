@@ -108,8 +108,9 @@ class AgreeingViews(MaskedReconstruction):
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Arguments as of masked reconstruction, of both views one behind the other.
 
-        Returns: of each sequence the error of its reconstruction and the same without focal weights (S,), means
-        over its values; its projection (S, P), and the error of the teacher's features (S,); None for what is not asked for.
+        Returns: of each sequence the error of its reconstruction and the same without focal weights (S,),
+        means over its values; its projection (S, P), and the error of the teacher's features (S,); None for
+        what is not asked for.
         """
         order = token_order(noise, joints, self.encoder.segment, self.config.mask, present)
         kept = order[:, : visible_count(order.shape[1], self.config.mask)]
