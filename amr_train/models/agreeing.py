@@ -151,13 +151,14 @@ def contrast(
         batch and how many that has; then this is the process's part of the mean.
     """
     clips = len(one) if clips is None else clips
-    one, other = normalize(one, dim=1), normalize(other, dim=1)
-    mine = torch.arange(first, first + len(one), device=one.device)
-    directions = [
-        cross_entropy(here @ _of_all(there, first, clips).T / temperature, mine, reduction="sum")
-        for here, there in ((one, other), (other, one))
-    ]
-    return torch.stack(directions).mean() / clips
+    with torch.autocast(one.device.type, enabled=False):  # cosines of bfloat16 have three digits
+        one, other = normalize(one, dim=1), normalize(other, dim=1)
+        mine = torch.arange(first, first + len(one), device=one.device)
+        directions = [
+            cross_entropy(here @ _of_all(there, first, clips).T / temperature, mine, reduction="sum")
+            for here, there in ((one, other), (other, one))
+        ]
+        return torch.stack(directions).mean() / clips
 
 
 def _of_all(rows: Tensor, first: int, clips: int) -> Tensor:

@@ -55,6 +55,13 @@ def test_contrast_against_loops():
     assert contrast(one, other, 0.2).item() == pytest.approx(total, abs=1e-12)
 
 
+def test_contrast_is_not_rounded_under_autocast():
+    one, other = torch.randn(2, 16, 32, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = contrast(one, other, 0.01)
+    torch.testing.assert_close(found, contrast(one, other, 0.01), atol=0, rtol=0)
+
+
 def test_the_loss_is_the_mean_of_both_views_and_the_weighted_rest():
     model, batch = model_and_batch(*TAUGHT, "agreement.contrast=0.3")
     assert isinstance(model, AgreeingViews)
