@@ -19,10 +19,11 @@ from amr_train.evaluation.parts import only_split
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.subjects import encoder_settings
 from amr_train.experiments.running import determinism, run_experiment
+from amr_train.experiments.sources import Opening, settled
 from amr_train.experiments.stages import Stage, judge_stage, safe_name
 from amr_train.identity import digest_of
 from amr_train.listening import Listener
-from amr_train.models.files import encoder_config
+from amr_train.models.files import EncoderConfig, encoder_config
 from amr_train.training.locks import LOCK, Held, hold, is_held
 
 Kind = Literal["pre-training", "untrained", "coordinates", "evaluation"]
@@ -100,13 +101,11 @@ def work(job: Job, listener: Listener | None = None) -> None:
 def _judge_beside(stage: Stage, kind: str, listener: Listener | None) -> None:
     experiment = stage.experiment
     assert stage.data is not None
-    assert experiment.data.path is not None
     dataset = open_dataset(stage.data)
-    trained_on = Path(experiment.data.path)
     with determinism(experiment.deterministic):
         judge_beside(
             kind,
-            encoder_config(experiment, dataset if trained_on == stage.data else open_dataset(trained_on)),
+            _encoder_of(stage, lambda path: dataset if path == stage.data else open_dataset(path)),
             dataset,
             only_split(dataset, stage.transfer.split if stage.transfer else experiment.data.split),
             _protocols(stage),
@@ -134,19 +133,25 @@ def _baseline_key(stage: Stage, kind: str, opened: Callable[[Path], ShardDataset
     """Equal for stages beside which the very same baseline stands, whose features are made once. `opened`
     opens a dataset."""
     assert stage.data is not None
-    assert stage.experiment.data.path is not None
     fingerprint = opened(stage.data).fingerprint[:12]
     shown = stage.experiment.input.changes
     if kind == "coordinates":
         return "-".join([kind, *([digest_of(shown)] if shown else []), fingerprint])
-    config = encoder_config(stage.experiment, opened(Path(stage.experiment.data.path)))
+    config = _encoder_of(stage, opened)
+    named = [config.shares] if config.shares else []
     what = {
         "model": encoder_settings(config),
-        "sees": [config.joints, config.joint_names, config.empty_bodies, config.augment.rounding],
+        "sees": [config.joints, config.joint_names, config.empty_bodies, config.augment.rounding, *named],
         "seed": config.seed,
         **({"input": shown} if shown else {}),
     }
     return f"{kind}-{digest_of(what)}-{fingerprint}"
+
+
+def _encoder_of(stage: Stage, opening: Opening) -> EncoderConfig:
+    """The settings of the encoder that a stage trains, or judges."""
+    sources = settled(stage.experiment, opening)
+    return encoder_config(sources.experiment, *sources.datasets)
 
 
 def _title(stage: Stage, what: str) -> str:

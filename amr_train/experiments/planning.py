@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from amr_data import ShardDataset, open_dataset
 from amr_train.config import Experiment, FinetuneConfig
 from amr_train.data.batching import Batch
+from amr_train.data.mixing import apportioned
 from amr_train.evaluation.evaluating import about_task
 from amr_train.evaluation.finetuning import Classifier, layer_groups
 from amr_train.evaluation.parts import only_split, parts_of, training_clips
@@ -26,11 +29,12 @@ from amr_train.evaluation.records import read_record_of
 from amr_train.evaluation.subjects import trained
 from amr_train.evaluation.task import Task
 from amr_train.experiments.running import steps_of
-from amr_train.experiments.sources import Clips
+from amr_train.experiments.sources import Clips, Sources, place_of, settled
 from amr_train.experiments.stages import Stage
 from amr_train.identity import differences, recorded_experiment, training_settings
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.files import ENCODER
+from amr_train.models.layers import name_joints
 from amr_train.models.pooling import clip_features
 from amr_train.models.registry import make_method
 from amr_train.parallel.precision import arithmetic, precise
@@ -39,6 +43,7 @@ from amr_train.training.checkpoints import list_checkpoints
 from amr_train.training.folder import PRETRAINING, RUN, read_record
 from amr_train.training.loop import make_optimizer, prepare, train_step
 
+M = TypeVar("M", bound=nn.Module)
 CPU_CLIPS = 4
 FINISHED, NO_DATA, OTHER = "finished", "no data", "another run"
 
@@ -106,35 +111,50 @@ def spelt(minutes: float) -> str:
 
 
 def _planned(stage: Stage) -> Planned:
-    experiment = stage.experiment
-    protocols = tuple(dict.fromkeys((stage.transfer or experiment.evaluation).protocols))
+    experiment, transfer = stage.experiment, stage.transfer
+    protocols = tuple(dict.fromkeys((transfer or experiment.evaluation).protocols))
     if stage.data is None:
         return Planned(stage.name, stage.seed, NO_DATA, protocols=protocols)
-    dataset = open_dataset(stage.data)
-    split = only_split(dataset, stage.transfer.split if stage.transfer else experiment.data.split)
-    part = experiment.evaluation.part
-    train = training_clips(dataset, split, part)
-    labelled, test = parts_of(dataset, split, part) if protocols else (train, train)
+    path, sources = stage.data, settled(experiment)
     device = choose_device(experiment.device)
-    experiment, _ = precise(experiment, device)
+    experiment, _ = precise(sources.experiment, device)
     stage = replace(stage, experiment=experiment)
+    part = experiment.evaluation.part
+    judged = [(source.dataset, source.split) for source in sources.every if not source.unjudged]
+    if transfer is not None:
+        dataset = open_dataset(path)
+        judged = [(dataset, only_split(dataset, transfer.split))]
     state, done = _state(stage)
-    left = _left(stage, dataset, split, protocols, device) if state == FINISHED else protocols
-    times = _Times(experiment, dataset, device)
-    steps = None if stage.transfer else steps_of(experiment, len(train))
-    training = None
-    if steps is not None and state not in (FINISHED, OTHER):
-        batch = min(experiment.pretrain.batch_size, len(train))
-        training = (steps - done) * batch * times.bodies(train) * times.pretraining() / 60
+    steps, clips, training = steps_of(experiment, sources.clips), sources.clips, None
+    if transfer is not None:
+        clips = len(training_clips(*judged[0], part))
+    elif state not in (FINISHED, OTHER):
+        training = (steps - done) * _step_seconds(experiment, sources, device) / 60
     judging: dict[str, float] = {}
-    if left and state != OTHER:
-        judging = {name: times.evaluation(protocol_named(name), labelled, test) / 60 for name in left}
+    for dataset, split in judged if protocols else ():
+        left = _left(stage, dataset, split, protocols, device) if state == FINISHED else protocols
+        if not left or state == OTHER:
+            continue
+        times, parts = _Times(experiment, dataset, device), parts_of(dataset, split, part)
+        of = {name: times.evaluation(protocol_named(name), *parts) / 60 for name in left}
         for name in [name for name in left if protocol_named(name).frozen][:1]:
-            judging[name] += times.features(len(left) < len(protocols)) / 60
-    there = len(protocols) - len(left)
-    sizes = (len(train), steps, done, protocols, there)
+            of[name] += times.features(len(left) < len(protocols)) / 60
+        judging = {name: judging.get(name, 0) + of.get(name, 0) for name in {**judging, **of}}
+    there = len(protocols) - len(judging) if state == FINISHED else 0
+    sizes = (clips, None if transfer else steps, done, protocols, there)
     total = sum(judging.values()) if judging else None
     return Planned(stage.name, stage.seed, state, *sizes, training, total, judging, part)
+
+
+def _step_seconds(experiment: Experiment, sources: Sources, device: torch.device) -> float:
+    """Of a step of the pre-training, all its parts."""
+    size = min(experiment.pretrain.batch_size, sources.clips)
+    shares = apportioned([len(source.clips) for source in sources.every], size, experiment.pretrain.mixing)
+    seconds = 0.0
+    for source, share in zip(sources.every, shares, strict=True):
+        times = _Times(experiment, source.dataset, device)
+        seconds += share * times.bodies(source.clips) * times.pretraining()
+    return seconds
 
 
 def _state(stage: Stage) -> tuple[str, int]:
@@ -226,7 +246,7 @@ def _speed(experiment: Experiment) -> str:
 @lru_cache
 def _pretraining(settings: str, joints: int, windows: tuple[int, ...], where: str) -> float:
     experiment, device = Experiment(name="plan", **json.loads(settings)), torch.device(where)
-    method = make_method(experiment, joints, windows).to(device)
+    method = _named(make_method(experiment, joints, windows), experiment, joints).to(device)
     trained = prepare(method, experiment, Processes(), device)
     optimizer = make_optimizer(method, experiment.pretrain)
     clips = experiment.pretrain.batch_size if device.type == "cuda" else CPU_CLIPS
@@ -241,7 +261,7 @@ def _pretraining(settings: str, joints: int, windows: tuple[int, ...], where: st
 @lru_cache
 def _forward(settings: str, joints: int, where: str) -> float:
     experiment, device = Experiment(name="plan", **json.loads(settings)), torch.device(where)
-    encoder = SkeletonEncoder(experiment.model, joints).to(device).eval()
+    encoder = _named(SkeletonEncoder(experiment.model, joints), experiment, joints).to(device).eval()
     clips = 64 if device.type == "cuda" else CPU_CLIPS
     batch = _batch(clips, experiment.model.frames, joints, device)
     with torch.no_grad():
@@ -252,7 +272,8 @@ def _forward(settings: str, joints: int, where: str) -> float:
 def _finetuning(settings: str, joints: int, classes: int, training: str, where: str) -> float:
     experiment, device = Experiment(name="plan", **json.loads(settings)), torch.device(where)
     config = FinetuneConfig.model_validate_json(training)
-    model = Classifier(SkeletonEncoder(experiment.model, joints), classes, config).to(device).train()
+    encoder = _named(SkeletonEncoder(experiment.model, joints), experiment, joints)
+    model = Classifier(encoder, classes, config).to(device).train()
     optimizer = torch.optim.AdamW(layer_groups(model, config), lr=config.lr, fused=True)
     clips = config.batch_size if device.type == "cuda" else CPU_CLIPS
     batch = _batch(clips, experiment.model.frames, joints, device)
@@ -266,6 +287,13 @@ def _finetuning(settings: str, joints: int, classes: int, training: str, where: 
         optimizer.step()
 
     return _measured(step, clips, device)
+
+
+def _named(module: M, experiment: Experiment, joints: int) -> M:
+    """With joints of some name, where they are told by name."""
+    if names := len(experiment.model.names):
+        name_joints(module, torch.full((joints, names), 1 / names))
+    return module
 
 
 def _batch(clips: int, frames: int, joints: int, device: torch.device, windows: Sequence[int] = ()) -> Batch:
@@ -290,5 +318,6 @@ def _measured(step: Callable[[], object], sequences: int, device: torch.device) 
 
 def stage_of(experiment: Experiment, folder: Path) -> Stage:
     """A single experiment as the one stage of its plan."""
-    data = Path(experiment.data.path) if experiment.data.path else None
+    place = experiment.data.path or next(iter(experiment.data.paths), None)
+    data = place_of(place)[0] if place else None
     return Stage(experiment.name, experiment.seed, experiment, folder, data, experiment.name)

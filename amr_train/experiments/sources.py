@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +32,7 @@ NO_ENERGIES_LEFT = (
     "the shard's energies are those of bodies as they are: with augment.limbs, noise or drop_axis take {}"
 )
 Clips = npt.NDArray[np.int64]
+Opening = Callable[[Path], ShardDataset]
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
     return found
 
 
-def settled(experiment: Experiment) -> Sources:
+def settled(experiment: Experiment, opening: Opening = open_dataset) -> Sources:
     """The datasets of an experiment by name, with the splits that are trained on and, of several skeletons,
-    the names that their joints are told by. Raises: UsageError."""
+    the names that their joints are told by. `opening` : opens a dataset. Raises: UsageError."""
     places = experiment.data.paths or [experiment.data.path or ""]
     if not all(places):
         raise UsageError("no dataset: give --data DIR, a folder made by `amr-data convert`")
@@ -115,7 +116,7 @@ def settled(experiment: Experiment) -> Sources:
     sources: list[Source] = []
     for place in places:
         path, split = place_of(place) if experiment.data.paths else (Path(place), None)
-        dataset = open_dataset(path)
+        dataset = opening(path)
         _check_meant(experiment, dataset, several)
         sources.append(
             _source(experiment, dataset, split or _split_of(experiment, dataset, several), several)

@@ -7,7 +7,7 @@ its own: its results describe themselves, and lie in the folder of the run whose
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from amr_train.evaluation.records import BASELINES, Record
 from amr_train.experiments.loading import Settings, nested, over, resolve
 from amr_train.experiments.results import results_of, write_results
 from amr_train.experiments.running import determinism, run_experiment
+from amr_train.experiments.sources import settled
 from amr_train.experiments.suites import ELSEWHERE, Row, Suite, Transfer
 from amr_train.listening import Listener
 
@@ -33,7 +34,8 @@ class Stage:
 
     `base`: the experiment's name without the grid point.  `data` is None where the dataset was not given.
     `baselines`: where what stands beside all runs is kept, None for the run's own folder.  `origins`: where
-    each setting came from.
+    each setting came from.  `together`: names of the datasets that it is trained on at once, which judge it
+    in stages of their own; `data` is then the first of them.
     """
 
     name: str
@@ -45,10 +47,13 @@ class Stage:
     baselines: Path | None = None
     transfer: Transfer | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    together: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
-        return self.transfer.dataset if self.transfer else self.experiment.data.dataset or "a dataset"
+        if self.transfer:
+            return self.transfer.dataset
+        return " + ".join(self.together) or self.experiment.data.dataset or "a dataset"
 
 
 def datasets_by_name(paths: Sequence[Path]) -> dict[str, Path]:
@@ -70,12 +75,14 @@ def stages_of(
     stages: list[Stage] = []
     for seed in suite.seeds:
         runs: list[Stage] = []
+        judged: list[Stage] = []
         for row in suite.experiments:
             for name in [f"{row.data}-{m}" for m in row.methods] or [str(row.experiment)]:
-                runs += [
-                    _run(suite, row, name, point, seed, data, out, overrides) for point in _points(suite, row)
-                ]
-        stages += runs
+                for point in _points(suite, row):
+                    run = _run(suite, row, name, point, seed, data, out, overrides)
+                    judged += _judged_on(run, data)
+                    runs.append(_trained_alone(run) if run.together else run)
+        stages += runs + judged
         stages += [
             _elsewhere(run, transfer, data) for transfer in suite.transfers for run in _of(transfer, runs)
         ]
@@ -100,6 +107,10 @@ def _check(stage: Stage) -> None:
     if stage.data is not None:
         dataset = open_dataset(stage.data)
         check_input(stage.experiment.input, dataset)
+        if stage.together:
+            for source in settled(stage.experiment).every:
+                check_changes(stage.experiment.augment, source.dataset)
+            return
         if transfer is None:
             check_changes(stage.experiment.augment, dataset)
         split = only_split(dataset, transfer.split if transfer else stage.experiment.data.split)
@@ -182,14 +193,42 @@ def _run(
     experiment, base = found.experiment, found.experiment.name
     if point:
         experiment = experiment.model_copy(update={"name": f"{base}-{point_name(point)}"})
-    path = _data_of(experiment, data)
-    if path is not None:
-        where = experiment.data.model_copy(update={"path": str(path)})
-        experiment = experiment.model_copy(update={"data": where})
     folder = out / safe_name(f"{experiment.name}-{seed}")
-    return Stage(
-        experiment.name, seed, experiment, folder, path, base, out / BASELINES, origins=found.origins
-    )
+    paths = [data[dataset] for dataset in row.together if dataset in data]
+    if row.together:
+        whole = len(paths) == len(row.together)  # one is missing: then there is nothing to train on
+        given: Settings = {"path": None, "dataset": None, "paths": [str(path) for path in paths if whole]}
+        path = paths[0] if whole else None
+    else:
+        path = _data_of(experiment, data)
+        given = {"path": str(path)} if path is not None else {}
+    where = experiment.data.model_copy(update=given)
+    experiment = experiment.model_copy(update={"data": where})
+    place = (experiment.name, seed, experiment, folder, path, base, out / BASELINES)
+    return Stage(*place, origins=found.origins, together=tuple(row.together))
+
+
+def _trained_alone(run: Stage) -> Stage:
+    """A run on several datasets without its evaluations, which are stages of their own."""
+    evaluation = run.experiment.evaluation.model_copy(update={"protocols": []})
+    return replace(run, experiment=run.experiment.model_copy(update={"evaluation": evaluation}))
+
+
+def _judged_on(run: Stage, data: Mapping[str, Path]) -> list[Stage]:
+    """The evaluations of a run on several datasets, on each by the split that it is trained on."""
+    experiment, alone = run.experiment, _trained_alone(run)
+    protocols = experiment.evaluation.protocols
+    if not run.together or not protocols:
+        return []
+    splits = dict(experiment.data.splits)
+    if run.data is not None:
+        splits = {source.name: source.split for source in settled(experiment).every if not source.unjudged}
+    transfers = [
+        Transfer(encoder=run.name, dataset=name, split=splits.get(name, ""), protocols=protocols)
+        for name in run.together
+        if name in splits or run.data is None
+    ]
+    return [_elsewhere(alone, transfer, data, "on") for transfer in transfers]
 
 
 def _data_of(experiment: Experiment, data: Mapping[str, Path]) -> Path | None:
@@ -218,8 +257,8 @@ def _of(transfer: Transfer, runs: Sequence[Stage]) -> list[Stage]:
     return found
 
 
-def _elsewhere(run: Stage, transfer: Transfer, data: Mapping[str, Path]) -> Stage:
-    name = f"{run.name} to {transfer.dataset}-{transfer.split}"
+def _elsewhere(run: Stage, transfer: Transfer, data: Mapping[str, Path], word: str = "to") -> Stage:
+    name = f"{run.name} {word} {transfer.dataset}" + (f"-{transfer.split}" if transfer.split else "")
     path = data.get(transfer.dataset) if run.data else None
     return Stage(
         name, run.seed, run.experiment, run.folder, path, run.base, run.baselines, transfer, run.origins

@@ -32,6 +32,7 @@ PREFIX = "suite/"
 ELSEWHERE = {
     "seed": "a suite has `seeds`",
     "data.path": "a suite's datasets are given with --data",
+    "data.paths": "a row's datasets are named by `together`, and given with --data",
 }
 """Settings that a suite says in another way."""
 
@@ -74,12 +75,14 @@ class _Part(BaseModel):
 
 class Row(_Part):
     """Methods on one split of a dataset, or one experiment, by its name or its file. `protocols`: how their
-    encoders are judged, as the experiments say where it is None."""
+    encoders are judged, as the experiments say where it is None. `together`: names of datasets that the
+    experiment is trained on at once; its encoder is judged on each of them."""
 
     data: str | None = None
     methods: list[str] = []
     experiment: str | None = None
     protocols: list[str] | None = None
+    together: list[str] = []
     settings: Laid = {}
     grid: Grid = {}
 
@@ -87,6 +90,8 @@ class Row(_Part):
     def _check(self) -> Row:
         if (self.data is None) == (self.experiment is None) or bool(self.methods) != bool(self.data):
             raise ValueError("a row has either `data` and `methods`, or `experiment`")
+        if self.together and self.experiment is None:
+            raise ValueError("`together` goes with an `experiment`")
         return self
 
 

@@ -21,11 +21,15 @@ class Decoder(nn.Module):
         self, config: ModelConfig, joints: int, steps: int, values: int, blocks: list[Block]
     ) -> None:
         super().__init__()
-        self.steps = config.frames // config.segment  # of the tokens; the targets' may be fewer
+        self.joints = joints
         self.position = PositionEmbedding(steps, joints, config.width, names=len(config.names))
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, values)
+
+    def count(self, naming: Tensor | None) -> int:
+        """V, of the skeleton at hand."""
+        return self.joints if naming is None else naming.shape[0]
 
     def predict(self, x: Tensor) -> Tensor:
         return self.head(self.norm(x))  # type: ignore[no-any-return]
@@ -69,8 +73,7 @@ class DecoupledDecoder(Decoder):
         x = self.position(which, naming).expand(len(visible), -1, -1)  # (S, N / r, D)
         turns = {}
         if self.asking is not None and self.asked is not None:
-            joints = order.shape[1] // self.steps
-            seen = order[:, : visible.shape[1]]
+            joints, seen = self.count(naming), order[:, : visible.shape[1]]
             turns = {"turn": self.asking(which, joints), "context_turn": self.asked(seen, joints)}
         for block in self.blocks:
             x = block(x, visible, **turns)
@@ -109,7 +112,7 @@ class GridDecoder(Decoder):
     def forward(self, visible: Tensor, order: Tensor, naming: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept = visible.shape[1]
         if self.targets is not None:
-            order = order[:, : kept + self.targets * (order.shape[1] // self.steps)]
+            order = order[:, : kept + self.targets * self.count(naming)]
         hidden = self.mask_token.expand(len(visible), order.shape[1] - kept, -1)
         x = torch.cat([self.embed(visible), hidden.to(visible.dtype)], dim=1) + self.position(
             order, naming
@@ -141,8 +144,7 @@ class PooledDecoder(Decoder):
         grid = self.mask_token.to(shown.dtype).expand(*order.shape, -1)
         where = order[:, : visible.shape[1], None].expand(-1, -1, shown.shape[-1])
         x = grid.scatter(1, where, shown) + self.position(naming=naming)  # (S, N, D)
-        joints = order.shape[1] // self.steps
-        x = x.unflatten(1, (-1, self.ratio, joints)).mean(dim=2).flatten(1, 2)  # (S, N / r, D)
+        x = x.unflatten(1, (-1, self.ratio, self.count(naming))).mean(dim=2).flatten(1, 2)  # (S, N / r, D)
         for block in self.blocks:
             x = block(x)
         return self.predict(x), None

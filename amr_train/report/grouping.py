@@ -174,6 +174,9 @@ class Groups:
         """Whether a subject is judged where it was trained; elsewhere it is a transfer."""
         if subject["kind"] != "encoder" or not subject.get("dataset"):
             return True
+        several = subject.get("datasets") or []
+        if several:
+            return any((fingerprint, split) == (one["fingerprint"], one["split"]) for one in several)
         trained_on = subject["trained_on"]
         same = fingerprint == trained_on if trained_on else dataset == subject["dataset"]
         known = self.experiment(subject)

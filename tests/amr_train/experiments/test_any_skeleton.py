@@ -1,0 +1,242 @@
+"""One encoder for every skeleton: trained on several datasets at once, taken up, and judged on others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from amr_cli.train import main
+from amr_data import UsageError, open_dataset
+from amr_train import embed, evaluate_encoder, load_encoder, load_experiment, predict, run_experiment
+from amr_train.config import EvaluationConfig, Experiment, FinetuneConfig
+from amr_train.deploy.export import export_model
+from amr_train.deploy.overlays import model_scenes
+from amr_train.evaluation.records import records_in
+from amr_train.identity import training_digest
+from amr_train.training.checkpoints import list_checkpoints
+from tests.amr_train.runs import OFTEN, SMALL, Listener, Stop
+from tests.amr_train.sensors import TAILED, sensor
+
+SETTINGS = [*SMALL, *OFTEN, "evaluation.protocols=[knn]", "monitor.every_epochs=4", "guidance.source=shard"]
+
+
+@pytest.fixture(scope="module")
+def sensors(tmp_path_factory) -> dict[str, Path]:
+    """Kinect v1, OpenNI and one of its own."""
+    out = tmp_path_factory.mktemp("sensors")
+    skeletons = {"ucla": "kinect_v1", "sbu": "openni_15", "own": TAILED}
+    return {name: sensor(out / name, name, skeletons[name], seed) for seed, name in enumerate(skeletons)}
+
+
+def several(paths: object, *overrides: str) -> Experiment:
+    places = json.dumps([str(path) for path in paths])
+    return load_experiment("demo", [*SETTINGS, f"data.paths={places}", "data.split=null", *overrides])
+
+
+@pytest.fixture(scope="module")
+def run(sensors, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("several") / "run"
+    listener = Listener()
+    run_experiment(several([sensors["ucla"], sensors["sbu"]]), out, listener)
+    assert listener.lines == ["several skeletons: joints are told by their names (model.joints=name)"]
+    return out
+
+
+def test_a_run_records_every_dataset_and_judges_each_with_its_own_split(run, sensors):
+    record = json.loads((run / "run.json").read_text())
+    assert record["data"]["name"] == "sbu + ucla"
+    fingerprints = [open_dataset(sensors[name]).fingerprint for name in ("sbu", "ucla")]
+    assert [one["fingerprint"] for one in record["data"]["sets"]] == fingerprints
+    assert record["experiment"]["data"]["splits"] == {"sbu": "xsub", "ucla": "xsub"}
+    config = load_encoder(run).config
+    assert config.model.joints == "name"
+    assert len(config.model.names) == 20  # OpenNI's 15 joints lie at names of Kinect's 20
+    assert [(one.dataset, one.skeleton, one.split) for one in config.datasets] == [
+        ("sbu", "openni_15", "xsub"),
+        ("ucla", "kinect_v1", "xsub"),
+    ]
+    judged = [r for r in records_in(run) if r["subject"]["kind"] == "encoder"]
+    assert {(r["data"]["dataset"], r["joints"], r["clips"]["test"]) for r in judged} == {
+        ("sbu", 15, 6),
+        ("ucla", 20, 6),
+    }
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss", "loss_sbu", "loss_ucla"} <= lines[0].keys()
+    watched = [line for line in lines if line["stage"] == "monitor"]
+    assert {"knn_sbu", "knn_ucla", "rank_sbu"} <= watched[0].keys()
+
+
+def test_the_order_of_the_datasets_changes_nothing(run, sensors, tmp_path):
+    settings = [sensors["sbu"], sensors["ucla"]]
+    run_experiment(several(settings, "evaluation.protocols=[]", "monitor.every_epochs=0"), tmp_path / "run")
+    assert _weights(tmp_path / "run") == _weights(run)
+
+
+def test_taken_up_at_any_step_the_weights_are_those_of_a_run_left_alone(run, sensors, tmp_path):
+    experiment = several([sensors["ucla"], f"{sensors['sbu']}:xsub"])
+    for stop in (1, 6, 11):
+        with pytest.raises(Stop):
+            run_experiment(experiment, tmp_path / "run", Listener(stop_after=stop))
+    listener = Listener()
+    run_experiment(experiment, tmp_path / "run", listener)
+    assert listener.steps[0] == 12
+    assert (tmp_path / "run" / "encoder.safetensors").read_bytes() == (
+        run / "encoder.safetensors"
+    ).read_bytes()
+    with pytest.raises(UsageError, match="holds a run"):
+        run_experiment(several([sensors["ucla"], sensors["own"]]), tmp_path / "run")
+
+
+def _weights(run: Path) -> list[bytes]:
+    return [value.numpy().tobytes() for value in load_encoder(run).state_dict().values()]
+
+
+def test_judged_on_a_sensor_that_it_never_saw_by_the_joints_that_it_can_name(run, sensors):
+    listener = Listener()
+    records = evaluate_encoder(run, sensors["own"], protocols=["knn"], listener=listener)
+    assert {record["joints"] for record in records if record["subject"]["kind"] != "coordinates"} == {7}
+    (line,) = listener.lines
+    assert line.startswith("1 of the 8 joints of tailed_8 are ignored")
+    assert line.endswith("tail")
+    listener = Listener()
+    features, _ = embed(run, sensors["own"], device="cpu", listener=listener, pooling="joints")
+    assert features.shape == (24, 7 * 16)
+    assert listener.lines == [line]
+    assert np.isfinite(features).all()
+    ours = load_encoder(run, skeleton=open_dataset(sensors["own"]).spec.skeleton)
+    assert ours.config.joint_names[:2] == ["spine_at_shoulders", "head"]
+
+
+def test_a_classifier_of_names_makes_its_joints_of_those_that_a_clip_has(run, sensors, tmp_path):
+    """Trained on OpenNI's hands, which Kinect's clips have between wrist and hand."""
+    finetune = FinetuneConfig(epochs=1, warmup_epochs=0, hidden=8)
+    settings = EvaluationConfig(finetune=finetune)
+    evaluate_encoder(run, sensors["sbu"], protocols=["finetune"], settings=settings, folder=tmp_path)
+    (file,) = tmp_path.glob("evaluations/finetune-*/classifier.safetensors")
+    listener = Listener()
+    found = predict(file, sensors["ucla"], device="cpu", listener=listener)
+    assert len(found) == 24
+    assert listener.lines == [
+        "3 of the 20 joints of kinect_v1 are ignored, since the classifier was trained without them: "
+        "hip_centre, left_foot, right_foot"
+    ]
+    with pytest.raises(UsageError, match=r"own is in tailed_8, which lacks spine_at_shoulders|lacks "):
+        predict(file, sensors["own"], device="cpu")
+
+
+def test_exported_for_a_skeleton_that_is_named(run, tmp_path):
+    with pytest.raises(UsageError, match="trained on several skeletons: say whose clips"):
+        export_model(run, tmp_path / "x.pt2")
+    made = export_model(run, tmp_path / "x.pt2", bodies=1, skeleton="h36m_17")
+    assert made["input"] == ["batch", 1, 24, 16, 3]  # all but the neck
+    assert made["joints"][0] == "base_of_spine"
+
+
+def test_what_a_run_of_several_sees_can_be_shown(run, sensors):
+    (scene,) = model_scenes(run, open_dataset(sensors["sbu"]), [0])
+    assert len(scene.panels) == 3
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_from_the_command_line(sensors, tmp_path):
+    data = ["--data", f"{sensors['ucla']}:xsub", "--data", sensors["sbu"]]
+    done = call("run", "demo", *data, "-o", tmp_path / "run", *SETTINGS, "data.split=null")
+    assert done.exit_code == 0, done.output
+    assert "top-1 on sbu xsub" in done.output
+    assert "top-1 on ucla xsub" in done.output
+    done = call("eval", tmp_path / "run", "--protocol", "knn")
+    assert done.exit_code == 2
+    assert "was trained on several datasets: say which with --data DIR (sbu in " in done.output
+    done = call("eval", tmp_path / "run", "--protocol", "knn", "--data", sensors["own"], "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["evaluations"][-1]["joints"] == 7
+
+
+def test_what_does_not_go_together_is_refused_by_name(sensors, tmp_path):
+    def refused(*paths: object, **settings: str) -> str:
+        words = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
+        with pytest.raises(UsageError) as error:
+            run_experiment(several(paths, *words), tmp_path / "refused")
+        return str(error.value)
+
+    ucla, sbu = sensors["ucla"], sensors["sbu"]
+    assert "both hold ucla" in refused(ucla, ucla)
+    assert "is meant for ntu60 alone; data.dataset=null" in refused(ucla, sbu, data__dataset="ntu60")
+    flat = sensor(tmp_path / "flat", "flat", "coco_17", dimensions=2)
+    assert f"{flat} is two-dimensional and {ucla} is not" in refused(ucla, flat)
+    both = sensor(tmp_path / "both", "both", "openni_15", splits=("first", "second"))
+    said = refused(ucla, both)
+    assert f"{both} has several train/test splits: first, second; say which with --data {both}:first" in said
+    assert "data.splits.both=first" in said
+    assert "a batch of 1 clips cannot hold one of each of 2" in refused(ucla, sbu, pretrain__batch_size="1")
+    named = {**TAILED["counterparts"], "foot_r": "left_ankle"}
+    twice = sensor(tmp_path / "twice", "twice", {**TAILED, "counterparts": named})
+    assert "foot_l and foot_r of tailed_8 have the same name" in refused(ucla, twice)
+    unknown = sensor(tmp_path / "unknown", "unknown", {**TAILED, "counterparts": {}})
+    run_experiment(several([ucla], "evaluation.protocols=[]", "model.joints=name"), tmp_path / "one")
+    with pytest.raises(
+        UsageError, match=r"0 of them are among the 8 of tailed_8 .* what chest, crown, arm_l"
+    ):
+        evaluate_encoder(tmp_path / "one", unknown, protocols=["knn"])
+
+
+def test_what_cannot_be_judged_trains_all_the_same_and_is_said(sensors, tmp_path):
+    listener = Listener()
+    places = [sensors["ucla"], f"{sensors['sbu']}:all"]
+    run_experiment(several(places, "pretrain.epochs=2"), tmp_path / "run", listener)
+    assert any(line.startswith("sbu trains and is not judged: ") for line in listener.lines)
+    assert {record["data"]["dataset"] for record in records_in(tmp_path / "run")} == {"ucla"}
+    assert json.loads((tmp_path / "run" / "pretraining.json").read_text())["steps"] == 2 * ((18 + 24) // 8)
+
+
+def test_held_out_clips_of_each_are_neither_trained_on_nor_the_test_part_read(sensors, tmp_path):
+    experiment = several([sensors["ucla"], sensors["sbu"]], "evaluation.part=validation", "pretrain.epochs=2")
+    found = run_experiment(experiment, tmp_path / "run")
+    assert found["pretraining"]["steps"] == 2 * (24 // 8)  # two subjects of each
+    assert {(r["part"], r["seen"]) for r in found["evaluations"]} == {("validation", False)}
+
+
+def test_one_skeleton_in_several_datasets_may_be_told_by_place(sensors, tmp_path):
+    more = sensor(tmp_path / "more", "more", "kinect_v1", 7)
+    run_experiment(several([sensors["ucla"], more], "pretrain.epochs=2"), tmp_path / "run")
+    config = load_encoder(tmp_path / "run").config
+    assert config.model.joints == "index"
+    assert (config.joints, config.skeleton, config.model.names) == (20, "kinect_v1", [])
+
+
+def test_told_by_name_a_single_dataset_has_the_encoder_that_others_understand(sensors, tmp_path):
+    run_experiment(several([sensors["ucla"]], "model.joints=name"), tmp_path / "run")
+    encoder = load_encoder(tmp_path / "run")
+    assert encoder.config.joints == 20
+    clips = torch.randn(2, 1, 24, 20, 3)
+    assert encoder(clips).shape == (2, 16)
+    swapped = load_encoder(tmp_path / "run", skeleton="kinect_v2")  # the same joints in another order
+    order = [encoder.config.joint_names.index(name) for name in swapped.config.joint_names]
+    torch.testing.assert_close(swapped(clips[:, :, :, order]), encoder(clips), atol=1e-5, rtol=1e-5)
+
+
+def test_new_settings_leave_the_digest_of_an_experiment_as_it_was():
+    """Worked out before joints had names."""
+    assert training_digest(load_experiment("demo")) == training_digest(
+        load_experiment("demo", ["model.joints=index", "pretrain.mixing=0.5", "data.splits={}"])
+    )
+    changed = ["model.joints=name", "pretrain.mixing=1", "data.splits.ntu60=xsub"]
+    digests = {training_digest(load_experiment("demo", [one])) for one in changed}
+    assert len(digests | {training_digest(load_experiment("demo"))}) == 4
+
+
+def test_checkpoints_of_several_hold_a_vector_a_name(run):
+    state = torch.load(list_checkpoints(run / "checkpoints")[-1], weights_only=True)
+    shapes = {
+        key: tuple(value.shape) for key, value in state["model"].items() if key.endswith("position.joint")
+    }
+    assert shapes == {"encoder.position.joint": (1, 1, 20, 16), "decoder.position.joint": (1, 1, 20, 16)}
+    assert not any("naming" in key for key in state["model"])
