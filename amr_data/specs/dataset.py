@@ -25,7 +25,8 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 class DatasetSpec(BaseModel):
-    """Everything the code needs to know about a dataset; see docs/adding-a-dataset.md for the fields."""
+    """Everything the code needs to know about a dataset; see docs/adding-a-dataset.md for the fields.
+    `handed`: whether classes tell left from right, None where that is not known."""
 
     model_config = STRICT
 
@@ -43,6 +44,7 @@ class DatasetSpec(BaseModel):
     camera_codes: dict[str, int] = {}
     classes: dict[Annotated[int, Field(ge=0, le=MOST)], Text] = {}
     mutual: list[int] = []
+    handed: bool | None = None
     protocols: dict[Text, Protocol] = {}
     unusable: list[str] = []
 

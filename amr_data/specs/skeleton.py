@@ -17,8 +17,9 @@ STRICT = ConfigDict(extra="forbid", frozen=True)
 class Skeleton(BaseModel):
     """Joint names in file order; bones as (joint, the joint it hangs on) by name. Recipes move `centre` to
     the origin; `spine` (low, high) and `shoulders` (right, left) give a body its length and its axes.
-    `counterparts`: what other skeletons call a joint, or of which names its place is composed, `midpoint of A
-    and B` or shares that add up to 1."""
+    `symmetric`: joints of the left and the right that are each other's image in a mirror. `counterparts`:
+    what other skeletons call a joint, or of which names its place is composed, `midpoint of A and B` or
+    shares that add up to 1."""
 
     model_config = STRICT
 
@@ -59,6 +60,9 @@ class Skeleton(BaseModel):
                 raise ValueError(f"'{joint}' is not one of the joints")
         for place in self.counterparts.values():
             shares_of(place)
+        sides = [j for pair in self.symmetric for j in pair]
+        if twice := sorted(joint for joint in set(sides) if sides.count(joint) > 1):
+            raise ValueError(f"symmetric names '{twice[0]}' twice; in a mirror a joint is one other joint")
         if sorted(j for p in self.parts.values() for j in p) != sorted(self.joints):
             raise ValueError("parts must hold every joint exactly once")
         children = [child for child, _ in self.bones]

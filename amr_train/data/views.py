@@ -10,6 +10,7 @@ that, and is drawn where it is used, for all sequences of a batch, from a seed t
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import pi
 
@@ -61,25 +62,45 @@ def body_of(dataset: ShardDataset, shown: InputConfig) -> Body:
     return Body(*places, dataset.spec.dimensions == 2, metres, shown.stream == "bone")
 
 
-def check_changes(config: AugmentConfig, dataset: ShardDataset) -> None:
-    """Refuse what cannot be done to a dataset's bodies. Raises: UsageError."""
-    if dataset.spec.dimensions == 2:
-        for key in ("turn", "drop_axis"):
+def check_changes(config: AugmentConfig, datasets: Sequence[ShardDataset]) -> list[str]:
+    """Refuse what cannot be done to the bodies of datasets that are trained on together. Of several, only
+    those are mirrored that can be.
+
+    Returns: a line for each that is not. Raises: UsageError.
+    """
+    for dataset in datasets:
+        for key in ("turn", "drop_axis") if dataset.spec.dimensions == 2 else ():
             if getattr(config, key):
                 raise UsageError(
                     f"{dataset.path} is two-dimensional: it has no depth for augment.{key}; set it to 0"
                 )
-    if config.mirror and not dataset.spec.skeleton.symmetric:
-        raise UsageError(
-            f"augment.mirror: the skeleton {dataset.spec.skeleton.name} does not say which joints are left "
-            "and right of each other; name them in its spec as `symmetric`"
+    reasons = [unmirrored(dataset) for dataset in datasets] if config.mirror else []
+    if reasons and all(reasons):
+        raise UsageError(f"augment.mirror: {'; '.join(reasons)}; or set it to 0")
+    return [f"not mirrored: {reason}" for reason in reasons if reason]
+
+
+def unmirrored(dataset: ShardDataset) -> str:
+    """Why the bodies of a dataset cannot be mirrored, '' where they can."""
+    spec = dataset.spec
+    if not spec.skeleton.symmetric:
+        return (
+            f"the skeleton {spec.skeleton.name} of {dataset.path} does not say which joints are left and "
+            "right of each other (`symmetric`)"
         )
+    if spec.handed is None:
+        return (
+            f"the spec of {spec.name} does not say whether its classes tell left from right; if they do "
+            f"not, add `handed: false` to it and convert {dataset.path} again, which keeps its shards"
+        )
+    return f"classes of {spec.name} tell left from right" if spec.handed else ""
 
 
 def make_changes(config: AugmentConfig, shown: InputConfig, dataset: ShardDataset) -> Changes | None:
-    """What an experiment does to the bodies of a dataset; None where it leaves them as they are. Raises:
-    UsageError."""
-    check_changes(config, dataset)
+    """What an experiment does to the bodies of one of its datasets, once `check_changes` has seen them all;
+    None where it leaves them as they are."""
+    if unmirrored(dataset):
+        config = config.model_copy(update={"mirror": 0.0})
     return Changes(config, body_of(dataset, shown)) if config.changes else None
 
 

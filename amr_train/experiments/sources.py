@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,8 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
     found = settled(experiment)
     for dataset in found.datasets:
         check_input(experiment.input, dataset)
-        check_changes(experiment.augment, dataset)
+    unmirrored = check_changes(experiment.augment, found.datasets)
+    found = replace(found, lines=(*found.lines, *unmirrored))
     _check_guidance(experiment, found)
     if len(found.every) == 1 and found.every[0].unjudged:
         raise UsageError(found.every[0].unjudged)

@@ -112,7 +112,7 @@ def _check(stage: Stage) -> None:
                 check_changes(stage.experiment.augment, source.dataset)
             return
         if transfer is None:
-            check_changes(stage.experiment.augment, dataset)
+            check_changes(stage.experiment.augment, [dataset])
         split = only_split(dataset, transfer.split if transfer else stage.experiment.data.split)
         if protocols:
             parts_of(dataset, split, stage.experiment.evaluation.part)

@@ -192,6 +192,8 @@ def test_a_skeleton_by_hand():
         ({"joints": ["hip", "neck", "left", "left"]}, "a joint name occurs twice"),
         ({"bones": [("neck", "hip"), ("left", "neck"), ("tail", "neck")]}, "'tail' is not one of the joints"),
         ({"symmetric": [("left", "tail")]}, "'tail' is not one"),
+        ({"symmetric": [("left", "right"), ("left", "neck")]}, "symmetric names 'left' twice"),
+        ({"symmetric": [("left", "left")]}, "symmetric names 'left' twice"),
         ({"parts": {"all": ["hip", "neck", "left", "right", "tail"]}}, "'tail' is not one"),
         ({"centre": "tail"}, "'tail' is not one"),
         ({"spine": ("hip", "tail")}, "'tail' is not one"),

@@ -21,6 +21,16 @@ def test_all_built_in_specs_load():
     assert {name: len(load_spec(name).classes) for name in sizes} == sizes
 
 
+def test_only_where_no_class_tells_left_from_right_a_spec_says_so():
+    handed = {name: load_spec(name).handed for name in spec_names()}
+    alike = {"ntu60", "ntu120", "pku-mmd-1", "pku-mmd-2", "nw-ucla", "sbu"}
+    assert {name for name, said in handed.items() if said is False} == alike
+    assert {name for name, said in handed.items() if said} == {"utd-mhad"}
+    for name, said in handed.items():
+        classes = " ".join(load_spec(name).class_names)
+        assert bool(re.search(r"\b(left|right|clockwise)\b", classes)) == bool(said), name
+
+
 def test_unusable_lists_have_the_published_length():
     assert len(set(load_spec("ntu60").unusable)) == 302
     assert len(set(load_spec("ntu120").unusable)) == 535

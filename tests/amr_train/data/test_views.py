@@ -3,6 +3,7 @@ for any number of processes, and nothing at all by default."""
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from dataclasses import replace
 from math import cos, sin
@@ -295,8 +296,8 @@ def test_what_cannot_be_done_is_refused(ntu_shards, tmp_path):
     flat = SimpleNamespace(spec=load_spec("openpose"), path="poses")
     for key in ("turn", "drop_axis"):
         with pytest.raises(UsageError, match=rf"two-dimensional.*augment\.{key}"):
-            check_changes(AugmentConfig(**{key: 0.1}), flat)
-    check_changes(AugmentConfig(limbs=0.1, scale=0.1, noise=0.1), flat)
+            check_changes(AugmentConfig(**{key: 0.1}), [flat])
+    assert check_changes(AugmentConfig(limbs=0.1, scale=0.1, noise=0.1), [flat]) == []
     shard = small(ntu_shards, "guidance.source=shard", "augment.limbs=0.1")
     with pytest.raises(UsageError, match=r"take guidance\.source=online"):
         run_experiment(shard, tmp_path / "run")
@@ -310,8 +311,37 @@ def test_what_cannot_be_done_is_refused(ntu_shards, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_only_bodies_whose_classes_know_no_side_are_mirrored():
+    mirrored, ntu = AugmentConfig(mirror=0.5), load_spec("ntu60")
+    middle = ntu.changed(skeleton=ntu.skeleton.model_copy(update={"symmetric": []}))
+    recipe = {"up": 1, "path": "clips", "manifest": {"recipe": {}}}
+    sbu = SimpleNamespace(spec=load_spec("sbu"), **recipe)
+    for spec, said in (
+        (load_spec("wmft"), "wmft does not say whether .* add `handed: false` to it and convert clips again"),
+        (load_spec("utd-mhad"), "classes of utd-mhad tell left from right"),
+        (middle, "kinect_v2 of clips does not say which joints"),
+    ):
+        dataset = SimpleNamespace(spec=spec, **recipe)
+        with pytest.raises(UsageError, match=f"{said}.*; or set it to 0"):
+            check_changes(mirrored, [dataset])
+        assert check_changes(AugmentConfig(limbs=0.1), [dataset]) == []
+        # beside others it is trained on as it is, and the user is told
+        (line,) = check_changes(mirrored, [sbu, dataset])
+        assert re.search(f"not mirrored: .*{said}", line)
+        assert make_changes(mirrored, InputConfig(), dataset) is None
+        kept = make_changes(mirrored.model_copy(update={"turn": 0.1}), InputConfig(), dataset)
+        assert kept is not None
+        assert kept.config.changes == {"turn": 0.1}
+    for name in ("ntu60", "nw-ucla", "sbu", "pku-mmd-2"):
+        dataset = SimpleNamespace(spec=load_spec(name), **recipe)
+        assert check_changes(mirrored, [dataset]) == []
+        changes = make_changes(mirrored, InputConfig(), dataset)
+        assert changes is not None
+        assert changes.config == mirrored
+
+
 def test_a_stopped_training_with_changes_ends_with_the_same_weights(ntu_shards, tmp_path):
-    words = [f"augment.{key}={value}" for key, value in ALL.changes.items() if key != "mirror"]
+    words = [f"augment.{key}={value}" for key, value in ALL.changes.items()]
     experiment = small(ntu_shards, "guidance.source=online", *words)
     whole = run_experiment(experiment, tmp_path / "whole", judged=False)
     with pytest.raises(Stop):
