@@ -4,8 +4,8 @@ where each setting came from.
 `nw-ucla-mamp` is experiments/data/nw-ucla.yaml with experiments/methods/mamp.yaml over it, and over both what
 the data set's file says of that method. In a file of one's own, `like: nw-ucla` and
 `method: mamp` put a data set's and a method's settings under the file's. `scale=tiny` puts
-experiments/scales/tiny.yaml over all but the overrides. Unknown keys are refused by name, with the nearest
-valid key.
+experiments/scales/tiny.yaml over all but the overrides, with what that says of the method. Unknown keys are
+refused by name, with the nearest valid key.
 """
 
 from __future__ import annotations
@@ -97,12 +97,13 @@ def resolve(
     data: Settings = {}
     for layer in layers:
         data = over(data, layer.settings)
+    above = [Layer("grid", grid or {}), Layer("override", parse_overrides(overrides))]
     scale = changes.get("scale", data.get("scale", "full"))
     if scale != "full":
-        layers.append(Layer(f"scale {scale}", _scale(scale)))
-    layers += [Layer("grid", grid or {}), Layer("override", parse_overrides(overrides))]
-    for layer in layers[-3:]:
+        above = [*_scale(scale, changes.get("method", data.get("method"))), *above]
+    for layer in above:
         data = over(data, layer.settings)
+    layers += above
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
@@ -217,10 +218,16 @@ def _data_set(name: str) -> Settings:
     return over(_data_set(like), data) if like else data
 
 
-def _scale(name: object) -> Settings:
+def _scale(name: object, method: object) -> list[Layer]:
+    """A scale's settings, and over them what it says of a method."""
     if name not in scale_names():
         raise UsageError(unknown("scale", str(name), ["full", *scale_names()]))
-    return read_shipped(f"experiments/scales/{name}.yaml")
+    data = read_shipped(f"experiments/scales/{name}.yaml")
+    of_methods = data.pop("methods", {})
+    return [
+        Layer(f"scale {name}", data),
+        Layer(f"scale {name}, for {method}", of_methods.get(method, {})),
+    ]
 
 
 def shipped_names(folder: str) -> list[str]:

@@ -110,7 +110,7 @@ def test_list_shows_everything_that_is_shipped_in_80_columns():
     assert narrow(shown)
     lists = json.loads(call("list", "--json").stdout)
     assert [row["experiment"] for row in lists["experiments"]] == experiment_names()
-    assert lists["scales"] == ["full", "tiny"]
+    assert lists["scales"] == ["full", "compact", "tiny"]
     mamp = next(row for row in lists["methods"] if row["method"] == "mamp")
     assert mamp == {
         "method": "mamp",

@@ -229,6 +229,9 @@ def test_a_scale_lies_over_all_but_the_overrides():
     )
     for name in experiment_names():
         load_experiment(name, ["scale=tiny"])
+        compact = load_experiment(name, ["scale=compact"]).model
+        assert (compact.frames, compact.segment, compact.registers, compact.time) == (64, 8, 4, "rotary")
+        assert compact.target_ratio == (1 if compact.decoder == "grid" else 2)
 
 
 def test_a_method_lies_under_a_file_of_ones_own(tmp_path):
@@ -248,7 +251,7 @@ def test_a_method_lies_under_a_file_of_ones_own(tmp_path):
     ("overrides", "says"),
     [
         (["method=mampp"], "there is no method 'mampp': did you mean 'mamp'"),
-        (["scale=huge"], "there is no scale 'huge': known: full, tiny"),
+        (["scale=huge"], "there is no scale 'huge': known: full, compact, tiny"),
         (["method=mae", "model.target_ratio=6"], "target_ratio must be 1"),
         (["method=subset", "mask.by=motion", "mask.tau=0.8"], "needs mask.by=random"),
         (["method=subset", "model.target_ratio=1"], "1 / target_ratio must not exceed mask.ratio"),
