@@ -97,6 +97,7 @@ def print_run(results: Mapping[str, Any], folder: object) -> None:
         rows |= {f"clips of {p}" if several else "clips": words for p, words in clips.items()}
         decoder = training.get("decoder_parameters", 0)
         rows["parameters"] = f"{mine[0]['subject']['parameters']:,} encoder, {decoder:,} decoder"
+    rows["features"] = _cost_in_words(results)
     if training:
         loss = f", last loss {training['loss']:.4f}" if "loss" in training else ""
         rows["pre-training"] = f"{training['seconds']:.0f} s, {training['steps']:,} steps{loss}"
@@ -110,6 +111,16 @@ def _by_place(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[st
     for record in records:
         found.setdefault(f"{record['data']['dataset']} {record['split']}", []).append(record)
     return found
+
+
+def _cost_in_words(results: Mapping[str, Any]) -> str:
+    """`28.1 GFLOPs a clip, 14.0 a body`."""
+    from amr_train.models.flops import gflops_in_words
+
+    body, clip = results["body_gflops"], results["clip_gflops"]
+    if clip in (None, body):
+        return f"{gflops_in_words(body)} GFLOPs a body"
+    return f"{gflops_in_words(clip)} GFLOPs a clip, {gflops_in_words(body)} a body"
 
 
 def _tables(records: Sequence[Mapping[str, Any]]) -> list[dict[str, tuple[str, int]]]:

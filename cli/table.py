@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from amr_train.report.pivot import Line, Section
 
 WIDEST_NAME, NARROWEST_NAME = 34, 20
+GFLOPS = "GFLOPs"
 
 
 def print_rows(rows: Sequence[dict[str, Any]], title: str = "") -> None:
@@ -41,7 +42,7 @@ def _tables(section: Section, width: int) -> list[RenderableType]:
     name = min(WIDEST_NAME, max(len(line.name) for line in section.lines))
     blocks: list[list[str]] = [[]]
     for column in section.columns:
-        used = len("seeds") + 1 + sum(widths[c] + 1 for c in blocks[-1])
+        used = len("seeds") + 1 + len(GFLOPS) + 1 + sum(widths[c] + 1 for c in blocks[-1])
         if blocks[-1] and min(name, NARROWEST_NAME) + 1 + used + widths[column] > width:
             blocks.append([])
         blocks[-1].append(column)
@@ -49,17 +50,18 @@ def _tables(section: Section, width: int) -> list[RenderableType]:
     for number, columns in enumerate(blocks):
         if number:
             made.append(Text("further figures", style="bold"))
-        left = width - len("seeds") - 2 - sum(widths[c] + 1 for c in columns)
+        left = width - len("seeds") - 2 - len(GFLOPS) - 1 - sum(widths[c] + 1 for c in columns)
         lines = table(padding=(0, 1, 0, 0))
         lines.add_column("experiment", width=max(1, min(name, left)), overflow="fold", vertical="bottom")
         lines.add_column("seeds", justify="right", no_wrap=True)
+        lines.add_column(GFLOPS, justify="right", no_wrap=True, vertical="bottom")
         for column in columns:
             lines.add_column(Text(_heading(column), justify="right"), justify="right", no_wrap=True)
         named = [line for line in section.lines if set(columns) & set(line.cells)]
         for line, after in zip(named, [*named[1:], None], strict=True):
             cells = [texts[line.label].get(column, "") for column in columns]
             ends = after is not None and line.kind != "encoder" == after.kind
-            lines.add_row(line.name, str(line.seeds), *cells, end_section=ends)
+            lines.add_row(line.name, str(line.seeds), section.gflops[line.label], *cells, end_section=ends)
         made.append(lines)
     return made
 

@@ -278,6 +278,7 @@ def about_task(task: Task, protocol: Protocol) -> Record:
         "clips": {"train": len(task.indices["train"]), task.part: len(task.indices["test"])},
         **({"seen": task.seen} if task.part != TEST else {}),
         "joints": task.joints,
+        **task.gflops,
         "seed": task.seed,
         "precision": task.settings.feature_precision if protocol.frozen else task.precision,
         "settings": protocol.settings(task.settings, task.augment),

@@ -33,6 +33,7 @@ from amr_train.evaluation.parts import TEST, VALIDATION, parts_of, training_clip
 from amr_train.evaluation.subjects import Subject
 from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.flops import encoder_flops
 from amr_train.models.pooling import clip_features
 from amr_train.parallel.precision import arithmetic
 from amr_train.parallel.processes import Processes
@@ -143,6 +144,15 @@ class Task:
         if self.shared is None:
             return self.subject.encoder.encoder
         return encoder_for(self.subject.encoder, self.dataset, self.shared).eval()
+
+    @property
+    def gflops(self) -> dict[str, float]:
+        """What the features of one body cost, and those of a clip with all the dataset's bodies; nothing of
+        the coordinates."""
+        if self.subject.encoder is None:
+            return {}
+        body = encoder_flops(self.subject.encoder.config.model, self.joints) / 1e9
+        return {"body_gflops": body, "clip_gflops": body * self.dataset.spec.max_bodies}
 
     def labels(self, part: str) -> Tensor:
         """(N,) int64 on the device."""

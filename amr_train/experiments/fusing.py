@@ -116,6 +116,7 @@ def _fused(name: str, tasks: Sequence[Task], abouts: Sequence[Record]) -> Record
     return {
         **abouts[0],
         **seen,
+        **{key: sum(about[key] for about in abouts) for key in ("body_gflops", "clip_gflops")},
         "subject": _subject([about["subject"] for about in abouts]),
         "figures": figures,
         "details": details,

@@ -4,15 +4,17 @@ themselves lie in `evaluations`."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from amr_data.files import write_json
+from amr_train.config import ModelConfig
 from amr_train.evaluation.records import Record, brief, records_in
 from amr_train.identity import recorded_experiment
+from amr_train.models.flops import encoder_flops
 from amr_train.training.folder import PRETRAINING, RUN, read_record
 
 RESULTS = "results.json"
@@ -35,9 +37,18 @@ def results_of(folder: Path, records: Sequence[Record] | None = None) -> dict[st
         "dataset": run["data"]["name"],
         "synthetic": run["data"]["synthetic"],
         "split": experiment.data.split or " + ".join(experiment.data.splits.values()) or None,
+        **_gflops(experiment.model, run["encoder"]),
         "pretraining": read_pretraining(folder),
         "evaluations": shown,
     }
+
+
+def _gflops(model: ModelConfig, encoder: Mapping[str, Any]) -> dict[str, float | None]:
+    """What the encoder's features of one body and of a clip with all its dataset's bodies cost. `encoder` :
+    what run.json says of it; runs from before do not know the bodies."""
+    body = encoder_flops(model, encoder["joints"]) / 1e9
+    bodies = encoder.get("bodies")
+    return {"body_gflops": body, "clip_gflops": body * bodies if bodies else None}
 
 
 def write_results(folder: Path) -> None:

@@ -108,8 +108,7 @@ def _check(stage: Stage) -> None:
         dataset = open_dataset(stage.data)
         check_input(stage.experiment.input, dataset)
         if stage.together:
-            for source in settled(stage.experiment).every:
-                check_changes(stage.experiment.augment, source.dataset)
+            check_changes(stage.experiment.augment, settled(stage.experiment).datasets)
             return
         if transfer is None:
             check_changes(stage.experiment.augment, [dataset])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from amr_train.data.augment import gather_present, gather_resampled, nearest_pre
 from amr_train.data.dense import Anatomy, anatomy_of, dense_input
 from amr_train.identity import training_digest
 from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.flops import encoder_flops
 from amr_train.models.layers import name_joints
 from amr_train.models.pooling import clip_features
 
@@ -52,7 +53,10 @@ class EncoderConfig(BaseModel):
         part. `epoch` of `epochs`: how far.
     `shares`: where joints are told by name, of which names each of `joint_names` is composed.
     `datasets`: what it was trained on where these are several; `joint_names` are then all names that it
-        knows, or, of one skeleton, that one's."""
+        knows, or, of one skeleton, that one's.
+    `bodies`: of a clip of the dataset it was trained on, at most; 0 where that is not known.
+    `body_gflops`, `clip_gflops`: what one body's features cost, and a clip's with so many; see
+        `encoder_flops`."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -78,11 +82,22 @@ class EncoderConfig(BaseModel):
     epochs: int = 0
     shares: list[Shares] = []
     datasets: list[Seen] = []
+    bodies: int = 0
 
     def split_of(self, dataset: str) -> str | None:
         """The split that it was trained on of a dataset, None where it was not trained on it."""
         splits = {one.dataset: one.split for one in self.datasets} or {self.dataset: self.split}
         return splits.get(dataset)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def body_gflops(self) -> float:
+        return encoder_flops(self.model, self.joints) / 1e9
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def clip_gflops(self) -> float | None:
+        return self.bodies * self.body_gflops if self.bodies else None
 
 
 def encoder_config(experiment: Experiment, *datasets: ShardDataset) -> EncoderConfig:
@@ -133,6 +148,7 @@ def encoder_config(experiment: Experiment, *datasets: ShardDataset) -> EncoderCo
         held_out=experiment.evaluation.part != "test",
         epoch=experiment.pretrain.epochs,
         epochs=experiment.pretrain.epochs,
+        bodies=max(dataset.spec.max_bodies for dataset in datasets),
     )
 
 

@@ -20,6 +20,7 @@ FORMATS = ("html", "md", "json", "csv")
 COLUMNS = (
     *("experiment", "method", "kind", "dataset", "split", "part", "protocol", "figure"),
     *("mean", "std", "values", "seeds", "published", "differs", "seconds"),
+    *("body_gflops", "clip_gflops"),
     *("epoch", "spoken", "synthetic", "scale", "group"),
 )
 
@@ -72,8 +73,8 @@ def _markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def _markdown_section(section: Section) -> str:
     lines = [f"## {_plain(section.heading)}", ""]
-    lines.append(_line(["experiment", "seeds", *section.columns, "seconds of pre-training"]))
-    lines.append("|---" * (len(section.columns) + 3) + "|")
+    lines.append(_line(["experiment", "seeds", *section.columns, "GFLOPs", "seconds of pre-training"]))
+    lines.append("|---" * (len(section.columns) + 4) + "|")
     for line in section.lines:
         cells = []
         for column in section.columns:
@@ -83,7 +84,7 @@ def _markdown_section(section: Section) -> str:
                 text += f" (published {row['published']:.1f}, {row['mean'] - row['published']:+.1f})"
             cells.append(f"**{text}**" if line.label in section.best.get(column, ()) else text)
         seconds = "" if line.seconds is None else f"{line.seconds:.0f}"
-        lines.append(_line([_plain(line.name), str(line.seeds), *cells, seconds]))
+        lines.append(_line([_plain(line.name), str(line.seeds), *cells, section.gflops[line.label], seconds]))
     below = [*section.notes, *section.differs]
     return "\n".join([*lines, "", *(f"- {_plain(text)}" for text in below)])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from amr_train.evaluation.features import JOINTS, MEAN, MOTION, POSITIONS
 from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.models.flops import gflops_in_words
 
 Row = dict[str, Any]
 SMALL = 5000
@@ -42,6 +43,11 @@ class Line:
     def seconds(self) -> float | None:
         return next((row["seconds"] for row in self.cells.values()), None)
 
+    def gflops(self, of: str) -> str:
+        """What its encoder costs; `of` : 'clip' or 'body'."""
+        found = (row[f"{of}_gflops"] for row in self.cells.values())
+        return gflops_in_words(next((value for value in found if value is not None), None))
+
     @property
     def name(self) -> str:
         return f"{self.label} [{', '.join(self.marks)}]" if self.marks else self.label
@@ -50,14 +56,15 @@ class Line:
 @dataclass
 class Section:
     """What was judged on one split of a dataset. `marks` : of all its lines, for its title.  `columns` : in
-    order.  `best` : each column's best experiments, where several are compared.  `notes` : what the figures
-    mean and which settings made them."""
+    order.  `best` : each column's best experiments, where several are compared.  `gflops` : what encoders
+    cost, by their line's label.  `notes` : what the figures mean and which settings made them."""
 
     title: str
     marks: list[str]
     columns: list[str]
     lines: list[Line]
     best: dict[str, set[str]]
+    gflops: dict[str, str]
     notes: list[str]
     published: list[str]
     differs: list[str]
@@ -128,6 +135,7 @@ def _section(rows: Sequence[Row]) -> Section:
         if len(among) > 1:
             most = max(line.cells[column]["mean"] for line in among)
             best[column] = {line.label for line in among if line.cells[column]["mean"] == most}
+    of = "body" if all(row["clip_gflops"] is None for row in rows) else "clip"
     first, clips, part = rows[0], rows[0]["clips"], rows[0]["part"]
     return Section(
         f"{first['dataset']}, {first['split']}: {clips['train']:,} training and {clips[part]:,} {part} clips",
@@ -135,7 +143,8 @@ def _section(rows: Sequence[Row]) -> Section:
         columns,
         list(lines.values()),
         best,
-        _notes(rows, columns),
+        {line.label: line.gflops(of) for line in lines.values()},
+        [*_notes(rows, columns), *_costs(rows)],
         _published(rows),
         _differs(rows),
     )
@@ -173,6 +182,22 @@ def _notes(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
     if len({row["experiment"] for row in rows if row["kind"] == "encoder"}) > 1:
         found.append("bold: the best of the trained encoders in its column.")
     return [*found, *_shown(rows), *_spoken(rows)]
+
+
+def _costs(rows: Sequence[Row]) -> list[str]:
+    """What the column of costs counts."""
+    known = [row for row in rows if row["body_gflops"] is not None]
+    if not known:
+        return []
+    bodies = {round(r["clip_gflops"] / r["body_gflops"]) for r in known if r["clip_gflops"] is not None}
+    clip = f"a clip of {max(bodies)} bodies" if bodies else "one body"
+    part = f", {max(bodies)} times those of one body" if bodies else ""
+    if bodies == {1}:
+        clip, part = "a clip of one body", ""
+    return [
+        f"GFLOPs: those of the encoder's features of {clip}{part}; two for a multiply-add, with the products "
+        "inside attention."
+    ]
 
 
 def _shown(rows: Sequence[Row]) -> list[str]:

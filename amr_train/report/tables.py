@@ -16,6 +16,7 @@ from amr_train.evaluation.records import KINDS, Record, part_of
 from amr_train.evaluation.scores import spread
 from amr_train.identity import differences, digest_of
 from amr_train.report.collect import Run
+from amr_train.report.costs import bodies_of, gflops_of
 from amr_train.report.grouping import (
     Groups,
     Subject,
@@ -64,9 +65,10 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     `clips`, `protocol`, `figure`, `column` (the figure without a
     transfer's prefix), `transfer`; `values` by `seeds` (of the training;
     several of one seed are averaged), `mean`, `std` of the sample; `published` where it may stand beside,
-    `in_print` and `differs` where it may not; `seconds` of the fastest seed's pre-training; `spoken`, the
-    settings that matter, and all of them as values in `settings`; `input`, what is shown of a clip in
-    other form than recorded; `synthetic`, `scale`.
+    `in_print` and `differs` where it may not; `seconds` of the fastest seed's pre-training; `body_gflops`
+    and `clip_gflops`, what the encoder's features of one body and of a clip with the dataset's bodies cost,
+    None where that is not known; `spoken`, the settings that matter, and all of them as values in `settings`;
+    `input`, what is shown of a clip in other form than recorded; `synthetic`, `scale`.
     """
     groups = Groups(runs)
     gathered: dict[tuple[str, ...], list[_Value]] = {}
@@ -80,7 +82,11 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
                 gathered.setdefault(value.key, []).append(value)
     firsts = {key: values[0] for key, values in gathered.items()}
     names, datasets = _names(groups, firsts), _datasets(list(firsts.values()))
-    rows = [_row(groups, values, names[key], datasets) for key, values in gathered.items()]
+    of_data: dict[str, list[Record]] = {}
+    for record in (record for run in runs for record in run.records):
+        of_data.setdefault(record["data"]["fingerprint"], []).append(record)
+    bodies = {content: bodies_of(records) for content, records in of_data.items()}
+    rows = [_row(groups, values, names[key], datasets, bodies) for key, values in gathered.items()]
     places = list(dict.fromkeys(value.place for value in firsts.values()))
     order = {key: _order(groups, value, places, names[key], key) for key, value in firsts.items()}
     return [row for _, row in sorted(zip(order.values(), rows, strict=True), key=lambda pair: pair[0])]
@@ -101,7 +107,13 @@ def _how(record: Record, subject: Subject, figure: str) -> dict[str, Any]:
     return {**decisive(record, figure), **({} if other is None else {"seed": other})}
 
 
-def _row(groups: Groups, values: Sequence[_Value], name: str, datasets: dict[str, str]) -> Row:
+def _row(
+    groups: Groups,
+    values: Sequence[_Value],
+    name: str,
+    datasets: dict[str, str],
+    bodies: dict[str, int | None],
+) -> Row:
     first = values[0]
     record, subject, data = first.record, first.subject, first.record["data"]
     of_seeds: dict[int, list[float]] = {}
@@ -111,6 +123,7 @@ def _row(groups: Groups, values: Sequence[_Value], name: str, datasets: dict[str
     transfer = not groups.home(subject, data["fingerprint"], data["dataset"], record["split"])
     figure = f"transfer {data['dataset']}-{record['split']} {first.figure}" if transfer else first.figure
     experiment = groups.experiment(subject) if subject["kind"] == "encoder" else None
+    gflops, most = gflops_of(record), bodies[data["fingerprint"]]
     published, in_print, differs = beside(record, subject, figure, experiment)
     return {
         "experiment": name,
@@ -136,6 +149,8 @@ def _row(groups: Groups, values: Sequence[_Value], name: str, datasets: dict[str
         "in_print": in_print,
         "differs": differs,
         "seconds": groups.seconds(subject) if subject["kind"] == "encoder" else None,
+        "body_gflops": gflops,
+        "clip_gflops": gflops * most if gflops is not None and most is not None else None,
         "settings": record["settings"],
         "spoken": record["spoken"],
         "input": dict(subject.get("input", {})),

@@ -74,6 +74,9 @@ def test_scores_are_summed_and_features_stand_side_by_side(runs, ntu_shards, tmp
             100 * (labels[nearest] == labels[test]).mean()
         )
     assert linear["subject"]["name"] == "joint + bone"
+    alone = [r for r in records_in(runs["joint0"]) if r["subject"]["kind"] == "encoder"]
+    assert alone[0]["clip_gflops"] == 2 * alone[0]["body_gflops"]  # NTU's clips have up to two bodies
+    assert linear["body_gflops"] == alone[0]["clip_gflops"]  # two encoders
     assert len(list(records_in(tmp_path / "both"))) == 2  # read again as results
 
 
