@@ -170,7 +170,7 @@ def export_command(
 
     \b
     amr-train export runs/nw-ucla-amr-0 -o encoder.onnx
-    amr-train export runs/any-skeleton-0 -o encoder.onnx --skeleton kinect_azure_32
+    amr-train export runs/any-skeleton-small-amr-0 -o encoder.onnx --skeleton kinect_azure_32
     amr-train export runs/a/evaluations/finetune-1234/classifier.safetensors -o classifier.pt2
     """
     from amr_data import open_dataset

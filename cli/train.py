@@ -131,7 +131,7 @@ def run_command(
     amr-train run demo --data shards/ -o run/
     amr-train run nw-ucla-mamp --data nw-ucla/ seed=1 mask.tau=0.7 --protocol linear --protocol finetune
     amr-train run ntu60-xsub-amr --data ntu60/ --nproc 8
-    amr-train run any-skeleton --data ntu60/:xsub --data nw-ucla/ --data sbu/:fold1
+    amr-train run any-skeleton-small-amr --data nw-ucla/ --data utd-mhad/ --data sbu/:fold1
     amr-train run suite/table-main --data ntu60/ --data ntu120/ --data pku2/ --plan
     amr-train run my-suite.yaml --data nw-ucla/ --workers auto
     """
