@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
+from amr_data import UsageError
 from amr_train.config import ModelConfig
 from amr_train.models.layers import Block, PositionEmbedding, Rotary, initialize, name_joints
 from amr_train.models.targets import patchify
@@ -85,6 +86,12 @@ class SkeletonEncoder(nn.Module):
         self, joints: Tensor, visible: Tensor | None, present: Tensor | None, naming: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """What the blocks begin with, registers included; by what it turns, and what may be attended to."""
+        told = self.joints if naming is None else naming.shape[0]
+        if joints.shape[2] != told:
+            raise UsageError(
+                f"{joints.shape[2]} joints, and the encoder is told of {told}; of a batch of several "
+                "datasets it is told by naming=batch.naming"
+            )
         seen = None
         if present is not None and visible is None:
             seen = attended(steps_present(present, self.segment), joints.shape[2])

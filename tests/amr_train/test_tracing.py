@@ -41,5 +41,6 @@ def test_no_loop_reads_a_value_mixes_devices_or_copies_what_was_not_planned():
         {"training": 6 * steps},
         {"training": 0},
     ]
+    assert found.pop("mixed device") == {"training": 0}  # of two skeletons
     nothing = {"training": 0, "features": 0, "fine-tuning": 0}
     assert found == {f"{method} device": {**nothing, **beside} for method in (*METHODS, "compact", "taught")}

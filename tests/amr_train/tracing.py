@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -28,6 +29,7 @@ from amr_data import SplitArrays
 from amr_train import load_experiment
 from amr_train.config import Experiment
 from amr_train.data.feed import Feed
+from amr_train.data.mixing import MixedFeed
 from amr_train.data.views import Body, Changes
 from amr_train.evaluation.features import JOINTS, MEAN, Features, encode
 from amr_train.evaluation.finetuning import Classifier, Setting, _step, classify, layer_groups
@@ -214,6 +216,31 @@ def trace(
         return found | evaluated(experiment, model.encoder, feed, watch)
 
 
+def trace_mixed() -> dict[str, int]:
+    """A few steps of two skeletons at once, whose joints are told by name. Returns how many planned copies
+    they made."""
+    named = ["guidance.source=shard", "model.joints=name", "model.names=[hip, neck]"]
+    experiment = load_experiment("ntu60-xsub-amr", [*SETTINGS, *named])
+    with elsewhere() as (device, watch, feed_of):
+        with unset_fake_temporarily():
+            chance, arrays = torch.Generator().manual_seed(0), clips()
+            fewer = replace(arrays, joints=arrays.joints[:, :3], energy=arrays.energy[:, :3])
+        model = make_method(experiment, JOINTS_OF, (4, 8, 12)).to(device)
+        feeds = {"a": feed_of(arrays, True, "device"), "b": feed_of(fewer, True, "device")}
+        for feed, joints in zip(feeds.values(), (5, 3), strict=True):
+            feed.naming = torch.empty(joints, 2, device=device)
+        mixed = MixedFeed(feeds, 0.5)
+        with unset_fake_temporarily():
+            views = mixed.train_views(8, experiment.augment, chance)
+        optimizer = make_optimizer(model, experiment.pretrain)
+        trained = prepare(model, experiment, Processes(), device)
+        losses = LossWatch(device, 4)
+        with watch.counting() as counts:
+            for step, batch in enumerate(mixed.batches(views)):
+                losses.add(step + 1, *train_step(trained, batch, optimizer, experiment, step, Processes()))
+        return {"training": counts()}
+
+
 def evaluated(experiment: Experiment, encoder: Any, feed: Feed, watch: Watch) -> dict[str, int]:
     found, evaluation = {}, experiment.evaluation
     views = feed.centre_views(8, 0.95)
@@ -272,4 +299,5 @@ if __name__ == "__main__":
     found["taught device"] = trace("agreement", "device", TAUGHT)
     body = Body(parent=(0, 0, 1, 1, 0), mirror=(0, 1, 3, 2, 4), up=1, bones=True)
     found |= {f"changed {where}": trace("amr", where, body=body) for where in ("device", "host")}
+    found["mixed device"] = trace_mixed()
     json.dump({"caught": caught(), "amr host": trace("amr", "host"), **found}, sys.stdout)

@@ -104,6 +104,7 @@ def test_judged_on_a_sensor_that_it_never_saw_by_the_joints_that_it_can_name(run
     assert line.startswith("1 of the 8 joints of tailed_8 are ignored")
     assert line.endswith("tail")
     listener = Listener()
+    listener.stage("features")
     features, _ = embed(run, sensors["own"], device="cpu", listener=listener, pooling="joints")
     assert features.shape == (24, 7 * 16)
     assert listener.lines == [line]
