@@ -8,6 +8,7 @@ from amr_train.config import EvaluationConfig, FinetuneConfig
 from amr_train.evaluation.protocols.finetune import Finetune
 from amr_train.evaluation.task import Task
 from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.layers import name_joints
 
 
 class Supervised(Finetune):
@@ -18,4 +19,7 @@ class Supervised(Finetune):
 
     def start(self, task: Task) -> SkeletonEncoder:
         torch.manual_seed(task.seed)
-        return SkeletonEncoder(task.encoder.config, task.encoder.joints).to(task.device)
+        encoder = SkeletonEncoder(task.encoder.config, task.encoder.joints).to(task.device)
+        if (naming := task.encoder.position.naming) is not None:
+            name_joints(encoder, naming)
+        return encoder

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner, Result
 
 from amr_cli.train import main
@@ -17,7 +18,14 @@ from amr_train.config import EvaluationConfig, Experiment, FinetuneConfig
 from amr_train.deploy.export import export_model
 from amr_train.deploy.overlays import model_scenes
 from amr_train.evaluation.records import records_in
+from amr_train.experiments.jobs import jobs_of
+from amr_train.experiments.planning import plan
+from amr_train.experiments.queue import Queue, Told, work_through
+from amr_train.experiments.stages import datasets_by_name, stages_of
+from amr_train.experiments.suites import load_suite
 from amr_train.identity import training_digest
+from amr_train.report.collect import find_runs
+from amr_train.report.tables import rows_of
 from amr_train.training.checkpoints import list_checkpoints
 from tests.amr_train.runs import OFTEN, SMALL, Listener, Stop
 from tests.amr_train.sensors import TAILED, sensor
@@ -117,7 +125,8 @@ def test_a_classifier_of_names_makes_its_joints_of_those_that_a_clip_has(run, se
     """Trained on OpenNI's hands, which Kinect's clips have between wrist and hand."""
     finetune = FinetuneConfig(epochs=1, warmup_epochs=0, hidden=8)
     settings = EvaluationConfig(finetune=finetune)
-    evaluate_encoder(run, sensors["sbu"], protocols=["finetune"], settings=settings, folder=tmp_path)
+    protocols = ["finetune", "supervised"]
+    evaluate_encoder(run, sensors["sbu"], protocols=protocols, settings=settings, folder=tmp_path)
     (file,) = tmp_path.glob("evaluations/finetune-*/classifier.safetensors")
     listener = Listener()
     found = predict(file, sensors["ucla"], device="cpu", listener=listener)
@@ -241,3 +250,35 @@ def test_checkpoints_of_several_hold_a_vector_a_name(run):
     }
     assert shapes == {"encoder.position.joint": (1, 1, 20, 16), "decoder.position.joint": (1, 1, 20, 16)}
     assert not any("naming" in key for key in state["model"])
+
+
+def test_a_suite_trains_on_several_together_and_judges_on_each_and_elsewhere(sensors, tmp_path):
+    settings = {
+        "pretrain.epochs": 2,
+        "pretrain.warmup_epochs": 1,
+        "pretrain.batch_size": 8,
+        "model.width": 16,
+    }
+    settings |= {"model.encoder_layers": 1, "model.decoder_layers": 1, "data.split": None, "name": "both"}
+    row = {"experiment": "demo", "together": ["ucla", "sbu"], "protocols": ["knn"], "settings": settings}
+    elsewhere = {"encoder": "both", "dataset": "own", "split": "xsub", "protocols": ["knn"]}
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"experiments": [row], "transfers": [elsewhere]}))
+    suite = load_suite(str(file))
+    data = datasets_by_name(list(sensors.values()))
+    stages = stages_of(suite, data, tmp_path / "runs")
+    names = ["both", "both on ucla-xsub", "both on sbu-xsub", "both to own-xsub"]
+    assert [stage.name for stage in stages] == names
+    assert [stage.dataset for stage in stages] == ["ucla + sbu", "ucla", "sbu", "own"]
+    planned = plan(stages)
+    assert [(one.clips, one.steps) for one in planned] == [(36, 8), (18, None), (18, None), (18, None)]
+    work_through(Queue(jobs_of(stages)), Told())
+    records = list(records_in(tmp_path / "runs" / "both-0"))
+    judged = [(r["data"]["dataset"], r["protocol"]) for r in records if r["subject"]["kind"] == "encoder"]
+    assert sorted(judged) == [("own", "knn"), ("sbu", "knn"), ("ucla", "knn")]
+    assert [one.judged for one in plan(stages)[1:]] == [1, 1, 1]
+    rows = rows_of(find_runs([tmp_path / "runs"], print))
+    assert {row["dataset"] for row in rows if row["figure"].startswith("transfer")} == {"own"}
+    missing = stages_of(suite, {"ucla": data["ucla"]}, tmp_path / "runs")
+    assert [stage.data for stage in missing] == [None] * 4
+    assert plan(missing)[0].state == "no data"
