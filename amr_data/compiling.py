@@ -8,11 +8,15 @@ where no folder takes its cache: without one, each process would compile for sec
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 SWITCH = "AMR_COMPILED"
 """Environment variable; 0 leaves the compiled loops out, 1 takes them for the smallest conversion too."""
@@ -37,8 +41,35 @@ def _load(name: str) -> ModuleType | None:
     if sys.byteorder != "little":  # the scanner takes eight bytes as one number
         return None
     try:
-        module = importlib.import_module(name)
-        module.try_out()
+        with _quick_start():
+            module = importlib.import_module(name)
+            module.try_out()
     except Exception:  # numba is missing, or does not get on with this machine: it may fail in any way
         return None
     return module
+
+
+@contextlib.contextmanager
+def _quick_start() -> Iterator[None]:
+    """Load numba in two thirds of the time: without looking for garbage among what stays, and without
+    scipy.linalg, a third of it all. numba imports that while it starts, only to see whether it is there;
+    without, convolutions and the like take numba's own loops, and matrix products look for it again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        if "scipy.linalg" not in sys.modules and "numba.np.arraymath" not in sys.modules:
+            linalg: Any = importlib.import_module("numba.np.linalg")
+            look = getattr(linalg, "ensure_blas", None)
+            linalg.ensure_blas = _no_blas
+            try:
+                importlib.import_module("numba.np.arraymath")
+            finally:
+                linalg.ensure_blas = look
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _no_blas() -> None:
+    raise ImportError

@@ -4,6 +4,7 @@ words about what is wrong. Skipped where numba is missing."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -233,3 +234,19 @@ def test_without_a_folder_for_its_cache_nothing_is_compiled():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "None"
+
+
+def test_numba_starts_without_scipys_linear_algebra_and_finds_it_where_it_is_wanted():
+    code = (
+        "import gc, sys; from amr_data.compiling import compiled; "
+        "assert compiled('amr_data.readers.scanning'); print('scipy.linalg' in sys.modules, gc.isenabled()); "
+        "from numba.np.linalg import ensure_blas; ensure_blas(); print('scipy.linalg' in sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, SWITCH: "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == ["False", "True", "True"]
