@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from amr_data.errors import UsageError
 from amr_data.files import whole_file
-from amr_data.shards.memory import file_image, file_in_memory
+from amr_data.shards.memory import FileImage
 
 FORMS = (".h5", ".hdf5", ".parquet")
 
@@ -44,10 +44,10 @@ def write_features(
             table = pa.table({"name": pa.array(list(names)), "label": pa.array(labels), "features": flat})
             parquet.write_table(table.replace_schema_metadata({"about": json.dumps(dict(about))}), temporary)
             return
-        with file_in_memory() as file:
+        image = FileImage()
+        with h5py.File(image, "w") as file:
             file["features"], file["labels"] = features, labels
             file.create_dataset("names", data=list(names), dtype=h5py.string_dtype())
             for key, value in about.items():
                 file.attrs[key] = value if isinstance(value, str | int | float) else json.dumps(value)
-            image = file_image(file)
-        temporary.write_bytes(image)
+        image.save(temporary)

@@ -3,7 +3,6 @@ that a manifest can be made again from the shards alone."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import Counter
@@ -31,7 +30,7 @@ from amr_data.shards.layout import (
     content_checksum,
     track_dtype,
 )
-from amr_data.shards.memory import file_image, file_in_memory
+from amr_data.shards.memory import FileImage
 from amr_data.shards.model import DamageError, RejectLine, ShardRecord
 from amr_data.shards.opening import Shard
 from amr_data.specs import DatasetSpec
@@ -135,7 +134,8 @@ def write_shard(
     sources : hashes of the units that the shard was made from, see `ShardRecord`.
     """
     record = shard_record(tables, rejects, sources)
-    with file_in_memory(libver="latest") as file:
+    image = FileImage([tables.joints, tables.energy])
+    with h5py.File(image, "w", libver="latest") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["fingerprint"] = fingerprint
         for name, array in (("frames/joints", tables.joints), ("frames/energy", tables.energy)):
@@ -150,10 +150,9 @@ def write_shard(
         file.create_dataset(
             "record", data=json.dumps(record.model_dump(), ensure_ascii=False), dtype=h5py.string_dtype()
         )
-        image = file_image(file)
     with whole_file(path, settled=False) as temporary:  # the manifest, written last, settles all
-        temporary.write_bytes(image)
-    return record, hashlib.sha256(image).hexdigest()
+        sha256 = image.save(temporary)
+    return record, sha256
 
 
 def read_record(path: Path, fingerprint: str, spec: DatasetSpec, scales: int) -> ShardRecord | None:
