@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -108,22 +108,47 @@ def _most_threaded(plan: Plan, fast: bool) -> int:
 
 
 def _in_threads(count: int, each: Sequence[tuple[Any, ...]]) -> Generator[Made, None, None]:
-    """A thread cannot be ended: whoever stops waits for the shards that are being made, which are kept. A
-    single worker is a thread too, since Python interrupts the main one alone, which has nothing to lose."""
-    pool, patience = ThreadPoolExecutor(count), sys.getswitchinterval()
+    """While a shard is written, its worker reads the next one: `count` threads do either, so that no core
+    waits for the disk. A thread cannot be ended: whoever stops waits for those that read and write; what is
+    being written is kept. A single worker is a thread too, since Python interrupts the main one alone, which
+    has nothing to lose."""
+    readers, writers, room = ThreadPoolExecutor(count), ThreadPoolExecutor(count), threading.Semaphore(count)
+    stopped = False
+
+    def make(*arguments: Any) -> Future[Made] | None:
+        write = _read_shard(*arguments)
+        room.acquire()  # or else shards would pile up before a slow disk
+        if stopped:
+            room.release()
+            return None
+        writing = writers.submit(write)
+        writing.add_done_callback(lambda _: room.release())
+        return writing
+
+    patience = sys.getswitchinterval()
     sys.setswitchinterval(min(patience, SWITCH_SECONDS))
     try:
-        waiting = {pool.submit(_make_shard, *arguments) for arguments in each}
+        waiting: set[Future[Any]] = {readers.submit(make, *arguments) for arguments in each}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                yield future.result()
+                made = future.result()
+                if isinstance(made, Future):
+                    waiting.add(made)
+                else:
+                    yield made
     finally:
-        pool.shutdown(cancel_futures=True)
+        stopped = True
+        readers.shutdown(cancel_futures=True)
+        writers.shutdown()
         sys.setswitchinterval(patience)
 
 
-def _make_shard(
+def _make_shard(*arguments: Any) -> Made:
+    return _read_shard(*arguments)()
+
+
+def _read_shard(
     source: RawSource,
     units: list[Unit],
     spec: DatasetSpec,
@@ -134,7 +159,8 @@ def _make_shard(
     owner: int,
     run: str,
     fast: bool,
-) -> Made:
+) -> Callable[[], Made]:
+    """Make all that a shard holds. Returns what writes it, which needs nothing of this worker's own."""
     if owner not in (0, os.getpid()):
         _end_with_parent(owner)
     want_compiled(fast)
@@ -143,12 +169,16 @@ def _make_shard(
     clips = [i for i in items if isinstance(i, Clip)]
     rejects = [i for i in items if isinstance(i, Reject)]
     tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate, spec.dimensions == 3)
-    if owner and owner not in (os.getpid(), os.getppid()):
-        os._exit(1)  # the parent was killed; its folder may be another conversion's by now
     hashes = unit_hashes(source, units)
-    path = out / shard_name(index)
-    made = write_shard(path, tables, rejects, fingerprint, settings.compression, hashes)
-    return index, *made, split_columns(tables.clips, spec)
+
+    def write() -> Made:
+        if owner and owner not in (os.getpid(), os.getppid()):
+            os._exit(1)  # the parent was killed; its folder may be another conversion's by now
+        path = out / shard_name(index)
+        made = write_shard(path, tables, rejects, fingerprint, settings.compression, hashes)
+        return index, *made, split_columns(tables.clips, spec)
+
+    return write
 
 
 _opened = threading.local()

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 import pytest
 
-from amr_data import AmrError, UsageError, convert
+from amr_data import AmrError, UsageError, convert, plan
 from amr_data import workers as making
 from amr_data.conversion import locked
 from amr_data.files import sha256_of
@@ -94,7 +94,10 @@ def test_a_second_convert_on_the_same_folder_is_refused(ntu_raw, tmp_path):
 def test_when_a_conversion_was_stopped_none_of_its_threads_writes_any_more(
     ntu_raw, ntu_shards, tmp_path, monkeypatch, workers
 ):
-    write, out = making.write_shard, tmp_path / "out"
+    monkeypatch.setattr(plan, "MIN_SHARD_BYTES", 1 << 20)  # more shards than are made at once
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    convert(ntu_raw, whole, "ntu60", workers=1)
+    write = making.write_shard
 
     def slowly(*args):
         time.sleep(0.3)
@@ -111,9 +114,9 @@ def test_when_a_conversion_was_stopped_none_of_its_threads_writes_any_more(
     assert sorted(p.name for p in out.iterdir()) == kept
     assert not list(out.glob(".*.tmp"))
     finished = sum(name.startswith("shard-") for name in kept)
-    assert 0 < finished < len(content(ntu_shards))
+    assert 0 < finished < len(content(whole))
     assert convert(ntu_raw, out, "ntu60", workers=2).kept_shards == finished
-    assert content(out) == content(ntu_shards)
+    assert content(out) == content(whole)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
