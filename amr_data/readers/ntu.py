@@ -100,18 +100,29 @@ def parse_ntu(data: bytes, joints: int) -> Parsed:
 
 def parse_many(texts: Sequence[bytes | RejectError], joints: int) -> list[Parsed | RejectError]:
     """`parse_ntu` for several files. An error given in place of a file comes back in its place."""
-    scanned = [None if isinstance(text, RejectError) else _scan(text, joints) for text in texts]
+    sound = [text for text in texts if not isinstance(text, RejectError)]
+    found = iter(_scan(sound, joints))
+    scanned = [None if isinstance(text, RejectError) else next(found) for text in texts]
     patiently = iter(_parse_patiently([t for t, s in zip(texts, scanned, strict=True) if s is None], joints))
     return [next(patiently) if s is None else s for s in scanned]
 
 
-def _scan(text: bytes, joints: int) -> Parsed | None:
-    """What `_parse_patiently` makes of a file, where the compiled scanner takes it; None for all others."""
+def _scan(texts: Sequence[bytes], joints: int) -> list[Parsed | None]:
+    """What `_parse_patiently` makes of files, where the compiled scanner takes them; None for all others."""
     scanning = compiled(NtuFamily.scanner)
-    scanned = scanning.scan_ntu(text, joints) if scanning else None
-    if scanned is None:
-        return None
-    frames, names, frame_of, body_of, positions, inferred = scanned
+    if not scanning:
+        return [None] * len(texts)
+    return [None if found is None else _parsed(*found) for found in scanning.scan_ntu(texts, joints)]
+
+
+def _parsed(
+    frames: int,
+    names: list[str],
+    frame_of: npt.NDArray[np.int64],
+    body_of: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.float64],
+    inferred: npt.NDArray[np.bool_],
+) -> Parsed:
     if len(names) == 1:
         return frames, [BodyTrack(frame_of, positions, names[0], 0, inferred)], []
     tracks = []

@@ -14,6 +14,7 @@ counts references in the innermost loop, so that helpers take numbers alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ PADDING = 32
 MAX_IDS, MAX_ID_DIGITS, MAX_BODIES = 64, 24, 64
 USUAL_LINE, SHORTEST_LINE = 60, 24
 TOO_MANY = -2
+TOO_SHORT = "the arrays are too short"
 BODY_FIELDS, JOINT_FIELDS, TRACKED, MAX_METRES = 10, 12, 2.0, 1000.0
 
 
@@ -149,7 +151,7 @@ def _fields(eight: Any, before: Any) -> tuple[Any, Any, Any]:
     return space, end, (space | end) & ((space << EIGHT) | before)
 
 
-@kernel  # type: ignore[untyped-decorator,unused-ignore]
+@helper  # type: ignore[untyped-decorator,unused-ignore]
 def _scan_ntu(
     words: Any,
     data: Any,
@@ -284,6 +286,40 @@ def _scan_ntu(
 
 
 @kernel  # type: ignore[untyped-decorator,unused-ignore]
+def _scan_many(
+    words: Any,
+    data: Any,
+    starts: Any,
+    sizes: Any,
+    rows: Any,
+    positions: Any,
+    inferred: Any,
+    frame_of: Any,
+    body_of: Any,
+    ids: Any,
+    found: Any,
+) -> None:
+    """`_scan_ntu` for texts that begin at `starts`, a multiple of eight each. Text i may fill the arrays from
+    rows[i] to rows[i + 1]; `found` (N, 3) gets what comes back."""
+    last_frame = np.empty(MAX_IDS, np.int64)
+    for text in range(len(starts)):
+        last_frame[:] = -1
+        start, a, b = starts[text], rows[text], rows[text + 1]
+        frames, bodies, known = _scan_ntu(
+            words[start // 8 :],
+            data[start:],
+            sizes[text],
+            positions[a:b],
+            inferred[a:b],
+            frame_of[a:b],
+            body_of[a:b],
+            ids[text],
+            last_frame,
+        )
+        found[text, 0], found[text, 1], found[text, 2] = frames, bodies, known
+
+
+@kernel  # type: ignore[untyped-decorator,unused-ignore]
 def _scan_rows(words: Any, data: Any, size: int, out: Any) -> int:
     """Lines of as many numbers as `out` has columns; spaces may stand before a line's end. Returns how many
     there are, -1 where one is not of the plain kind."""
@@ -325,27 +361,49 @@ Scanned = tuple[
 ]
 
 
-def scan_ntu(data: bytes, joints: int) -> Scanned | None:
-    """An NTU file, where it is written plainly.
+def scan_ntu(texts: Sequence[bytes], joints: int) -> list[Scanned | None]:
+    """NTU files, where they are written plainly, several in one call: for each call that lets other threads
+    run, a thread may have to wait before it goes on.
 
-    Returns: frames of the file; the bodies' ids in order of appearance; for every body in file order its
-        frame (K,), the number of its id (K,), positions (K, V, 3) in metres and joints that were not tracked
-        (K, V); or None.
+    Returns: for each file its frames; the bodies' ids in order of appearance; for every body in file order
+        its frame (K,), the number of its id (K,), positions (K, V, 3) in metres and joints that were not
+        tracked (K, V); or None.
     """
-    text = _text(data)
-    for line in (USUAL_LINE, SHORTEST_LINE):  # in bytes, which bounds how many bodies there can be
-        most = len(data) // (joints * line) + 1
-        positions = np.empty((most, joints, 3))
-        inferred = np.empty((most, joints), np.bool_)
-        frame_of, body_of = np.empty(most, np.int64), np.empty(most, np.int64)
-        ids, last_frame = np.empty((MAX_IDS, 2), np.int64), np.full(MAX_IDS, -1)
-        frames, rows, known = _scan_ntu(*text, positions, inferred, frame_of, body_of, ids, last_frame)
-        if frames != TOO_MANY:
-            break
-    if frames < 0 or not rows:
-        return None
-    names = [data[a:b].decode("ascii") for a, b in ids[:known].tolist()]
-    return frames, names, frame_of[:rows], body_of[:rows], positions[:rows], inferred[:rows]
+    scanned = _scan_texts(texts, joints, USUAL_LINE)
+    for index in [i for i, found in enumerate(scanned) if found is TOO_SHORT]:
+        (found,) = _scan_texts(texts[index : index + 1], joints, SHORTEST_LINE)
+        scanned[index] = None if found is TOO_SHORT else found
+    return scanned
+
+
+def _scan_texts(texts: Sequence[bytes], joints: int, line: int) -> list[Any]:
+    """`line` : the shortest line of a joint, in bytes, which bounds how many bodies there can be; a file with
+    more of them comes back as `TOO_SHORT`."""
+    if not texts:
+        return []
+    sizes = np.array([len(text) for text in texts])
+    rooms = sizes + PADDING + -sizes % 8
+    starts, rows = (np.concatenate([[0], np.cumsum(n)]) for n in (rooms, sizes // (joints * line) + 1))
+    data = b"".join(part for text in texts for part in (text, bytes(PADDING + -len(text) % 8)))
+    most, count = int(rows[-1]), len(texts)
+    positions, inferred = np.empty((most, joints, 3)), np.empty((most, joints), np.bool_)
+    frame_of, body_of = np.empty(most, np.int64), np.empty(most, np.int64)
+    ids, found = np.empty((count, MAX_IDS, 2), np.int64), np.empty((count, 3), np.int64)
+    words, letters = np.frombuffer(data, np.uint64), np.frombuffer(data, np.uint8)
+    _scan_many(words, letters, starts[:-1], sizes, rows, positions, inferred, frame_of, body_of, ids, found)
+    out: list[Any] = []
+    for text, a, (frames, bodies, known), where in zip(
+        texts, rows.tolist(), found.tolist(), ids, strict=False
+    ):
+        if frames == TOO_MANY:
+            out.append(TOO_SHORT)
+        elif frames < 0 or not bodies:
+            out.append(None)
+        else:
+            names = [text[i:j].decode("ascii") for i, j in where[:known].tolist()]
+            mine = slice(a, a + bodies)
+            out.append((frames, names, frame_of[mine], body_of[mine], positions[mine], inferred[mine]))
+    return out
 
 
 def scan_rows(data: bytes, columns: int) -> npt.NDArray[np.float64] | None:
@@ -364,7 +422,7 @@ def _text(data: bytes) -> Text:
 def try_out() -> None:
     """Load both scanners, or compile them, in the forms that `bytes` need."""
     file = b"1\r\n1\r\n7 0 1 1 1 1 0 0.5 -0.5 2\r\n1\r\n0.25 -1 2e0 0 0 0 0 0 0 0 0 2\r\n"
-    found = scan_ntu(file, 1)
+    (found,) = scan_ntu([file], 1)
     assert found is not None
     assert found[4].tolist() == [[[0.25, -1.0, 2.0]]]
     assert scan_rows(b"0.5 1\n", 2) is not None

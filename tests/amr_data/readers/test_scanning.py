@@ -203,6 +203,22 @@ def test_a_conversion_has_the_same_content_with_and_without_the_loops(tmp_path, 
     assert with_loops[1]
 
 
+def test_files_scanned_together_give_what_each_gives_alone(tmp_path):
+    synthesize(tmp_path, "ntu60", classes=3, subjects=1, replications=1, workers=1)
+    texts = [p.read_bytes() for p in sorted(tmp_path.glob("*.skeleton"))]
+    short = b"40\n" + b"1\n1 0 0 0 0 0 0 0 0 2\n1\n0 0 0 0 0 0 0 0 0 0 0 2\n" * 40
+    assert _load(SCANNER).scan_ntu([], 25) == []
+    for group, joints in ((texts, 25), ([short, b"nothing", short[:-1]], 1)):
+        together = _load(SCANNER).scan_ntu(group, joints)
+        alone = [_load(SCANNER).scan_ntu([text], joints)[0] for text in group]
+        assert len(together) == len(alone) == len(group)
+        for one, other in zip(together, alone, strict=True):
+            assert (one is None) == (other is None)
+            for here, there in zip(one or (), other or (), strict=True):
+                np.testing.assert_array_equal(here, there)
+    assert [found is None for found in together] == [False, True, False]
+
+
 def test_a_module_that_cannot_be_had_is_none(monkeypatch):
     assert compiled("amr_data.no_such_loops") is None
     assert _load(SCANNER) is not None
