@@ -255,7 +255,7 @@ def test_from_raw_files_to_the_report(tmp_path):
         (["suite/nwucla"], "did you mean 'suite/nw-ucla'"),
         (["suite/nw-ucla"], "needs one or more of nw-ucla"),
         (["suite/nw-ucla", "--nproc", "2"], "--nproc goes with a single experiment"),
-        (["demo", "--data", "a", "--data", "b"], "takes one --data, not 2"),
+        (["demo", "--data", "a", "--data", "b"], "a is not a converted dataset"),
         (["suite/nw-ucla", "pretrain.epoch=1"], "did you mean 'pretrain.epochs'"),
         (["nowhere.yaml"], "no experiment file nowhere.yaml"),
     ],

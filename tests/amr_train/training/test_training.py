@@ -190,7 +190,7 @@ def test_overrides_are_typed():
         ("pretrain.epochs", "does not read key=value"),
         ("pretrain.epochs=many", "pretrain.epochs"),
         ("pretrain.epochs=0", "greater than or equal to 1"),
-        ("target.kind=pose", "'joints' or 'motion'"),
+        ("target.kind=pose", "'joints', 'motion' or 'both'"),
         ("model.target_ratio=7", "must divide"),
         ("model.frames=50", "multiple of segment"),
         ("guidance.windows=[5]", "5 does not divide"),
