@@ -112,7 +112,8 @@ def flops_of(run: Run) -> int | None:
     if experiment is None or experiment.method not in method_names() or not isinstance(joints, int):
         return None
     guidance = experiment.guidance.model_copy(update={"source": "online"})
-    online = experiment.model_copy(update={"guidance": guidance})
+    model = experiment.model.model_copy(update={"joints": "index", "names": []})  # which cost the same
+    online = experiment.model_copy(update={"guidance": guidance, "model": model})
     return sum(count_flops(MaskedReconstruction(online, joints, WINDOWS), bodies=1))
 
 

@@ -24,6 +24,7 @@ from amr_train.experiments.queue import Queue, Told, work_through
 from amr_train.experiments.stages import datasets_by_name, stages_of
 from amr_train.experiments.suites import load_suite
 from amr_train.identity import training_digest
+from amr_train.report import write_report
 from amr_train.report.collect import find_runs
 from amr_train.report.tables import rows_of
 from amr_train.training.checkpoints import list_checkpoints
@@ -279,6 +280,9 @@ def test_a_suite_trains_on_several_together_and_judges_on_each_and_elsewhere(sen
     assert [one.judged for one in plan(stages)[1:]] == [1, 1, 1]
     rows = rows_of(find_runs([tmp_path / "runs"], print))
     assert {row["dataset"] for row in rows if row["figure"].startswith("transfer")} == {"own"}
+    write_report([tmp_path / "runs"], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert all(name in page for name in ("own, xsub", "sbu, xsub", "ucla, xsub"))
     missing = stages_of(suite, {"ucla": data["ucla"]}, tmp_path / "runs")
     assert [stage.data for stage in missing] == [None] * 4
     assert plan(missing)[0].state == "no data"
