@@ -63,6 +63,10 @@ class Experiment(Section):
                     f"guidance.windows: {length} does not divide model.frames ({self.model.frames}) into "
                     f"windows of 2 or more"
                 )
+        if self.augment.noise and self.input.stream == "motion":
+            raise ValueError(
+                "augment.noise displaces joints, and input.stream=motion shows none: set it to 0"
+            )
         if self.pretrain.warmup_epochs >= self.pretrain.epochs:
             raise ValueError(
                 f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs "

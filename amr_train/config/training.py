@@ -37,15 +37,15 @@ class InputConfig(Section):
     `frame`: turned into the main actor's body frame (spine along z, shoulders along x) of its first frame, or
     of every frame. `centre`: the main actor's centre joint in the origin, in its first frame or in every
     frame; other bodies move with it. `lengths`: in units of the main actor's mean spine. `jumps`: short
-    stretches between tracking jumps of a whole body bridged. `stream`: positions, or bones, each joint from
-    its parent.
+    stretches between tracking jumps of a whole body bridged. `stream`: positions; bones, each joint from its
+    parent; or motion, each joint's velocity from frame to frame.
     """
 
     frame: Literal["recorded", "first", "every"] = "recorded"
     centre: Literal["recorded", "first", "every"] = "recorded"
     lengths: Literal["recorded", "spine"] = "recorded"
     jumps: Literal["keep", "bridge"] = "keep"
-    stream: Literal["joint", "bone"] = "joint"
+    stream: Literal["joint", "bone", "motion"] = "joint"
 
     @property
     def changes(self) -> dict[str, str]:

@@ -34,15 +34,18 @@ def anatomy_of(skeleton: Skeleton) -> Anatomy:
     return Anatomy(centre=called[skeleton.centre], spine=spine, shoulders=shoulders, bones=bones)
 
 
-def dense_input(joints: Tensor, config: InputConfig, anatomy: Anatomy | None, names: Sequence[str]) -> Tensor:
+def dense_input(
+    joints: Tensor, config: InputConfig, anatomy: Anatomy | None, names: Sequence[str], rate: float
+) -> Tensor:
     """What `apply_input` makes of clips, but for jumps: joints (B, M, T, V, 3), likewise returned.
 
     The main actor is the first body; frames of zeros hold no data, and stay zeros. `names` : of the joints.
-    Raises: UsageError where a joint that is needed is not among them.
+    `rate` : frames a second. Raises: UsageError where a joint that is needed is not among them.
     """
-    if not {key for key in config.changes if key != "jumps"}:
+    changes = {key: value for key, value in config.changes.items() if key != "jumps"}
+    if not changes:
         return joints
-    place = _places(config, anatomy, names)
+    place = {} if changes == {"stream": "motion"} else _places(config, anatomy, names)
     there = (joints.flatten(3) != 0).any(dim=3)  # (B, M, T)
     main, known = joints[:, 0], there[:, 0]
     if config.centre != "recorded":
@@ -67,6 +70,12 @@ def dense_input(joints: Tensor, config: InputConfig, anatomy: Anatomy | None, na
         parents = place["parents"]
         has = torch.tensor([parent >= 0 for parent in parents], device=joints.device)
         joints = joints - joints[:, :, :, [max(parent, 0) for parent in parents]] * has[:, None]
+    if config.stream == "motion":
+        joined = there[:, :, 1:] & there[:, :, :-1]  # (B, M, T - 1)
+        before = torch.cat([torch.ones_like(there[:, :, :1]), joined], dim=2)[:, :, :-1]
+        moves = (joined & before)[..., None, None]
+        step = torch.where(moves, joints[:, :, 1:] - joints[:, :, :-1], 0) * rate
+        joints = torch.cat([step, torch.zeros_like(joints[:, :, :1])], dim=2)
     return joints
 
 

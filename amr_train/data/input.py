@@ -1,8 +1,10 @@
 """What of a clip the encoder is shown: a view-independent form of the shard's coordinates, made where a split
 is loaded, so that a dataset converted once serves every choice.
 
-All of it but `every` commutes with cropping and linear resampling, which come later. A body frame or a centre
-of every frame does not quite: what is resampled are positions in frames that turn in between.
+All of it but `every` and motion commutes with cropping and linear resampling, which come later. A body frame
+or a centre of every frame does not quite: what is resampled are positions in frames that turn in between.
+Motion is that of the recorded frames, before crops and resampling: a crop's last frame has the motion to the
+frame behind it, and a velocity is the same however long the crop is that it is seen in.
 """
 
 from __future__ import annotations
@@ -58,9 +60,9 @@ def energies_fit(config: InputConfig) -> bool:
 def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig) -> None:
     """Change a split's joints, and its energies where they are read, in place.
 
-    In this order: jumps bridged, centred, in units of the spine, turned, bones. The main actor is a clip's
-    first body. Where it has no data in a frame, its last centre and body frame hold, before the first the
-    first; a clip in which none is found is left as it is in that respect. Frames of zeros stay zeros.
+    In this order: jumps bridged, centred, in units of the spine, turned, bones or motion. The main actor is a
+    clip's first body. Where it has no data in a frame, its last centre and body frame hold, before the first
+    the first; a clip in which none is found is left as it is in that respect. Frames of zeros stay zeros.
     """
     if config == InputConfig():
         return
@@ -69,13 +71,35 @@ def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig)
         joints = block.joints.astype(np.float64)
         if config.jumps == "bridge":
             joints, _ = bridged(joints, block, dataset.spec.frame_rate, metres)
+        there: B8 = np.asarray(joints.any(axis=(1, 2)))
         scale = _placed(joints, block, dataset.spec.skeleton, config)
         if config.stream == "bone":
             child, parent = dataset.spec.skeleton.bone_indices.T
             joints[:, child] -= joints[:, parent]
+        elif config.stream == "motion":
+            joints = motion_of(joints, block, there, dataset.spec.frame_rate)
         block.joints[...] = joints
         if block.energy.size:
             block.energy[...] = block.energy / (scale**2)[:, None, None]
+
+
+def motion_of(joints: F64, arrays: SplitArrays, there: B8, rate: float) -> F64:
+    """Velocities (F, V, 3) in lengths a second: the step to a body's next frame times the frames a second.
+
+    0 in the clip's last frame, and in the frames beside one in which the body is absent, on both sides: what
+    stands in for an absent frame is the nearest one, which must not move then. there : (F,) whether a row
+    holds data.
+    """
+    begins = np.zeros(len(joints), bool)
+    begins[arrays.first_row[arrays.rows > 0]] = True
+    joined = np.zeros(len(joints), bool)  # to the row behind
+    joined[:-1] = (np.diff(arrays.frame) == 1) & ~begins[1:] & there[:-1] & there[1:]
+    before = arrays.frame == 0
+    before[1:] |= joined[:-1]
+    moves = np.flatnonzero(joined & before)
+    out = np.zeros_like(joints)
+    out[moves] = (joints[moves + 1] - joints[moves]) * rate
+    return out
 
 
 def bridged(joints: F64, arrays: SplitArrays, rate: float, metres: float) -> tuple[F64, B8]:

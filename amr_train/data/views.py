@@ -1,10 +1,11 @@
 """What pre-training does to the bodies of a view beside cropping and rotating it: they are turned, mirrored,
 given other limbs and another size, jittered, flattened. The choice is SLiM's (NeurIPS 2026).
 
-All of it but the noise is linear in the joints and leaves the origin where it is. So bones, differences of
-joints, are treated as the joints are, a frame of zeros stays one, and the bodies of a clip stay together.
-What is done to a clip is drawn with its crop, for whole epochs on the CPU; noise has too many values for
-that, and is drawn where it is used, for all sequences of a batch, from a seed that was drawn there.
+All of it but the noise is linear in the joints and leaves the origin where it is. So bones and motion,
+differences of joints, are treated as the joints are; a frame of zeros stays one, and the bodies of a clip
+stay together. Noise is refused where motion is shown. What is done to a clip is drawn with its crop, for
+whole epochs on the CPU; noise has too many values for that, and is drawn where it is used, for all sequences
+of a batch, from a seed that was drawn there.
 """
 
 from __future__ import annotations

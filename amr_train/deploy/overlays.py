@@ -61,7 +61,8 @@ def model_scenes(
     if experiment.method not in method_names():
         raise UsageError(f"{run} was trained by {experiment.method}; only masked reconstruction can be shown")
     if experiment.input.stream != "joint":
-        raise UsageError(f"{run} is shown bones, which are no body that could be drawn; its joints can be")
+        shown = "bones" if experiment.input.stream == "bone" else "motion"
+        raise UsageError(f"{run} is shown {shown}, which is no body that could be drawn; joints can be")
     model = _method(experiment, dataset)
     if trained:
         state, problems = load_latest(folder / "checkpoints", torch.device("cpu"))

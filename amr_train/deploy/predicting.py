@@ -112,7 +112,7 @@ def composition(config: EncoderConfig, data: ShardDataset) -> npt.NDArray[np.flo
     matrix = np.zeros((len(wanted), len(theirs)), np.float32)
     missing = []
     for row, joint in enumerate(config.shares if named else wanted):
-        parts = joint if isinstance(joint, dict) and config.input.stream == "joint" else {}
+        parts = joint if isinstance(joint, dict) and config.input.stream != "bone" else {}
         if joint in theirs:
             matrix[row, theirs.index(joint)] = 1
         elif parts and all({name: 1.0} in theirs for name in parts):

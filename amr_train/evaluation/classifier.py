@@ -76,6 +76,7 @@ def keep_classifier(model: Classifier, encoder: EncoderConfig, dataset: ShardDat
             "shares": [skeleton.shares[i] for i in kept] if encoder.model.names else [],
             "anatomy": anatomy_of(skeleton) if encoder.input.changes else None,
             "synthetic": dataset.synthetic,
+            "frame_rate": dataset.spec.frame_rate,
             "bodies": dataset.spec.max_bodies,
         }
     )

@@ -25,8 +25,8 @@ from amr_train.parallel.processes import Processes
 from amr_train.training.compiling import check_compiler
 
 NO_ENERGIES = (
-    "the shard's energies are those of its joints: with input.stream=bone, a frame or centre of every frame, "
-    "or bridged jumps take {}"
+    "the shard's energies are those of its joints: with input.stream=bone or motion, a frame or centre "
+    "of every frame, or bridged jumps take {}"
 )
 NO_ENERGIES_LEFT = (
     "the shard's energies are those of bodies as they are: with augment.limbs, noise or drop_axis take {}"

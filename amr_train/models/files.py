@@ -54,6 +54,8 @@ class EncoderConfig(BaseModel):
     `shares`: where joints are told by name, of which names each of `joint_names` is composed.
     `datasets`: what it was trained on where these are several; `joint_names` are then all names that it
         knows, or, of one skeleton, that one's.
+    `frame_rate`: of the clips it was trained on, of several datasets the first, by which the motion of clips
+        from no dataset is measured.
     `bodies`: of a clip of the dataset it was trained on, at most; 0 where that is not known.
     `body_gflops`, `clip_gflops`: what one body's features cost, and a clip's with so many; see
         `encoder_flops`."""
@@ -82,6 +84,7 @@ class EncoderConfig(BaseModel):
     epochs: int = 0
     shares: list[Shares] = []
     datasets: list[Seen] = []
+    frame_rate: float = 30.0
     bodies: int = 0
 
     def split_of(self, dataset: str) -> str | None:
@@ -148,6 +151,7 @@ def encoder_config(experiment: Experiment, *datasets: ShardDataset) -> EncoderCo
         held_out=experiment.evaluation.part != "test",
         epoch=experiment.pretrain.epochs,
         epochs=experiment.pretrain.epochs,
+        frame_rate=datasets[0].spec.frame_rate,
         bodies=max(dataset.spec.max_bodies for dataset in datasets),
     )
 
@@ -235,10 +239,10 @@ class ClipEncoder(nn.Module):
     """A trained encoder for whole clips: (B, M, T, V, C) in metres, normalised as its training clips were, to
     features (B, D).
 
-    They are changed here as the encoder's `input` settings say, but for jumps, whose bridging needs the frame
-    rate: bridge them before. Any number of frames; they are resampled to those of the encoder. Frames of
-    zeros count as absent, and a body of nothing else with them, unless the encoder was trained with such
-    bodies kept; a clip without a body gives zeros.
+    They are changed here as the encoder's `input` settings say, but for jumps: bridge them before. Motion is
+    measured as if they had the frame rate of the training clips. Any number of frames; they are resampled to
+    those of the encoder. Frames of zeros count as absent, and a body of nothing else with them, unless the
+    encoder was trained with such bodies kept; a clip without a body gives zeros.
     """
 
     def __init__(self, encoder: SkeletonEncoder, config: EncoderConfig) -> None:
@@ -274,7 +278,8 @@ def as_sequences(
     """
     if joints.ndim != 5 or joints.shape[3:] != (config.joints, 3) or not joints.shape[2]:
         raise UsageError(f"this encoder takes (B, M, T, {config.joints}, 3), not {tuple(joints.shape)}")
-    joints = dense_input(joints, config.input, config.anatomy, config.joint_names)
+    recorded = joints.flatten(0, 1)
+    joints = dense_input(joints, config.input, config.anatomy, config.joint_names, config.frame_rate)
     flat, length = joints.flatten(0, 1), joints.shape[2]
     clip = torch.arange(flat.shape[0], device=flat.device) // joints.shape[1]
     first = torch.arange(flat.shape[0], device=flat.device) * length
@@ -283,7 +288,7 @@ def as_sequences(
         if length != frames:
             flat = gather_resampled(flat.flatten(0, 1), first, whole, frames)
         return flat, None, clip, None
-    present = (flat.flatten(2) != 0).any(dim=2)  # (B * M, T)
+    present = (recorded.flatten(2) != 0).any(dim=2)  # (B * M, T), a body that stands still too
     weight = present.any(dim=1)
     row = nearest_present(present)
     if length == frames:

@@ -3,6 +3,7 @@ hand."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +18,9 @@ from amr_data import BodyTrack, Clip, Recipe, SplitArrays, UsageError, convert, 
 from amr_data.errors import RejectError
 from amr_data.recipes.normalize import body_frame
 from amr_train import embed, load_encoder, run_experiment
-from amr_train.config import InputConfig
+from amr_train.config import InputConfig, ModelConfig
 from amr_train.data.dense import anatomy_of, dense_input
+from amr_train.data.feed import Feed
 from amr_train.data.input import apply_input, check_input, count_bridged
 from amr_train.data.reading import read_split
 from amr_train.deploy.export import export_model
@@ -26,6 +28,8 @@ from amr_train.deploy.predicting import predictions
 from amr_train.evaluation.classifier import load_classifier
 from amr_train.evaluation.evaluating import evaluate
 from amr_train.evaluation.subjects import coordinates
+from amr_train.models.encoder import SkeletonEncoder
+from amr_train.models.files import ClipEncoder, EncoderConfig, as_sequences
 from amr_train.parallel.processes import Processes
 from tests.amr_train.runs import FAST_FINETUNING, small
 
@@ -39,7 +43,7 @@ ALL_KINDS = [
         ("recorded", "first", "every"),
         ("recorded", "first", "every"),
         ("recorded", "spine"),
-        ("joint", "bone"),
+        ("joint", "bone", "motion"),
     )
 ]
 
@@ -132,6 +136,12 @@ def slowly(arrays: SplitArrays, config: InputConfig) -> F64:
                 for child, parent in SKELETON.bones:
                     a, b = SKELETON.index(child), SKELETON.index(parent)
                     out[row, a] = joints[a] - joints[b]
+        for body in rows if config.stream == "motion" else ():
+            places = {int(arrays.frame[row]): out[row].copy() for row in body if arrays.joints[row].any()}
+            for row in body:
+                at = int(arrays.frame[row])
+                steps = at in places and at + 1 in places and (at == 0 or at - 1 in places)
+                out[row] = 30 * (places[at + 1] - places[at]) if steps else 0
     return out
 
 
@@ -140,7 +150,8 @@ def test_every_form_equals_a_loop_over_frames(config):
     arrays = hard_clips()
     wanted = slowly(arrays, config)
     apply_input(arrays, dataset_of(), config)
-    np.testing.assert_allclose(arrays.joints, wanted, atol=2e-5)
+    rounding = 30 if config.stream == "motion" else 1  # of what is multiplied with the frames a second
+    np.testing.assert_allclose(arrays.joints, wanted, atol=2e-5 * rounding)
     # the same for whole clips as tensors, absent frames zeros
     dense, rows = [], hard_clips()
     for number in range(3):
@@ -149,11 +160,11 @@ def test_every_form_equals_a_loop_over_frames(config):
             mine = slice(rows.first_row[q], rows.first_row[q] + rows.rows[q])
             clip[0, slot, rows.frame[mine]] = torch.from_numpy(rows.joints[mine])
         dense.append(clip)
-    made = dense_input(torch.cat(dense), config, anatomy_of(SKELETON), SKELETON.common_names)
+    made = dense_input(torch.cat(dense), config, anatomy_of(SKELETON), SKELETON.common_names, 30)
     for q, number in enumerate(rows.clip):
         mine = slice(rows.first_row[q], rows.first_row[q] + rows.rows[q])
         slot = int((rows.clip[:q] == number).sum())
-        np.testing.assert_allclose(made[number, slot, rows.frame[mine]], wanted[mine], atol=5e-5)
+        np.testing.assert_allclose(made[number, slot, rows.frame[mine]], wanted[mine], atol=5e-5 * rounding)
         absent = np.setdiff1d(np.arange(9), rows.frame[mine])
         assert not made[number, slot, absent].any()
 
@@ -183,6 +194,97 @@ def test_as_recorded_nothing_changes(ntu_shards):
     assert coordinates(48, dataset).digest == "coordinates-48"
     about = coordinates(48, dataset, InputConfig()).about()
     assert about == {"kind": "coordinates", "digest": "coordinates-48", "frames": 48}
+
+
+def velocities(places: list[float], frames: list[int], zero: Sequence[int] = ()) -> list[float]:
+    """Of a body in a clip of 10 frames, 5 a second; frames in `zero` are recorded without data."""
+    arrays = split_of([[(frames, line([x + 1 for x in places]))]], [10])
+    for row in zero:
+        arrays.joints[row] = 0
+    arrays.joints = np.repeat(arrays.joints, 9, axis=1)[:, :25]
+    arrays.energy = arrays.energy[:, :, :0]
+    spec = SimpleNamespace(frame_rate=5, dimensions=3, skeleton=SKELETON)
+    apply_input(arrays, dataset_of(spec), InputConfig(stream="motion"))
+    assert not arrays.joints[..., 1:].any()
+    return [round(float(x), 4) for x in arrays.joints[:, 0, 0]]
+
+
+def test_motion_by_hand():
+    """Lengths a second to the next frame; none where there is none, and none beside an absence."""
+    assert velocities([0, 0.1, 0.3, 0.2], [0, 1, 2, 3]) == [0.5, 1, -0.5, 0]
+    assert velocities([0, 0.1, 0.3, 0.2], [1, 2, 3, 4]) == [0, 1, -0.5, 0]  # it comes in the second frame
+    assert velocities([0, 0.1, 9, 9.1, 9.3], [0, 1, 5, 6, 7]) == [0.5, 0, 0, 1, 0]  # a gap is no motion
+    assert velocities([0, 0.1, 9, 9.1, 9.3], [0, 1, 2, 3, 4], zero=[2]) == [0.5, 0, 0, 0, 0]
+    assert velocities([3], [0]) == velocities([3], [4]) == [0]
+
+
+def test_what_stands_in_for_an_absent_body_does_not_move():
+    """In batches and in whole clips: resampled to other frames, every absent frame of motion is 0."""
+    rng = np.random.default_rng(0)
+    places = {3: rng.normal(size=(6, 25, 3)), 12: rng.normal(size=(5, 25, 3))}
+    frames = [*range(3, 9), *range(12, 17)]
+    arrays = split_of(
+        [[(list(range(20)), rng.normal(size=(20, 25, 3))), (frames, np.concatenate([*places.values()]))]],
+        [20],
+    )
+    clip = torch.zeros(1, 2, 20, 25, 3)
+    clip[0, 0], clip[0, 1, frames] = (
+        torch.from_numpy(arrays.joints[:20]),
+        torch.from_numpy(arrays.joints[20:]),
+    )
+    shown = InputConfig(stream="motion")
+    apply_input(arrays, dataset_of(), shown)
+    feed = Feed(arrays, torch.device("cpu"), 48)
+    batch = feed.batch(feed.centre_views(1, 1.0), 0)
+    about = EncoderConfig(
+        model=ModelConfig(frames=48, target_ratio=1),
+        joints=25,
+        skeleton="kinect_v2",
+        input=shown,
+        anatomy=anatomy_of(SKELETON),
+    )
+    flat, present, _, weight = as_sequences(clip, about, 48)
+    assert weight.tolist() == [True, True]
+    for joints, there in ((batch.joints, batch.present), (flat, present)):
+        assert not joints[1][~there[1]].any()
+        assert joints[1][there[1]].any()
+        assert 20 < int(there[1].sum()) < 30  # 11 frames of 20, times 48 / 20
+    torch.testing.assert_close(flat, batch.joints, atol=1e-4, rtol=1e-5)
+    assert torch.equal(present, batch.present)
+
+
+def test_a_body_that_stands_still_is_there():
+    """A person who does not move has a motion of zeros, which is not an absent person's."""
+    about = EncoderConfig(
+        model=ModelConfig(frames=12, segment=4, width=16, heads=2, encoder_layers=1, target_ratio=1),
+        joints=25,
+        skeleton="kinect_v2",
+        input=InputConfig(stream="motion"),
+        anatomy=anatomy_of(SKELETON),
+    )
+    still = torch.randn(1, 1, 1, 25, 3).expand(1, 2, 12, 25, 3).clone()
+    still[0, 1] = 0
+    flat, present, _, weight = as_sequences(still, about, 12)
+    assert not flat.any()
+    assert (present.all(dim=1).tolist(), weight.tolist()) == ([True, False], [True, False])
+    features = ClipEncoder(SkeletonEncoder(about.model, 25), about)(still)
+    assert features.any()
+
+
+def test_a_velocity_is_the_same_in_crops_and_at_other_frame_rates():
+    """A body at a steady pace: 2 m/s in whatever crop, and recorded at half the rate."""
+    for rate, count in ((30, 61), (15, 31)):
+        arrays = split_of(
+            [[(list(range(count)), np.repeat(line([2 * f / rate for f in range(count)]), 9, 1)[:, :25])]],
+            [count],
+        )
+        spec = SimpleNamespace(frame_rate=rate, dimensions=3, skeleton=SKELETON)
+        arrays.energy = arrays.energy[:, :, :0]
+        apply_input(arrays, dataset_of(spec), InputConfig(stream="motion"))
+        feed = Feed(arrays, torch.device("cpu"), 24)
+        for crop in (0.3, 0.9):
+            seen = feed.batch(feed.centre_views(1, crop), 0).joints[0, :, :, 0]
+            torch.testing.assert_close(seen, torch.full_like(seen, 2.0), atol=1e-3, rtol=0)
 
 
 def line(places: list[float]) -> F64:
@@ -234,19 +336,30 @@ def test_what_cannot_be_is_refused(ntu_shards, tmp_path):
         with pytest.raises(UsageError, match=f"two-dimensional.*{said}"):
             check_input(config, flat)
     check_input(InputConfig(centre="every", lengths="spine", stream="bone"), flat)
-    for word in ("stream=bone", "frame=every", "centre=every", "jumps=bridge"):
+    check_input(InputConfig(stream="motion"), flat)
+    with pytest.raises(UsageError, match=r"noise displaces joints, and input\.stream=motion shows none"):
+        small(ntu_shards, "input.stream=motion", "augment.noise=0.01")
+    clips = torch.randn(
+        1, 1, 4, 25, 3
+    )  # motion needs to know of no joint, for an encoder of several skeletons
+    moved = dense_input(clips, InputConfig(stream="motion"), None, SKELETON.common_names, 10)
+    torch.testing.assert_close(moved[:, :, :3], 10 * clips.diff(dim=2))
+    with pytest.raises(UsageError, match="its input is unknown"):
+        dense_input(clips, InputConfig(stream="bone"), None, SKELETON.common_names, 10)
+    for word in ("stream=bone", "stream=motion", "frame=every", "centre=every", "jumps=bridge"):
         with pytest.raises(UsageError, match=r"take guidance\.source=online"):
             run_experiment(small(ntu_shards, "guidance.source=shard", f"input.{word}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_an_encoder_takes_its_input_along(ntu_shards, tmp_path):
+@pytest.mark.parametrize("stream", ["bone", "motion"])
+def test_an_encoder_takes_its_input_along(ntu_shards, tmp_path, stream):
     """Run, eval, embed, predict and export see one form of the very same clips."""
     words = ["input.frame=every", "input.centre=every", "input.lengths=spine", "input.jumps=bridge"]
-    words += ["input.stream=bone", "guidance.source=online", "evaluation.protocols=[knn]"]
+    words += [f"input.stream={stream}", "guidance.source=online", "evaluation.protocols=[knn]"]
     run = tmp_path / "run"
     found = run_experiment(small(ntu_shards, *words, *FAST_FINETUNING), run)
-    shown = {"frame": "every", "centre": "every", "lengths": "spine", "jumps": "bridge", "stream": "bone"}
+    shown = {"frame": "every", "centre": "every", "lengths": "spine", "jumps": "bridge", "stream": stream}
     assert load_encoder(run).config.input.changes == shown
     for record in found["evaluations"]:
         assert record["subject"]["input"] == shown

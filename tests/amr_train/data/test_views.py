@@ -278,6 +278,19 @@ def test_energies_from_the_shard_follow_a_mirror_and_a_size():
     assert not torch.equal(found.energy, energy)
 
 
+def test_motion_is_changed_as_the_joints_that_move_are():
+    """Changed velocities are those of the changed joints."""
+    config = AugmentConfig(turn=0.5, mirror=0.5, limbs=0.2, scale=0.1, drop_axis=0.3)
+    for body in (BODY, LOPSIDED):
+        changes, chance = Changes(config, body), torch.Generator().manual_seed(0)
+        joints, drawn = torch.randn(32, 9, 6, 3, generator=chance), changes.draw(32, chance)
+        angles = torch.randn(32, 3, generator=chance)
+        moved = changes.apply(batch_of(joints.diff(dim=1)), angles, drawn, 0).joints
+        torch.testing.assert_close(
+            moved, changes.apply(batch_of(joints), angles, drawn, 0).joints.diff(dim=1)
+        )
+
+
 def test_what_is_up_follows_the_form_that_is_shown():
     spec = load_spec("nw-ucla")
     plain, turned = (
