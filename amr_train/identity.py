@@ -36,7 +36,7 @@ UNDECIDED: Any = {
 ADDED: dict[str, dict[str, Any]] = {
     "data": {"splits": {}},
     "model": {"registers": 0, "time": "learnt", "joints": "index", "names": []},
-    "pretrain": {"batches": "drawn", "mixing": 0.5},
+    "pretrain": {"batches": "drawn", "mixing": 0.5, "optimizer": "adamw"},
     "evaluation": {"part": "test"},
     "agreement": AgreementConfig().model_dump(mode="json"),
     "input": InputConfig().model_dump(mode="json"),

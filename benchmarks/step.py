@@ -17,7 +17,8 @@ from amr_train.experiments.loading import load_experiment
 from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.parallel.processes import Processes, choose_device
-from amr_train.training.loop import make_optimizer, prepare, train_step
+from amr_train.training.loop import prepare, train_step
+from amr_train.training.optimizers import Optimizer, make_optimizer
 from benchmarks.timing import best_seconds
 
 PUBLISHED = {"amr": "3.8", "amr-no-focal": "3.8", "mae": "13.7", "mamp": "13.7"}
@@ -66,7 +67,7 @@ def step_seconds(
     return best_seconds(partial(run, count), repeats) / count
 
 
-def _prepared(experiment: Experiment, device: torch.device) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+def _prepared(experiment: Experiment, device: torch.device) -> tuple[torch.nn.Module, Optimizer]:
     torch.manual_seed(0)
     model = MaskedReconstruction(experiment, JOINTS, WINDOWS).to(device)
     return prepare(model, experiment, Processes(), device), make_optimizer(model, experiment.pretrain)
@@ -79,7 +80,7 @@ def batch_of(clips: int, device: torch.device, frames: int = 120) -> Batch:
 
 
 def _steps(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, experiment: Experiment, count: int
+    model: torch.nn.Module, optimizer: Optimizer, batch: Batch, experiment: Experiment, count: int
 ) -> None:
     for step in range(count):
         train_step(model, batch, optimizer, experiment, step, Processes())

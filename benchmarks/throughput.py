@@ -30,7 +30,8 @@ from amr_train.models.flops import count_flops
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.parallel.precision import arithmetic, precise, products
 from amr_train.parallel.processes import Processes, choose_device
-from amr_train.training.loop import make_optimizer, prepare, train_step
+from amr_train.training.loop import prepare, train_step
+from amr_train.training.optimizers import make_optimizer
 from benchmarks.step import JOINTS, METHODS, WINDOWS
 from benchmarks.timing import best_seconds
 

@@ -214,20 +214,22 @@ class AugmentConfig(Section):
 
 
 class PretrainConfig(Section):
-    """AdamW with linear warm-up and a cosine to `min_lr`; a checkpoint every so many epochs, and every so
-    many minutes at any step.
+    """An optimiser with linear warm-up and a cosine to `min_lr`; a checkpoint every so many epochs, and every
+    so many minutes at any step.
 
     `batch_size` counts clips over all processes. `batches`: clips in an order drawn freely, or so that every
     batch, and every process's part of it, has the same number of bodies but for one (`even`), which CUDA
     graphs need. `mixing`: of several datasets each has a share of every batch in proportion to its clips to
-    this power: 1 by size, 0 all alike. `clip_grad`: largest norm of the gradient. `check_steps`: the loss is
-    read from a GPU every so many steps, and checked then.
+    this power: 1 by size, 0 all alike. `optimizer`: AdamW, or Muon for the matrices of transformer blocks and
+    AdamW, whose `betas` are, for the rest. `clip_grad`: largest norm of the gradient. `check_steps`: the loss
+    is read from a GPU every so many steps, and checked then.
     """
 
     epochs: int = Field(400, ge=1)
     warmup_epochs: int = Field(20, ge=0)
     batch_size: int = Field(128, ge=1)
     batches: Batches = "drawn"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     mixing: float = Field(0.5, ge=0, le=1)
     lr: float = Field(1e-3, gt=0)
     min_lr: float = Field(5e-4, ge=0)

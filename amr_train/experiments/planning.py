@@ -41,7 +41,8 @@ from amr_train.parallel.precision import arithmetic, precise
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.checkpoints import list_checkpoints
 from amr_train.training.folder import PRETRAINING, RUN, read_record
-from amr_train.training.loop import make_optimizer, prepare, train_step
+from amr_train.training.loop import prepare, train_step
+from amr_train.training.optimizers import make_optimizer
 
 M = TypeVar("M", bound=nn.Module)
 CPU_CLIPS = 4

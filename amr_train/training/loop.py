@@ -1,4 +1,4 @@
-"""The pre-training loop: AdamW, warm-up and cosine, checkpoints at any step, no host synchronisation between
+"""The pre-training loop: warm-up and cosine, checkpoints at any step, no host synchronisation between
 checks.
 
 All randomness of an epoch's views follows from (seed, epoch) and that of a step from (seed, step), so a run
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from amr_data import UsageError
-from amr_train.config import Experiment, PretrainConfig
+from amr_train.config import Experiment
 from amr_train.data.batching import Batch, Views
 from amr_train.data.feed import Feed
 from amr_train.data.mixing import Mixed, MixedFeed, MixedViews, batches_of
@@ -29,6 +29,7 @@ from amr_train.parallel.processes import Processes
 from amr_train.training.checkpoints import load_latest, save_checkpoint
 from amr_train.training.compiling import check_compiler, compiled, next_step
 from amr_train.training.divergence import LossWatch, weights_are_finite
+from amr_train.training.optimizers import Optimizer, make_optimizer
 from amr_train.training.schedule import learning_rate, seed_of
 from amr_train.training.stopping import Stopped, stop_signals
 
@@ -196,7 +197,7 @@ class _Loop:
 def train_step(
     trained: nn.Module,
     batch: Batch | Mixed,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     experiment: Experiment,
     step: int,
     processes: Processes,
@@ -278,14 +279,3 @@ def prepare(method: Method, experiment: Experiment, processes: Processes, device
     if experiment.compile != "none":
         method.forward = compiled(method.forward, experiment.compile)
     return processes.wrap(_Loss(method), device)
-
-
-def make_optimizer(model: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
-    """Fused AdamW with weight decay on matrices and embeddings, none on biases and norms. What needs no
-    gradient, such as a teacher, is left out."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)

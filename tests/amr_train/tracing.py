@@ -39,7 +39,8 @@ from amr_train.evaluation.protocols.retrieval import precisions
 from amr_train.models.registry import make_method
 from amr_train.parallel.processes import Processes
 from amr_train.training.divergence import LossWatch
-from amr_train.training.loop import make_optimizer, prepare, train_step
+from amr_train.training.loop import prepare, train_step
+from amr_train.training.optimizers import make_optimizer
 
 METHODS = ("amr", "amr-no-focal", "amr-self-attention", "subset", "pooled", "mae", "mamp", "agreement")
 SETTINGS = [
@@ -57,6 +58,7 @@ SETTINGS = [
 COMPACT = ["model.registers=2", "model.time=rotary"]
 TAUGHT = ["agreement.teacher=0.5", "agreement.layers=1"]
 CHANGED = [f"augment.{key}=0.2" for key in ("turn", "mirror", "limbs", "scale", "noise", "drop_axis")]
+CHANGED.append("pretrain.optimizer=muon")
 JOINTS_OF = 5
 CLASSES = 3
 

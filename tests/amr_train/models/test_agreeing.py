@@ -15,7 +15,7 @@ from amr_train.identity import training_digest
 from amr_train.models.agreeing import AgreeingViews, contrast
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.registry import make_method
-from amr_train.training.loop import make_optimizer
+from amr_train.training.optimizers import make_optimizer
 from tests.amr_train.tracing import SETTINGS, TAUGHT, clips
 
 JOINTS, WINDOWS = 5, (4, 8, 12)

@@ -17,7 +17,8 @@ from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.registry import make_method
 from amr_train.parallel.processes import Processes
 from amr_train.training import compiling
-from amr_train.training.loop import make_optimizer, prepare, train_step
+from amr_train.training.loop import prepare, train_step
+from amr_train.training.optimizers import make_optimizer
 from tests.amr_train.tracing import JOINTS_OF, clips
 
 CPU = torch.device("cpu")

@@ -23,7 +23,8 @@ from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.registry import make_method
 from amr_train.parallel.processes import Processes
 from amr_train.training import compiling
-from amr_train.training.loop import make_optimizer, prepare, train_step
+from amr_train.training.loop import prepare, train_step
+from amr_train.training.optimizers import make_optimizer
 from tests.amr_train.runs import FAST_FINETUNING, Listener, Stop, small
 from tests.amr_train.tracing import COMPACT, METHODS, SETTINGS, TAUGHT, clips
 

@@ -21,7 +21,8 @@ from amr_train.experiments.loading import valid_keys
 from amr_train.identity import training_digest
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.parallel.processes import Processes, check_graphs, choose_device, exact
-from amr_train.training.loop import make_optimizer, prepare
+from amr_train.training.loop import prepare
+from amr_train.training.optimizers import make_optimizer
 from amr_train.training.schedule import learning_rate
 from amr_train.training.stopping import Stopped
 from tests.amr_train.runs import Listener, Stop, small
