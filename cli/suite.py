@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from amr_cli.raw import as_shards
 from amr_cli.schedule import print_plan
-from amr_cli.ui import complain, note, progress_bar, say, tell, warn
-from amr_data import AmrError, UsageError, convert
+from amr_cli.ui import complain, note, say, tell, warn
+from amr_data import AmrError, UsageError
 
 if TYPE_CHECKING:
     from amr_cli.panel import Panel
@@ -36,23 +37,23 @@ def run_suite(
     from amr_train.experiments.suites import load_suite
 
     suite = load_suite(name)
-    wanted = {stage.dataset for stage in stages_of(suite, {}, out, overrides)}
-    if len(wanted) == 1 and not only_plan:
-        data = _as_shards(data, wanted.pop(), out, as_json)
+    wanted = {name for stage in stages_of(suite, {}, out, overrides) for name in stage.missing}
+    data = as_shards(data, wanted, out, as_json, only_plan)
     stages = stages_of(suite, datasets_by_name(data), out, overrides)
     if only_plan:
         print_plan(suite.name, stages, as_json, workers)
         return
-    runnable = [stage for stage in stages if stage.data]
+    runnable = [stage for stage in stages if not stage.missing]
     if not runnable:
-        names = ", ".join(sorted({stage.dataset for stage in stages}))
         raise UsageError(
-            f"{suite.name} needs one or more of {names}: give each with --data DIR, made by "
-            "`amr-data convert`"
+            f"{suite.name} needs one or more of {', '.join(sorted(wanted))}: give each with --data, its raw "
+            "files or a folder made by `amr-data convert`"
         )
-    missing = sorted({stage.dataset for stage in stages if not stage.data})
-    if missing:
-        note("left out", f"stages on {', '.join(missing)}, for want of --data")
+    left_out = [stage for stage in stages if stage.missing]
+    if left_out:
+        missing = sorted({name for stage in left_out for name in stage.missing})
+        count = f"{len(left_out)} of {len(stages)} stages"
+        note("left out", f"{count}, which need {', '.join(missing)}, for want of --data")
     failed, left = _worked(runnable, workers, wait, backend, scheduler, panel, as_json)
     unfinished = [*failed, *left]
     _report(suite.name, list(dict.fromkeys(stage.folder for stage in runnable)), out, as_json, unfinished)
@@ -143,20 +144,3 @@ def _report(name: str, folders: Sequence[Path], out: Path, as_json: bool, unfini
     say(f"report → {page}")
     for line in notes:
         note("the report leaves out", line)
-
-
-def _as_shards(data: Sequence[Path], dataset: str, out: Path, quiet: bool) -> list[Path]:
-    """Converted folders as they are; raw files of the one dataset of a suite are converted to a folder beside
-    its runs."""
-    raw = [path for path in data if path.exists() and not (path / "manifest.json").is_file()]
-    shards = [path for path in data if path not in raw]
-    if not raw:
-        return shards
-    folder = out / "data" / dataset
-    with progress_bar("converting", quiet=quiet) as update:
-        found = convert(
-            raw, folder, dataset, progress=lambda done, total, record: update(done, total, "")
-        ).as_dict()
-    if not quiet:
-        tell(f"{found['clips']:,} clips, {found['rejects']:,} rejects → {folder}")
-    return [*shards, folder]

@@ -52,7 +52,7 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
     type=click.Path(path_type=Path),
     multiple=True,
     help="The converted dataset; several are trained on at once. DIR:SPLIT says by which train/test split. "
-    "A suite takes those that it needs, or raw files if it needs one.",
+    "A suite takes those that it needs, converted or as raw files.",
 )
 @click.option(
     "-o",
@@ -176,17 +176,17 @@ def _run_one(
     panel: Panel,
 ) -> None:
     from amr_train import load_experiment, run_experiment
+    from amr_train.experiments.naming import safe_name
     from amr_train.experiments.sources import places_as_settings
-    from amr_train.experiments.stages import safe_name
     from amr_train.parallel.launch import started_by_torchrun, with_processes
 
     places = places_as_settings(data).items()
     found = load_experiment(name, [*changes, *(f"data.{key}={json.dumps(value)}" for key, value in places)])
     folder = out or Path("runs") / safe_name(f"{found.name}-{found.seed}")
     if plan:
-        from amr_train.experiments.planning import stage_of
+        from amr_train.experiments.stages import stages_alone
 
-        print_plan(found.name, [stage_of(found, folder)], as_json)
+        print_plan(found.name, stages_alone(found, folder), as_json)
         return
     if nproc and nproc > 1 and not started_by_torchrun():
         sys.exit(with_processes(nproc, sys.argv[1:]))

@@ -22,7 +22,7 @@ from amr_train.evaluation.records import Record, record_file, write_record
 from amr_train.evaluation.scores import score
 from amr_train.evaluation.task import Task
 from amr_train.experiments.judging import judging_of
-from amr_train.experiments.stages import safe_name
+from amr_train.experiments.naming import safe_name
 from amr_train.identity import differences, digest_of, in_words
 from amr_train.listening import Listener
 from amr_train.training.folder import environment, now

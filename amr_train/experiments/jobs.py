@@ -18,9 +18,10 @@ from amr_train.evaluation.evaluating import judge_beside
 from amr_train.evaluation.parts import only_split
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.subjects import encoder_settings
+from amr_train.experiments.naming import safe_name
 from amr_train.experiments.running import determinism, run_experiment
 from amr_train.experiments.sources import Opening, settled
-from amr_train.experiments.stages import Stage, judge_stage, safe_name
+from amr_train.experiments.stages import Stage, judge_stage
 from amr_train.identity import digest_of
 from amr_train.listening import Listener
 from amr_train.models.files import EncoderConfig, encoder_config
@@ -58,7 +59,7 @@ def jobs_of(stages: Sequence[Stage]) -> list[Job]:
         if stage.transfer is None:
             trainings[stage.folder] = len(jobs)
             jobs.append(Job("pre-training", _title(stage, "pre-training"), stage, stage.folder / LOCK))
-        frozen, training = _parted(_protocols(stage))
+        frozen, training = _parted(stage.protocols)
         beside: list[int] = []
         for kind in stage.experiment.evaluation.baselines if frozen else ():
             key = (stage.baselines or stage.folder, _baseline_key(stage, kind, opened))
@@ -107,8 +108,8 @@ def _judge_beside(stage: Stage, kind: str, listener: Listener | None) -> None:
             kind,
             _encoder_of(stage, lambda path: dataset if path == stage.data else open_dataset(path)),
             dataset,
-            only_split(dataset, stage.transfer.split if stage.transfer else experiment.data.split),
-            _protocols(stage),
+            only_split(dataset, stage.split),
+            stage.protocols,
             experiment.evaluation,
             stage.baselines or stage.folder,
             seed=stage.seed,
@@ -116,11 +117,6 @@ def _judge_beside(stage: Stage, kind: str, listener: Listener | None) -> None:
             device=experiment.device,
             listener=listener,
         )
-
-
-def _protocols(stage: Stage) -> tuple[str, ...]:
-    judged_by = stage.transfer or stage.experiment.evaluation
-    return tuple(dict.fromkeys(judged_by.protocols))
 
 
 def _parted(protocols: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

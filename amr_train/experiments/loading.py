@@ -11,7 +11,9 @@ refused by name, with the nearest valid key.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_origin
@@ -237,6 +239,12 @@ def shipped_names(folder: str) -> list[str]:
 
 def read_shipped(path: str) -> Settings:
     """A YAML file of this package, by its path in it."""
+    return deepcopy(_read_shipped(path))
+
+
+@cache
+def _read_shipped(path: str) -> Settings:
+    """Read once: a suite asks for the same few files hundreds of times."""
     content = _yaml((files("amr_train") / path).read_text(encoding="utf-8"), path)
     assert isinstance(content, dict)
     return content

@@ -29,7 +29,7 @@ def estimated(stages: Sequence[Stage], planned: Sequence[Planned]) -> list[tuple
     beside an encoder counts with its evaluation."""
     known = {id(stage): plan for stage, plan in zip(stages, planned, strict=True)}
     found = []
-    for job in jobs_of([stage for stage in stages if stage.data]):
+    for job in jobs_of([stage for stage in stages if not stage.missing]):
         plan, minutes = known[id(job.stage)], 0.0
         if job.kind == "pre-training":
             minutes = plan.pretraining_minutes or 0.0

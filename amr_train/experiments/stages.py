@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from amr_data import UsageError, open_dataset
+from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.config import Experiment
 from amr_train.data.input import check_input
 from amr_train.data.views import check_changes
@@ -20,22 +20,28 @@ from amr_train.evaluation.evaluating import evaluate_encoder
 from amr_train.evaluation.parts import only_split, parts_of
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import BASELINES, Record
-from amr_train.experiments.loading import Settings, nested, over, resolve
+from amr_train.experiments.naming import safe_name
 from amr_train.experiments.results import results_of, write_results
+from amr_train.experiments.rows import Entry, experiments_of
 from amr_train.experiments.running import determinism, run_experiment
-from amr_train.experiments.sources import settled
-from amr_train.experiments.suites import ELSEWHERE, Row, Suite, Transfer
+from amr_train.experiments.sources import Opening, settled
+from amr_train.experiments.suites import Suite, Transfer
 from amr_train.listening import Listener
+
+ANY = "a dataset"
+"""What is needed by an experiment that is meant for none in particular."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One run, or the evaluation of its encoder elsewhere.
+    """One run, or the evaluation of its encoder on another dataset, or on one of several that it was trained
+    on.
 
-    `base`: the experiment's name without the grid point.  `data` is None where the dataset was not given.
-    `baselines`: where what stands beside all runs is kept, None for the run's own folder.  `origins`: where
-    each setting came from.  `together`: names of the datasets that it is trained on at once, which judge it
-    in stages of their own; `data` is then the first of them.
+    `base`: the experiment's name without the grid point.  `data`: where the clips that judge lie, None where
+    they were not given and of a run on several datasets.  `baselines`: where what stands beside all runs is
+    kept, None for the run's own folder.  `origins`: where each setting came from.  `together`: names of the
+    datasets that the run is trained on at once, empty for one.  `missing`: names of the datasets that it
+    needs and that were not given.
     """
 
     name: str
@@ -48,12 +54,26 @@ class Stage:
     transfer: Transfer | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
     together: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
+        """What it is judged on."""
         if self.transfer:
             return self.transfer.dataset
-        return " + ".join(self.together) or self.experiment.data.dataset or "a dataset"
+        return " + ".join(self.together) or self.experiment.data.dataset or ANY
+
+    @property
+    def split(self) -> str | None:
+        """By which it is judged, None for the dataset's only one."""
+        return self.transfer.split if self.transfer else self.experiment.data.split
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """By which it is judged; a run on several datasets is judged by stages of their own."""
+        if self.transfer is None and self.together:
+            return ()
+        return tuple(dict.fromkeys((self.transfer or self.experiment.evaluation).protocols))
 
 
 def datasets_by_name(paths: Sequence[Path]) -> dict[str, Path]:
@@ -72,22 +92,19 @@ def stages_of(
 ) -> list[Stage]:
     """The stages in order: every seed's runs, then its transfers. `out`: the folder of the runs' folders.
     Raises: UsageError."""
+    opening = cache(open_dataset)  # each once, however many stages use it
     stages: list[Stage] = []
     for seed in suite.seeds:
         runs: list[Stage] = []
-        judged: list[Stage] = []
-        for row in suite.experiments:
-            for name in [f"{row.data}-{m}" for m in row.methods] or [str(row.experiment)]:
-                for point in _points(suite, row):
-                    run = _run(suite, row, name, point, seed, data, out, overrides)
-                    judged += _judged_on(run, data)
-                    runs.append(_trained_alone(run) if run.together else run)
-        stages += runs + judged
+        for entry in experiments_of(suite, seed, overrides):
+            run = _run(entry, seed, data, out)
+            runs.append(run)
+            stages += [run, *_judgements(run, entry.judged, data, opening)]
         stages += [
             _elsewhere(run, transfer, data) for transfer in suite.transfers for run in _of(transfer, runs)
         ]
     for stage in stages:  # before hours of training, what could not be judged at their end
-        _check(stage)
+        _check(stage, opening)
     known: dict[Path, Stage] = {}
     for stage in stages:
         if not stage.transfer and known.setdefault(stage.folder, stage) is not stage:
@@ -98,32 +115,48 @@ def stages_of(
     return stages
 
 
-def _check(stage: Stage) -> None:
-    """Raises UsageError where a protocol does not exist, or the dataset has no such split."""
-    transfer = stage.transfer
-    protocols = transfer.protocols if transfer else stage.experiment.evaluation.protocols
-    for name in protocols:
+def stages_alone(experiment: Experiment, folder: Path) -> list[Stage]:
+    """A single experiment as a suite of its own: its run and, of several datasets, the evaluation on each.
+    Raises: UsageError."""
+    name = experiment.name
+    run = Stage(name, experiment.seed, experiment, folder, None, name)
+    if not experiment.data.paths:
+        data = Path(experiment.data.path) if experiment.data.path else None
+        return [replace(run, data=data, missing=() if data else (run.dataset,))]
+    sources = settled(experiment)
+    places = {source.name: source.dataset.path for source in sources.every}
+    run = replace(run, together=tuple(places))
+    return [run, *_judgements(run, run.together, places, open_dataset)]
+
+
+def _check(stage: Stage, opening: Opening) -> None:
+    """Raises UsageError where a protocol does not exist, the dataset has no such split, or the datasets of a
+    run do not go together."""
+    experiment = stage.experiment
+    for name in stage.protocols:
         protocol_named(name)
+    datasets: list[ShardDataset] = []
     if stage.data is not None:
-        dataset = open_dataset(stage.data)
-        check_input(stage.experiment.input, dataset)
-        if stage.together:
-            check_changes(stage.experiment.augment, settled(stage.experiment).datasets)
-            return
-        if transfer is None:
-            check_changes(stage.experiment.augment, [dataset])
-        split = only_split(dataset, transfer.split if transfer else stage.experiment.data.split)
-        if protocols:
-            parts_of(dataset, split, stage.experiment.evaluation.part)
+        datasets = [opening(stage.data)]
+        split = only_split(datasets[0], stage.split)
+        if stage.protocols:
+            parts_of(datasets[0], split, experiment.evaluation.part)
+    elif not stage.missing:
+        datasets = settled(experiment, opening).datasets
+    for dataset in datasets:
+        check_input(experiment.input, dataset)
+    if stage.transfer is None:
+        check_changes(experiment.augment, datasets)
 
 
 def run_stage(stage: Stage, listener: Listener | None = None, trackers: Sequence[str] = ()) -> dict[str, Any]:
     """Run a stage or take it up. Returns what results.json says, with the results of this stage in
     `evaluations`. Raises: UsageError, AmrError."""
-    if stage.data is None:
-        raise UsageError(f"{stage.name} needs {stage.dataset}: give --data DIR with it")
+    if stage.missing:
+        raise UsageError(f"{stage.name} needs {', '.join(stage.missing)}: give --data DIR with it")
     if stage.transfer is None:
-        return run_experiment(stage.experiment, stage.folder, listener, trackers, baselines=stage.baselines)
+        settings = (stage.experiment, stage.folder, listener, trackers)
+        return run_experiment(*settings, baselines=stage.baselines, judged=not stage.together)
     return results_of(stage.folder, judge_stage(stage, stage.transfer.protocols, listener))
 
 
@@ -135,7 +168,7 @@ def judge_stage(stage: Stage, protocols: Sequence[str], listener: Listener | Non
         records = evaluate_encoder(
             stage.folder,
             stage.data,
-            stage.transfer.split if stage.transfer else stage.experiment.data.split,
+            stage.split,
             protocols,
             stage.experiment.evaluation,
             seed=stage.seed,
@@ -150,84 +183,20 @@ def judge_stage(stage: Stage, protocols: Sequence[str], listener: Listener | Non
     return records
 
 
-def point_name(values: Mapping[str, Any]) -> str:
-    """A grid point's values as a part of a file's name: `target_ratio=2-lr=0.001`. A key is short where its
-    last word tells it from the others."""
-    lasts = [key.rsplit(".", 1)[-1] for key in values]
-    keys = [last if lasts.count(last) == 1 else key for key, last in zip(values, lasts, strict=True)]
-    return safe_name(
-        "-".join(f"{key}={_spelt(value)}" for key, value in zip(keys, values.values(), strict=True))
-    )
-
-
-def safe_name(text: str) -> str:
-    """A name that is one file's on any system."""
-    return "".join(c if c.isalnum() or c in "-_.=+" else "_" for c in text)
-
-
-def _run(
-    suite: Suite,
-    row: Row,
-    name: str,
-    point: Mapping[str, Any],
-    seed: int,
-    data: Mapping[str, Path],
-    out: Path,
-    overrides: Sequence[str],
-) -> Stage:
-    settings: Settings = over(over(suite.settings, row.settings), {"seed": seed})
-    if row.protocols is not None:
-        settings = over(settings, {"evaluation": {"protocols": row.protocols}})
-    grid: Settings = {}
-    for key, value in point.items():
-        grid = over(grid, nested(key, value))
-    changed = [word.partition("=")[0].strip() for word in overrides]
-    for key in changed:
-        if key in point or key in (*ELSEWHERE, "name"):
-            why = ELSEWHERE.get(
-                key, "it is in the grid" if key in point else "its runs have names of their own"
-            )
-            raise UsageError(f"{key} cannot be changed for all of {suite.name}: {why}")
-    found = resolve(name, overrides, settings, grid)
-    experiment, base = found.experiment, found.experiment.name
-    if point:
-        experiment = experiment.model_copy(update={"name": f"{base}-{point_name(point)}"})
-    folder = out / safe_name(f"{experiment.name}-{seed}")
-    paths = [data[dataset] for dataset in row.together if dataset in data]
-    if row.together:
-        whole = len(paths) == len(row.together)  # one is missing: then there is nothing to train on
-        given: Settings = {"path": None, "dataset": None, "paths": [str(path) for path in paths if whole]}
-        path = paths[0] if whole else None
+def _run(entry: Entry, seed: int, data: Mapping[str, Path], out: Path) -> Stage:
+    experiment, folder = entry.experiment, out / safe_name(f"{entry.name}-{seed}")
+    run = Stage(entry.name, seed, experiment, folder, None, entry.base, out / BASELINES)
+    run = replace(run, origins=entry.origins, together=entry.together)
+    if entry.together:
+        missing = tuple(name for name in entry.together if name not in data)
+        given: dict[str, Any] = {"path": None}
+        given |= {} if missing else {"paths": [str(data[name]) for name in entry.together]}
     else:
         path = _data_of(experiment, data)
-        given = {"path": str(path)} if path is not None else {}
+        run, missing = replace(run, data=path), () if path else (run.dataset,)
+        given = {"path": str(path)} if path else {}
     where = experiment.data.model_copy(update=given)
-    experiment = experiment.model_copy(update={"data": where})
-    place = (experiment.name, seed, experiment, folder, path, base, out / BASELINES)
-    return Stage(*place, origins=found.origins, together=tuple(row.together))
-
-
-def _trained_alone(run: Stage) -> Stage:
-    """A run on several datasets without its evaluations, which are stages of their own."""
-    evaluation = run.experiment.evaluation.model_copy(update={"protocols": []})
-    return replace(run, experiment=run.experiment.model_copy(update={"evaluation": evaluation}))
-
-
-def _judged_on(run: Stage, data: Mapping[str, Path]) -> list[Stage]:
-    """The evaluations of a run on several datasets, on each by the split that it is trained on."""
-    experiment, alone = run.experiment, _trained_alone(run)
-    protocols = experiment.evaluation.protocols
-    if not run.together or not protocols:
-        return []
-    splits = dict(experiment.data.splits)
-    if run.data is not None:
-        splits = {source.name: source.split for source in settled(experiment).every if not source.unjudged}
-    transfers = [
-        Transfer(encoder=run.name, dataset=name, split=splits.get(name, ""), protocols=protocols)
-        for name in run.together
-        if name in splits or run.data is None
-    ]
-    return [_elsewhere(alone, transfer, data, "on") for transfer in transfers]
+    return replace(run, missing=missing, experiment=experiment.model_copy(update={"data": where}))
 
 
 def _data_of(experiment: Experiment, data: Mapping[str, Path]) -> Path | None:
@@ -241,11 +210,21 @@ def _data_of(experiment: Experiment, data: Mapping[str, Path]) -> Path | None:
     return given or (Path(own) if own else None)
 
 
-def _points(suite: Suite, row: Row) -> list[dict[str, Any]]:
-    """Every combination of the values of a row's and the suite's grid; one without values where there is
-    none."""
-    grid = {**suite.grid, **row.grid}
-    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+def _judgements(run: Stage, judged: Sequence[str], data: Mapping[str, Path], opening: Opening) -> list[Stage]:
+    """The evaluations of a run on several datasets, on each by the split that it is trained on."""
+    protocols = run.experiment.evaluation.protocols
+    if not judged or not protocols:
+        return []
+    splits: dict[str, str | None] = {name: run.experiment.data.splits.get(name) for name in judged}
+    if not run.missing:
+        sources = settled(run.experiment, opening).every
+        splits = {source.name: source.split for source in sources if not source.unjudged}
+    transfers = [
+        Transfer(encoder=run.name, dataset=name, split=splits[name], protocols=protocols)
+        for name in judged
+        if name in splits
+    ]
+    return [_elsewhere(run, transfer, data) for transfer in transfers]
 
 
 def _of(transfer: Transfer, runs: Sequence[Stage]) -> list[Stage]:
@@ -256,20 +235,15 @@ def _of(transfer: Transfer, runs: Sequence[Stage]) -> list[Stage]:
     return found
 
 
-def _elsewhere(run: Stage, transfer: Transfer, data: Mapping[str, Path], word: str = "to") -> Stage:
-    name = f"{run.name} {word} {transfer.dataset}" + (f"-{transfer.split}" if transfer.split else "")
-    path = data.get(transfer.dataset) if run.data else None
-    return Stage(
-        name, run.seed, run.experiment, run.folder, path, run.base, run.baselines, transfer, run.origins
+def _elsewhere(run: Stage, transfer: Transfer, data: Mapping[str, Path]) -> Stage:
+    """The evaluation of a run's encoder on another dataset, or on one of several that it was trained on."""
+    word = "on" if transfer.dataset in run.together else "to"
+    where = transfer.dataset if transfer.split is None else f"{transfer.dataset}-{transfer.split}"
+    missing = run.missing if transfer.dataset in data else (*run.missing, transfer.dataset)
+    return replace(
+        run,
+        name=f"{run.name} {word} {where}",
+        data=None if missing else data[transfer.dataset],
+        missing=tuple(dict.fromkeys(missing)),
+        transfer=transfer,
     )
-
-
-def _spelt(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "+".join(map(_spelt, value))
-    if isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-3 as text
-            return _spelt(float(value))
-        except ValueError:
-            return value
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -2,7 +2,8 @@
 (`queue`); what is finished is not run again.
 
 A suite is a YAML file with the key `experiments`, shipped (`experiments/suites/`) or one's own. Its rows name
-a data set's split with methods, or an experiment; `settings` lie over them, and `grid` makes one run of every
+a data set's split with methods, or an experiment, and the datasets that it is trained on `together` where
+these are several; `settings` and, for a method, `methods` lie over them, and `grid` makes one run of every
 combination of values. `transfers` evaluate a run's encoder on another dataset, and keep the results in that
 run's folder.
 """
@@ -75,14 +76,19 @@ class _Part(BaseModel):
 
 class Row(_Part):
     """Methods on one split of a dataset, or one experiment, by its name or its file. `protocols`: how their
-    encoders are judged, as the experiments say where it is None. `together`: names of datasets that the
-    experiment is trained on at once; its encoder is judged on each of them."""
+    encoders are judged, as the experiments say where it is None.
+
+    `together`: names of datasets that the experiment is trained on at once, by the splits that
+    `data.splits` names where they have several; its encoder is judged on each of them, or on those of
+    `judged` alone. With `methods` the run is named after the datasets.
+    """
 
     data: str | None = None
     methods: list[str] = []
     experiment: str | None = None
-    protocols: list[str] | None = None
     together: list[str] = []
+    judged: list[str] | None = None
+    protocols: list[str] | None = None
     settings: Laid = {}
     grid: Grid = {}
 
@@ -90,30 +96,45 @@ class Row(_Part):
     def _check(self) -> Row:
         if (self.data is None) == (self.experiment is None) or bool(self.methods) != bool(self.data):
             raise ValueError("a row has either `data` and `methods`, or `experiment`")
-        if self.together and self.experiment is None:
-            raise ValueError("`together` goes with an `experiment`")
+        if len(self.together) == 1 or len(set(self.together)) < len(self.together):
+            raise ValueError("together: name two or more different datasets")
+        for name in self.judged or ():
+            if name not in self.together:
+                raise ValueError(f"judged: {unknown('dataset', name, self.together, ' in `together`')}")
         return self
 
 
 class Transfer(_Part):
-    """Encoders of the suite, all those of an experiment or that of one grid point, on another dataset."""
+    """Encoders of the suite, all those of an experiment or that of one grid point, on another dataset.
+    `split`: None for its only one."""
 
     encoder: str
     dataset: str
-    split: str
+    split: str | None = None
     protocols: list[str] = ["finetune"]
 
 
 class Suite(_Part):
-    """What a suite's file says."""
+    """What a suite's file says. `methods`: settings over `settings`, for some methods."""
 
     name: str
     description: str = ""
     seeds: list[int] = Field([0], min_length=1)
     settings: Laid = {}
+    methods: dict[str, Laid] = {}
     grid: Grid = {}
     experiments: list[Row] = Field(min_length=1)
     transfers: list[Transfer] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> Suite:
+        grids = [self.grid, *(row.grid for row in self.experiments)]
+        used = [name for row in self.experiments for name in row.methods]
+        used += [str(name) for grid in grids for name in grid.get("method", ())]
+        for name in self.methods:
+            if name not in used:
+                raise ValueError(f"methods: {unknown('method', name, sorted(set(used)), ' in any row')}")
+        return self
 
 
 def suite_names() -> list[str]:

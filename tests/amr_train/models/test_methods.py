@@ -205,7 +205,7 @@ def test_published_settings_for_every_benchmark():
     shipped = {name: load_experiment(name) for name in experiment_names()}
     expected = ["ntu60-xsub", "ntu60-xview", "ntu120-xsub", "ntu120-xset", "nw-ucla"]
     expected += [f"pku-mmd-{phase}-{split}" for phase in (1, 2) for split in ("xsub", "xview")]
-    expected += ["any-skeleton", "any-skeleton-small"]
+    expected += ["any-skeleton", "any-skeleton-small", "utd-mhad", "sbu", "wmft"]
     assert {f"{base}-{method}" for base in expected for method in method_names()} | {"demo"} == set(shipped)
     assert shipped["pku-mmd-2-xview-amr"].data.model_dump(include={"dataset", "split"}) == {
         "dataset": "pku-mmd-2",
