@@ -10,9 +10,7 @@ from amr_cli.ui import note, progress_bar, tell
 from amr_data import UsageError, convert, load_spec
 from amr_data.readers import open_sources
 from amr_data.readers.recognising import recognise
-
-ANY = "a dataset"
-MANIFEST = "manifest.json"
+from amr_data.shards.layout import MANIFEST
 
 
 def as_shards(
@@ -27,6 +25,8 @@ def as_shards(
         only_plan: convert nothing; what is converted already is found.
     Raises: UsageError where raw files belong to no dataset that a suite could need.
     """
+    from amr_train.experiments.stages import ANY
+
     raw = [path for path in data if path.exists() and not (path / MANIFEST).is_file()]
     shards = [path for path in data if path not in raw]
     of_dataset: dict[str, list[Path]] = {}

@@ -176,9 +176,9 @@ class Changes:
         kept = (drop >= config.drop_axis)[:, None] | ((axis * 3).long()[:, None] != self._tables["three"])
         if config.drop_axis:
             matrix = matrix * kept[:, :, None]
-        there = (joints != 0).any(dim=3, keepdim=True).any(dim=2, keepdim=True)
-        joints = rotate(joints, matrix)
+        recorded, joints = joints, rotate(joints, matrix)
         if config.noise:
+            there = (recorded != 0).any(dim=3, keepdim=True).any(dim=2, keepdim=True)
             error = self._errors(batch, seed) * (config.noise / self.body.metres)
             chosen = (noise < CHANGED)[:, None] * kept * self._tables["axes"]
             joints = joints + error * chosen[:, None, None] * there
@@ -223,7 +223,7 @@ class Changes:
 
 
 def chance_on(device: torch.device, seed: int) -> torch.Generator:
-    """The chance of a batch's noise, where it is used."""
+    """All chance of a step, or of a batch's noise, where it is used."""
     return torch.Generator(device).manual_seed(seed)
 
 

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, layer_norm, normalize, smooth_l1_loss
 
 from amr_train.config import Experiment
-from amr_train.data.batching import Batch, filled_up
+from amr_train.data.batching import Batch
 from amr_train.models.decoders import FeatureDecoder
 from amr_train.models.encoder import take_tokens
 from amr_train.models.layers import initialize
-from amr_train.models.masked import MaskedReconstruction
+from amr_train.models.masked import MaskedReconstruction, named
 from amr_train.models.masking import token_order, token_present, visible_count
 from amr_train.models.pooling import mean_over_bodies
 
@@ -57,21 +57,9 @@ class AgreeingViews(MaskedReconstruction):
         """The mean of both views' reconstruction, a mean over values so that weights say the same for every
         method, and what agreement adds; logged: each by itself."""
         config, both = self.config.agreement, (batch, *batch.others)
-        device, sizes = batch.joints.device, [len(view.joints) for view in both]
-        parts: list[list[Tensor | None]] = []
-        for view in both:
-            tokens = self.encoder.steps * view.joints.shape[2]
-            noise = torch.rand(view.total, tokens, generator=generator, device=device)
-            noise = noise[view.first : view.first + len(view.joints)]
-            parts.append([view.joints, noise, view.energy, view.present])
-        room = None
-        if self.config.compile == "cuda-graphs" and batch.room is not None:
-            room = batch.room
-            parts = [[_filled(values, room, at == 3) for at, values in enumerate(part)] for part in parts]
-        loss, plain, pooled, missed = self(
-            *(_joined(values) for values in zip(*parts, strict=True)),
-            **({} if batch.naming is None else {"naming": batch.naming}),
-        )
+        sizes, room = [len(view.joints) for view in both], self.room_of(batch)
+        parts = [self.shown(view, generator, room) for view in both]
+        loss, plain, pooled, missed = self(*map(_joined, zip(*parts, strict=True)), **named(batch))
         cut = sizes if room is None else [room, room]
 
         def of_views(values: Tensor) -> list[Tensor]:
@@ -171,10 +159,6 @@ def _of_all(rows: Tensor, first: int, clips: int) -> Tensor:
         0, torch.arange(first, first + len(rows), device=rows.device), rows
     )
     return all_reduce(placed, dist.ReduceOp.SUM)  # type: ignore[no-any-return]
-
-
-def _filled(values: Tensor | None, room: int, value: float) -> Tensor | None:
-    return None if values is None else filled_up(values, room, value)
 
 
 def _joined(values: tuple[Tensor | None, ...]) -> Tensor | None:

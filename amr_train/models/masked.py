@@ -33,18 +33,25 @@ class MaskedReconstruction(Method):
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted error of each sequence (S,); logged: the same without focal weights, which is
         comparable between settings."""
-        device, sequences = batch.joints.device, len(batch.joints)
-        tokens = self.encoder.steps * batch.joints.shape[2]
-        noise = torch.rand(batch.total, tokens, generator=generator, device=device)
-        noise = noise[batch.first : batch.first + sequences]
-        joints, energy, present = batch.joints, batch.energy, batch.present
-        if self.config.compile == "cuda-graphs" and batch.room is not None:
-            joints, noise = filled_up(joints, batch.room), filled_up(noise, batch.room)
-            energy = None if energy is None else filled_up(energy, batch.room)
-            present = None if present is None else filled_up(present, batch.room, True)
-        named = {} if batch.naming is None else {"naming": batch.naming}
-        loss, plain = self(joints, noise, energy, present, **named)  # what was filled up does not count
+        sequences, shown = len(batch.joints), self.shown(batch, generator, self.room_of(batch))
+        loss, plain = self(*shown, **named(batch))  # what was filled up does not count
         return loss[:sequences], {"loss_without_weights": plain[:sequences]}
+
+    def room_of(self, batch: Batch) -> int | None:
+        """Sequences that a batch is filled up to, None where it stays as it is."""
+        return batch.room if self.config.compile == "cuda-graphs" else None
+
+    def shown(self, view: Batch, generator: torch.Generator, room: int | None) -> list[Tensor | None]:
+        """What `forward` takes of a view by position: joints, noise, energy, present; filled up to `room`
+        sequences."""
+        tokens = self.encoder.steps * view.joints.shape[2]
+        noise = torch.rand(view.total, tokens, generator=generator, device=view.joints.device)
+        noise = noise[view.first : view.first + len(view.joints)]
+        found = [view.joints, noise, view.energy, view.present]
+        if room is None:
+            return found
+        fills = (0, 0, 0, True)
+        return [v if v is None else filled_up(v, room, fill) for v, fill in zip(found, fills, strict=True)]
 
     def forward(
         self,
@@ -120,3 +127,8 @@ class MaskedReconstruction(Method):
         """(S, T, V) of joints to (S, P, values) of target patches."""
         channels = self.config.target.channels
         return patchify(values[..., None].expand(-1, -1, -1, channels), self.patch_frames)
+
+
+def named(batch: Batch) -> dict[str, Tensor]:
+    """What `forward` takes of a batch by name: of which names its joints are, where they are told so."""
+    return {} if batch.naming is None else {"naming": batch.naming}

@@ -22,6 +22,7 @@ from amr_train.config import Experiment
 from amr_train.data.batching import Batch, Views
 from amr_train.data.feed import Feed
 from amr_train.data.mixing import Mixed, MixedFeed, MixedViews, batches_of
+from amr_train.data.views import chance_on
 from amr_train.listening import Listener
 from amr_train.models.method import Method
 from amr_train.parallel.precision import arithmetic, products
@@ -251,11 +252,6 @@ def weighted(found: Losses, parts: Sequence[Batch]) -> tuple[Tensor, dict[str, T
 def _share(value: Tensor, part: Batch, total: int) -> Tensor:
     """What a value, one a sequence or one for the part, adds to the mean over `total` sequences."""
     return (value.sum() if value.ndim else value * len(part.joints)) / total
-
-
-def chance_on(device: torch.device, seed: int) -> torch.Generator:
-    """All chance of a step, where it is used."""
-    return torch.Generator(device).manual_seed(seed)
 
 
 class _Loss(nn.Module):

@@ -36,6 +36,7 @@ from amr_train.evaluation.finetuning import Classifier, Setting, _step, classify
 from amr_train.evaluation.protocols.knn import votes
 from amr_train.evaluation.protocols.linear import LinearProbe
 from amr_train.evaluation.protocols.retrieval import precisions
+from amr_train.models.method import Method
 from amr_train.models.registry import make_method
 from amr_train.parallel.processes import Processes
 from amr_train.training.divergence import LossWatch
@@ -188,6 +189,20 @@ def placed(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
+def trained_copies(
+    model: Method, experiment: Experiment, batches: Iterator[Any], watch: Watch, every: int
+) -> int:
+    """Planned copies of the training steps on these batches."""
+    device = next(model.parameters()).device
+    optimizer = make_optimizer(model, experiment.pretrain)
+    trained = prepare(model, experiment, Processes(), device)
+    losses = LossWatch(device, every)
+    with watch.counting() as counts:
+        for step, batch in enumerate(batches):
+            losses.add(step + 1, *train_step(trained, batch, optimizer, experiment, step, Processes()))
+    return counts()
+
+
 def trace(
     method: str, resident: str, settings: Sequence[str] = (), body: Body | None = None
 ) -> dict[str, int]:
@@ -206,13 +221,7 @@ def trace(
         with unset_fake_temporarily():
             chance = torch.Generator().manual_seed(0)
         views = feed.train_views(8, experiment.augment, chance, count=model.views)
-        optimizer = make_optimizer(model, experiment.pretrain)
-        trained = prepare(model, experiment, Processes(), device)
-        losses = LossWatch(device, 3)
-        with watch.counting() as counts:
-            for step, batch in enumerate(feed.batches(views)):
-                losses.add(step + 1, *train_step(trained, batch, optimizer, experiment, step, Processes()))
-        found = {"training": counts()}
+        found = {"training": trained_copies(model, experiment, feed.batches(views), watch, 3)}
         if body is not None:  # evaluations change nothing
             return found
         return found | evaluated(experiment, model.encoder, feed, watch)
@@ -234,13 +243,7 @@ def trace_mixed() -> dict[str, int]:
         mixed = MixedFeed(feeds, 0.5)
         with unset_fake_temporarily():
             views = mixed.train_views(8, experiment.augment, chance)
-        optimizer = make_optimizer(model, experiment.pretrain)
-        trained = prepare(model, experiment, Processes(), device)
-        losses = LossWatch(device, 4)
-        with watch.counting() as counts:
-            for step, batch in enumerate(mixed.batches(views)):
-                losses.add(step + 1, *train_step(trained, batch, optimizer, experiment, step, Processes()))
-        return {"training": counts()}
+        return {"training": trained_copies(model, experiment, mixed.batches(views), watch, 4)}
 
 
 def evaluated(experiment: Experiment, encoder: Any, feed: Feed, watch: Watch) -> dict[str, int]:
