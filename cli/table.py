@@ -88,5 +88,5 @@ def _heading(column: str) -> str:
 
 
 def _below(section: Section) -> list[RenderableType]:
-    lines = [*section.notes, *section.published, *section.differs]
+    lines = [*section.notes, *section.published, *section.differs, *section.others]
     return [Group(*(styled((line, "dim")) for line in lines))]

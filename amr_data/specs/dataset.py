@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationInfo, field_
 
 from amr_data.errors import UsageError, unknown
 from amr_data.specs.skeleton import STRICT, Skeleton
-from amr_data.specs.splits import NAMED, Protocol, unfolded
+from amr_data.specs.splits import NAMED, Protocol, folds_with, unfolded
 
 FIELDS = ("subject", "camera", "setup", "replication", "action")
 NO_LABEL = -1
@@ -180,6 +180,10 @@ class DatasetSpec(BaseModel):
         """The spec with every number of folds dealt out over the values that occur in the clips. Raises
         ValueError."""
         return self.changed(protocols=unfolded(self.protocols, values))
+
+    def folds_with(self, split: str) -> tuple[str, ...]:
+        """The names of the folds that a split is one of, in order; () where it is none."""
+        return folds_with(self.protocols, split)
 
     def protocol(self, name: str) -> Protocol:
         """A train/test rule by its name. Raises UsageError."""

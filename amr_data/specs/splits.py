@@ -3,6 +3,7 @@ for choosing settings."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -107,3 +108,32 @@ def unfolded(rules: Mapping[str, Protocol], values: Mapping[str, Iterable[int | 
                 raise ValueError(f"the folds of split {name} make a split {key}, which exists")
         out.update(made)
     return out
+
+
+def folds_with(rules: Mapping[str, Protocol], name: str) -> tuple[str, ...]:
+    """The names of the folds that a split is one of, in order; () where it is none.
+
+    Folds are told by what they do, since `unfolded` leaves no other trace: splits with one name and the
+    numbers from 1, by one field, each of which trains on exactly what the others test, and tests on nothing
+    that they test.
+    """
+    digits = re.search(r"[0-9]*\Z", name)
+    for start in range(digits.start() if digits else 0, len(name)):  # `f11` is fold 11 of f, or fold 1 of f1
+        stem = name[:start]
+        names: list[str] = []
+        while f"{stem}{len(names) + 1}" in rules:
+            names.append(f"{stem}{len(names) + 1}")
+        if name in names and len(names) > 1 and _are_folds([rules[key] for key in names]):
+            return tuple(names)
+    return ()
+
+
+def _are_folds(rules: list[Protocol]) -> bool:
+    tests = [set(rule.test) for rule in rules]
+    every = set().union(*tests)
+    return (
+        len({rule.by for rule in rules}) == 1
+        and sum(map(len, tests)) == len(every) > 0
+        and not any(rule.validation or rule.split_files or rule.folds for rule in rules)
+        and all(set(rule.train) == every - test for rule, test in zip(rules, tests, strict=True))
+    )

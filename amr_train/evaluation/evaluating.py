@@ -262,6 +262,7 @@ def _checked(protocol: Protocol, result: object) -> dict[str, Any]:
 def about_task(task: Task, protocol: Protocol) -> Record:
     """Everything that decides a result, and what says whose it is."""
     dataset = task.dataset
+    folds = list(dataset.spec.folds_with(task.split))
     return {
         "schema": SCHEMA,
         "protocol": protocol.name,
@@ -274,6 +275,7 @@ def about_task(task: Task, protocol: Protocol) -> Record:
             "path": str(dataset.path.resolve()),
         },
         "split": task.split,
+        **({"folds": folds} if folds else {}),  # that it is one of
         "part": task.part,
         "clips": {"train": len(task.indices["train"]), task.part: len(task.indices["test"])},
         **({"seen": task.seen} if task.part != TEST else {}),

@@ -18,7 +18,7 @@ from amr_train.report.tables import row_as_values, rows_of
 
 FORMATS = ("html", "md", "json", "csv")
 COLUMNS = (
-    *("experiment", "method", "kind", "dataset", "split", "part", "protocol", "figure"),
+    *("experiment", "method", "kind", "dataset", "split", "folds", "part", "protocol", "figure"),
     *("mean", "std", "values", "seeds", "published", "differs", "seconds"),
     *("body_gflops", "clip_gflops"),
     *("epoch", "spoken", "synthetic", "scale", "group"),
@@ -85,7 +85,7 @@ def _markdown_section(section: Section) -> str:
             cells.append(f"**{text}**" if line.label in section.best.get(column, ()) else text)
         seconds = "" if line.seconds is None else f"{line.seconds:.0f}"
         lines.append(_line([_plain(line.name), str(line.seeds), *cells, section.gflops[line.label], seconds]))
-    below = [*section.notes, *section.differs]
+    below = [*section.notes, *section.differs, *section.others]
     return "\n".join([*lines, "", *(f"- {_plain(text)}" for text in below)])
 
 
@@ -111,5 +111,5 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     writer.writeheader()
     for row in rows:
         values, seeds = " ".join(f"{v:.4f}" for v in row["values"]), " ".join(map(str, row["seeds"]))
-        writer.writerow({**row, "values": values, "seeds": seeds})
+        writer.writerow({**row, "values": values, "seeds": seeds, "folds": " ".join(row["folds"])})
     return out.getvalue()

@@ -16,6 +16,7 @@ from amr_train.config import Experiment, InputConfig
 from amr_train.experiments.loading import experiment_names, load_experiment
 from amr_train.identity import differences, digest_of, training_digest, training_settings
 from amr_train.report.collect import Run
+from amr_train.report.folds import Families, Folds
 
 Subject = Mapping[str, Any]
 OF_THE_DECODER = ("decoder", "decoder_layers", "target_ratio")
@@ -39,24 +40,23 @@ class Groups:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         own = [run for run in runs if run.experiment is not None]
+        self.families = Families(record for run in runs for record in run.records)
         # a record keeps the digest that its release computed; a later one's settings have more keys
         self._digests = {run.record.get("digest"): training_digest(_of(run)) for run in own}
-        self._data = {
-            record["subject"]["digest"]: run.record["data"]["fingerprint"]
+        self._made = {
+            record["subject"]["digest"]: run
             for run in own
             for record in run.records
             if record["subject"]["kind"] == "encoder" and self._belongs(record["subject"], run)
         }
         self._experiments: dict[str, Experiment] = {}
         self._seconds: dict[str, list[float]] = {}
-        self._splits: dict[str, str | None] = {}
         every: dict[str, dict[str, Any]] = {}
         self._names: dict[str, dict[str, None]] = {}
         for run in own:
             subject = self.completed(run.subject or {}, run)
             group = self.group(subject)
-            self._experiments[group] = _of(run)
-            self._splits[group] = _of(run).data.split
+            self._experiments[group] = self.families.alike(_of(run), run.record["data"])
             if run.pretraining is not None:
                 self._seconds.setdefault(group, []).append(float(run.pretraining["seconds"]))
             every.setdefault(group, subject)
@@ -68,19 +68,25 @@ class Groups:
         self._labels = self._named(every)
 
     def completed(self, subject: Subject, run: Run) -> dict[str, Any]:
-        """A subject with today's digest of its training, and the fingerprint of what it was trained on, where
-        that is known."""
+        """A subject with today's digest of its training, which folds share, and, where that is known, the
+        fingerprint of what it was `trained_on` and the `splits` by the fingerprints of its datasets."""
         if subject["kind"] == "fused":
             return {**subject, "of": [self.completed(one, run) for one in subject["of"]]}
         if subject["kind"] != "encoder":
             return dict(subject)
         mine = run.experiment is not None and self._belongs(subject, run)
-        data = run.record["data"]["fingerprint"] if mine else self._data.get(subject["digest"], "")
+        maker = run if mine else self._made.get(subject["digest"])
         digest = self._digests.get(subject["training"], subject["training"])
-        return {**subject, "training": digest, "trained_on": data}
+        if maker is None:
+            return {**subject, "training": digest, "trained_on": "", "splits": _splits(subject)}
+        data, experiment = maker.record["data"], _of(maker)
+        alike = self.families.alike(experiment, data)
+        digest = digest if alike is experiment else training_digest(alike)
+        splits = self.families.trained(experiment, data)
+        return {**subject, "training": digest, "trained_on": data["fingerprint"], "splits": splits}
 
     def group(self, subject: Subject) -> str:
-        """Equal for seeds of the same. `subject` : completed."""
+        """Equal for seeds and folds of the same. `subject` : completed."""
         if subject["kind"] != "encoder":
             return digest_of({"kind": subject["kind"], **self._about(subject)})
         keys = ("training", "method", "trained_on", "dataset", "recipe", "synthetic")
@@ -99,7 +105,7 @@ class Groups:
         return self._experiments.get(group)
 
     def seconds(self, subject: Subject) -> float | None:
-        """Of the fastest seed's pre-training."""
+        """Of the fastest run's pre-training."""
         return min(self._seconds.get(self.group(subject), ()), default=None)
 
     def place(self, subject: Subject) -> int:
@@ -178,9 +184,30 @@ class Groups:
         if several:
             return any((fingerprint, split) == (one["fingerprint"], one["split"]) for one in several)
         trained_on = subject["trained_on"]
-        same = fingerprint == trained_on if trained_on else dataset == subject["dataset"]
+        if trained_on:
+            return fingerprint == trained_on and subject["splits"].get(trained_on) in (None, split)
         known = self.experiment(subject)
-        return same and (known is None or known.data.split in (None, split))
+        return dataset == subject["dataset"] and (known is None or known.data.split in (None, split))
+
+    def folds(self, subject: Subject, data: Mapping[str, Any], split: str) -> tuple[Folds, str]:
+        """The folds that a result of a subject has a part in the mean of, () where it has in none; and the
+        fold that the subject was trained on where it is not the one that it is judged on, '' otherwise.
+
+        A fold counts of encoders that were trained on this fold, or never on this dataset. `data` : of the
+        record.
+        """
+        family = self.families.of(data["fingerprint"], split)
+        elsewhere: dict[str, None] = {}
+        for one in subject["of"] if subject["kind"] == "fused" else [subject]:
+            if one["kind"] != "encoder":
+                continue
+            known = one["splits"] or one.get("dataset") != data["dataset"]
+            if not known or one["splits"].get(data["fingerprint"], split) != split:
+                family = ()
+            for trained_on, own in one["splits"].items():
+                if self.families.of(trained_on, own) and (trained_on, own) != (data["fingerprint"], split):
+                    elsewhere[own] = None
+        return family, " + ".join(elsewhere)
 
 
 def changed(found: Mapping[str, tuple[Any, Any]]) -> list[str]:
@@ -213,6 +240,13 @@ def _name(subject: Subject) -> str:
     if subject["kind"] != "encoder":
         return str(subject.get("name") or subject["kind"])
     return str(subject["experiment"] or f"{subject.get('method') or 'encoder'} {subject['digest'][:8]}")
+
+
+def _splits(subject: Subject) -> dict[str, str]:
+    """What an encoder says itself of the splits that it was trained on, by the datasets' fingerprints."""
+    each = [one for one in subject.get("datasets") or [subject] if isinstance(one, Mapping)]
+    pairs = [(one.get("fingerprint"), one.get("split")) for one in each]
+    return {str(fingerprint): str(split) for fingerprint, split in pairs if fingerprint and split}
 
 
 def _of(run: Run) -> Experiment:

@@ -14,6 +14,7 @@ from amr_data import AmrError, load_spec
 from amr_train.evaluation.records import part_of
 from amr_train.report import figures
 from amr_train.report.collect import Run
+from amr_train.report.folds import Families
 from amr_train.report.grouping import Groups
 from amr_train.report.pivot import SEEN, SMALL, VALIDATION, all_marks, cell, sections_of
 
@@ -30,7 +31,8 @@ def page(runs: Sequence[Run], rows: Sequence[dict[str, Any]], note: Note, notes:
         loader=PackageLoader("amr_train.report"), autoescape=select_autoescape(), trim_blocks=True
     )
     drawn = [figures.losses(labelled), figures.monitored(labelled)]
-    details = [found for name, run in firsts.items() if (found := _detail(name, run, note))]
+    families = Families(record for run in runs for record in run.records)
+    details = [found for name, run in firsts.items() if (found := _detail(name, run, families, note))]
     return environment.get_template("report.html").render(
         marks=all_marks(rows),
         held=(VALIDATION, SEEN),
@@ -64,12 +66,14 @@ def _by_group(runs: Sequence[Run]) -> dict[str, Run]:
     }
 
 
-def _detail(name: str, run: Run, note: Note) -> dict[str, Any] | None:
+def _detail(name: str, run: Run, families: Families, note: Note) -> dict[str, Any] | None:
     """What a run's encoder takes for what, and its features; None where it was not judged on its own data."""
     found = judged_classes(run)
     if found is None:
         return None
     figure, scores = found
+    split = str(run.experiment.data.split) if run.experiment else ""
+    fold = split if families.of(run.record["data"]["fingerprint"], split) else ""
     counts = np.array(scores["confusion"], dtype=np.float64)
     try:
         classes = load_spec(run.record["data"]["name"]).class_names
@@ -86,6 +90,7 @@ def _detail(name: str, run: Run, note: Note) -> dict[str, Any] | None:
     return {
         "name": name,
         "seed": run.seed,
+        "fold": fold,
         "figure": figure,
         "part": "test" if run.experiment is None else run.experiment.evaluation.part,
         "top5": scores.get("top5"),

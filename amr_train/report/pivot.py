@@ -57,7 +57,8 @@ class Line:
 class Section:
     """What was judged on one split of a dataset. `marks` : of all its lines, for its title.  `columns` : in
     order.  `best` : each column's best experiments, where several are compared.  `gflops` : what encoders
-    cost, by their line's label.  `notes` : what the figures mean and which settings made them."""
+    cost, by their line's label.  `notes` : what the figures mean and which settings made them.  `others` :
+    what is published of other methods."""
 
     title: str
     marks: list[str]
@@ -68,6 +69,7 @@ class Section:
     notes: list[str]
     published: list[str]
     differs: list[str]
+    others: list[str]
 
     @property
     def heading(self) -> str:
@@ -80,7 +82,9 @@ def sections_of(rows: Sequence[Row]) -> list[Section]:
     """The tables, in the rows' order."""
     places: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        places.setdefault((row["dataset"], row["fingerprint"], row["split"], row["part"]), []).append(row)
+        folds = len(row["folds"]) + len(row["missing_folds"])
+        place = (row["dataset"], row["fingerprint"], row["split"], str(folds), row["part"])
+        places.setdefault(place, []).append(row)
     return [_section(of_place) for of_place in places.values()]
 
 
@@ -97,9 +101,13 @@ def column_of(row: Row) -> tuple[str, str]:
 
 
 def cell(row: Row, seeds: int | None = None) -> str:
-    """`57.7 ± 4.4`; with `(n 2)` where the line has another number of seeds."""
+    """`57.7 ± 4.4`; with `(n 2)` where the line has another number of seeds, and `(2 of 5 folds)` where it is
+    no mean over all folds."""
     text = f"{row['mean']:.1f}" + (f" ± {row['std']:.1f}" if len(row["seeds"]) > 1 else "")
-    return text if seeds in (None, len(row["seeds"])) else f"{text} (n {len(row['seeds'])})"
+    folds = len(row["folds"])
+    few = [] if seeds in (None, len(row["seeds"])) else [f"n {len(row['seeds'])}"]
+    some = [f"{folds} of {folds + len(row['missing_folds'])} folds"] if row["missing_folds"] else []
+    return f"{text} ({', '.join([*few, *some])})" if few or some else text
 
 
 def marks_of(row: Row) -> list[str]:
@@ -131,14 +139,13 @@ def _section(rows: Sequence[Row]) -> Section:
     columns = _columns(list(lines.values()))
     best: dict[str, set[str]] = {}
     for column in columns:
-        among = [line for line in ranked if column in line.cells]
+        among = [line for line in ranked if column in line.cells and not line.cells[column]["missing_folds"]]
         if len(among) > 1:
             most = max(line.cells[column]["mean"] for line in among)
             best[column] = {line.label for line in among if line.cells[column]["mean"] == most}
     of = "body" if all(row["clip_gflops"] is None for row in rows) else "clip"
-    first, clips, part = rows[0], rows[0]["clips"], rows[0]["part"]
     return Section(
-        f"{first['dataset']}, {first['split']}: {clips['train']:,} training and {clips[part]:,} {part} clips",
+        _title(rows[0]),
         common,
         columns,
         list(lines.values()),
@@ -147,7 +154,17 @@ def _section(rows: Sequence[Row]) -> Section:
         [*_notes(rows, columns), *_costs(rows)],
         _published(rows),
         _differs(rows),
+        _others(rows),
     )
+
+
+def _title(row: Row) -> str:
+    clips, part = row["clips"], row["part"]
+    counts = f"{clips['train']:,} training and {clips[part]:,} {part} clips"
+    folds = len(row["folds"]) + len(row["missing_folds"])
+    if folds:
+        return f"{row['dataset']}, mean over {folds} folds: about {counts} in each"
+    return f"{row['dataset']}, {row['split']}: {counts}"
 
 
 def _columns(lines: Sequence[Line]) -> list[str]:
@@ -181,7 +198,23 @@ def _notes(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
         found.append(COORDINATES)
     if len({row["experiment"] for row in rows if row["kind"] == "encoder"}) > 1:
         found.append("bold: the best of the trained encoders in its column.")
-    return [*found, *_shown(rows), *_spoken(rows)]
+    return [*found, *_folds(rows), *_shown(rows), *_spoken(rows)]
+
+
+def _folds(rows: Sequence[Row]) -> list[str]:
+    """What means over folds lack, one line for all figures of an experiment that lack the same."""
+    lacking: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        if row["missing_folds"]:
+            words = f"{', '.join(row['folds'])} alone, without {', '.join(row['missing_folds'])}"
+            lacking.setdefault((row["experiment"], words), {})[row["column"]] = None
+        for seed, folds in row["left_out"].items():
+            words = f"seed {seed} is left out, for it lacks {', '.join(folds)}"
+            lacking.setdefault((row["experiment"], words), {})[row["column"]] = None
+    found = [f"{name}, {', '.join(columns)}: {words}" for (name, words), columns in lacking.items()]
+    if any(row["folds"] for row in rows):
+        found.insert(0, "A seed's value is the mean over its folds; the spread is that over seeds.")
+    return found
 
 
 def _costs(rows: Sequence[Row]) -> list[str]:
@@ -247,3 +280,12 @@ def _differs(rows: Sequence[Row]) -> list[str]:
         f"{name}: not beside the published {', '.join(values)}, for it has {why}"
         for (name, why), values in found.items()
     ]
+
+
+def _others(rows: Sequence[Row]) -> list[str]:
+    """One line for all methods that were judged alike."""
+    found: dict[str, dict[str, None]] = {}
+    for one in (one for row in rows for one in row["others"]):
+        words = f"{one['name']} {one['top1_percent']:.1f} ({one['source']})"
+        found.setdefault(one["protocol"], {})[words] = None
+    return [f"others, as published ({protocol}): {', '.join(each)}" for protocol, each in found.items()]

@@ -6,7 +6,7 @@ literature prepares it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -20,8 +20,8 @@ from amr_train.report.grouping import Subject, epoch_in_words, shipped
 
 RECIPE = "ctrgcn"
 """The recipe that the literature's numbers were made with, neither rotated nor scaled."""
-
-
+OTHERS = "others"
+"""The key of the file of published values under which those of other methods stand."""
 WHOLE = 0.99
 """Share of the benchmark's clips that a conversion of all of it has at least; clean-ups differ by a few."""
 
@@ -35,11 +35,37 @@ def benchmarks() -> dict[str, list[int]]:
 @cache
 def published() -> dict[str, dict[str, float]]:
     """Published top-1 in percent by experiment and figure."""
-    return read_shipped("experiments/published.yaml")
+    found = read_shipped("experiments/published.yaml")
+    return {name: figures for name, figures in found.items() if name != OTHERS}
+
+
+@cache
+def _others() -> dict[str, list[dict[str, Any]]]:
+    return dict(read_shipped("experiments/published.yaml")[OTHERS])
+
+
+def by_others(data: Mapping[str, Any], split: str, record: Record) -> list[dict[str, Any]]:
+    """What is published of methods that are not ours, for the protocol of a record on the test part of a
+    dataset's split: `name`, `top1_percent`, `protocol` in words and `source` of each, by value.
+
+    They are said below a table and never set against a row: how the clips were prepared, and how large the
+    encoder was, differs between them."""
+    if part_of(record) != "test" or data.get("synthetic"):
+        return []
+    return [
+        {"name": name, "top1_percent": value, "protocol": of["protocol"], "source": source}
+        for of in _others().get(f"{data['dataset']}-{split}", [])
+        if of["figures"] == record["protocol"]
+        for name, (value, source) in sorted(of["values"].items(), key=lambda pair: pair[1][0])
+    ]
 
 
 def beside(
-    record: Record, subject: Subject, figure: str, experiment: Experiment | None
+    record: Record,
+    subject: Subject,
+    figure: str,
+    experiment: Experiment | None,
+    missing: Sequence[str] = (),
 ) -> tuple[float | None, float | None, str]:
     """What is published of a figure.
 
@@ -47,6 +73,7 @@ def beside(
         subject: of the record, see `Groups.completed`.
         figure: as the table names it, a transfer with its prefix.
         experiment: what trained the subject, None where its run is not at hand.
+        missing: folds that the figure lacks.
     Returns: the value that may stand beside ours; the one in print, which may not; why, '' otherwise.
     """
     name = str(subject.get("experiment", "")) if subject["kind"] == "encoder" else ""
@@ -57,6 +84,7 @@ def beside(
         *_of_data(known, subject),
         *_of_recipe(record["data"]),
         *_of_part(record),
+        *([f"no result of {', '.join(missing)}"] if missing else []),
         *_of_clips(record),
         *_of_training(known, subject, experiment),
         *_of_evaluation(known, record, figure),

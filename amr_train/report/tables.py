@@ -1,6 +1,7 @@
 """Results of many runs as rows: ours over seeds, beside the published value where it may stand there.
 
-A row is one subject, dataset, split, figure and way to judge; two settings never share one.
+A row is one subject, dataset, split, figure and way to judge; two settings never share one. The folds of a
+dataset are one split: their mean is a seed's value.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from amr_train.evaluation.scores import spread
 from amr_train.identity import differences, digest_of
 from amr_train.report.collect import Run
 from amr_train.report.costs import bodies_of, gflops_of
+from amr_train.report.folds import Folds, mean_over, name_of
 from amr_train.report.grouping import (
     Groups,
     Subject,
@@ -26,20 +28,23 @@ from amr_train.report.grouping import (
     shipped,
     with_changes,
 )
-from amr_train.report.published import beside, decisive, shipped_decisive
+from amr_train.report.published import beside, by_others, decisive, shipped_decisive
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class _Value:
-    """One figure of one record. `judged` : a digest of how; `subject` : completed."""
+    """One figure of one record. `judged` : a digest of how; `subject` : completed.  `folds` : over which a mean
+    is that it has a part in.  `trained` : the fold that the subject was trained on, where it is another."""
 
     record: Record
     subject: dict[str, Any]
     group: str
     figure: str
     judged: str
+    folds: Folds = ()
+    trained: str = ""
 
     @property
     def seed(self) -> int:
@@ -47,12 +52,16 @@ class _Value:
         return int(self.subject["seed"] if "seed" in self.subject else self.record["seed"])
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        return self.record["data"]["fingerprint"], self.record["split"], part_of(self.record)
+    def split(self) -> str:
+        return name_of(self.folds) if self.folds else str(self.record["split"])
 
     @property
-    def key(self) -> tuple[str, ...]:
-        return (self.group, *self.place, self.figure, self.judged)
+    def place(self) -> tuple[str, str, int, str]:
+        return self.record["data"]["fingerprint"], self.split, len(self.folds), part_of(self.record)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (self.group, *self.place, self.trained, self.figure, self.judged)
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
@@ -65,20 +74,26 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     `clips`, `protocol`, `figure`, `column` (the figure without a
     transfer's prefix), `transfer`; `values` by `seeds` (of the training;
     several of one seed are averaged), `mean`, `std` of the sample; `published` where it may stand beside,
-    `in_print` and `differs` where it may not; `seconds` of the fastest seed's pre-training; `body_gflops`
+    `in_print` and `differs` where it may not; `others`, what is published of methods that are not ours;
+    `seconds` of the fastest run's pre-training; `body_gflops`
     and `clip_gflops`, what the encoder's features of one body and of a clip with the dataset's bodies cost,
     None where that is not known; `spoken`, the settings that matter, and all of them as values in `settings`;
     `input`, what is shown of a clip in other form than recorded; `synthetic`, `scale`.
+
+    Of folds `split` is their common name, `clips` a fold's on average, `values` the means over `folds`,
+    `fold_values` the figures of each seed by fold, `missing_folds` those that no seed that counts was judged
+    on, and `left_out` the folds that seeds lack which do not count; see `mean_over`. All are empty elsewhere.
     """
     groups = Groups(runs)
-    gathered: dict[tuple[str, ...], list[_Value]] = {}
+    gathered: dict[tuple[Any, ...], list[_Value]] = {}
     for run in runs:
         for record in run.records:
             subject = groups.completed(record["subject"], run)
             group = groups.group(subject)
+            folds = groups.folds(subject, record["data"], record["split"])
             for figure in record["figures"]:
                 judged = digest_of(_how(record, subject, figure))
-                value = _Value(record, subject, group, figure, judged)
+                value = _Value(record, subject, group, figure, judged, *folds)
                 gathered.setdefault(value.key, []).append(value)
     firsts = {key: values[0] for key, values in gathered.items()}
     names, datasets = _names(groups, firsts), _datasets(list(firsts.values()))
@@ -92,7 +107,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     return [row for _, row in sorted(zip(order.values(), rows, strict=True), key=lambda pair: pair[0])]
 
 
-PERCENT = ("values", "mean", "std", "published", "in_print")
+PERCENT = ("values", "fold_values", "mean", "std", "published", "in_print")
 
 
 def row_as_values(row: Row) -> Row:
@@ -116,15 +131,16 @@ def _row(
 ) -> Row:
     first = values[0]
     record, subject, data = first.record, first.subject, first.record["data"]
-    of_seeds: dict[int, list[float]] = {}
+    of_seeds: dict[int, dict[str, list[float]]] = {}
     for value in values:
-        of_seeds.setdefault(value.seed, []).append(float(value.record["figures"][first.figure]))
-    means = [sum(of_seeds[seed]) / len(of_seeds[seed]) for seed in sorted(of_seeds)]
+        of_folds = of_seeds.setdefault(value.seed, {})
+        of_folds.setdefault(value.record["split"], []).append(float(value.record["figures"][first.figure]))
+    found = mean_over(of_seeds, first.folds or (record["split"],))
     transfer = not groups.home(subject, data["fingerprint"], data["dataset"], record["split"])
-    figure = f"transfer {data['dataset']}-{record['split']} {first.figure}" if transfer else first.figure
+    figure = f"transfer {data['dataset']}-{first.split} {first.figure}" if transfer else first.figure
     experiment = groups.experiment(subject) if subject["kind"] == "encoder" else None
     gflops, most = gflops_of(record), bodies[data["fingerprint"]]
-    published, in_print, differs = beside(record, subject, figure, experiment)
+    published, in_print, differs = beside(record, subject, figure, experiment, found.missing)
     return {
         "experiment": name,
         "name": str(subject.get("experiment") or subject.get("name") or subject["kind"]),
@@ -134,20 +150,25 @@ def _row(
         "epoch": epoch_in_words(subject),
         "dataset": datasets[data["fingerprint"]],
         "fingerprint": data["fingerprint"][:12],
-        "split": record["split"],
+        "split": first.split,
+        "folds": list(found.folds) if first.folds else [],
+        "missing_folds": list(found.missing),
+        "left_out": {str(seed): list(folds) for seed, folds in found.left_out.items()},
         "part": part_of(record),
-        "seen": bool(record.get("seen", False)),
-        "clips": dict(record["clips"]),
+        "seen": any(bool(value.record.get("seen", False)) for value in values),
+        "clips": _clips(values),
         "protocol": record["protocol"],
         "figure": figure,
         "column": first.figure,
         "transfer": transfer,
-        "values": means,
-        "seeds": sorted(of_seeds),
-        **spread(means),
+        "values": found.means,
+        "fold_values": found.values if first.folds else [],
+        "seeds": found.seeds,
+        **spread(found.means),
         "published": published,
         "in_print": in_print,
         "differs": differs,
+        "others": by_others(data, first.split, record),
         "seconds": groups.seconds(subject) if subject["kind"] == "encoder" else None,
         "body_gflops": gflops,
         "clip_gflops": gflops * most if gflops is not None and most is not None else None,
@@ -159,6 +180,15 @@ def _row(
     }
 
 
+def _clips(values: Sequence[_Value]) -> dict[str, int]:
+    """Of each part, of folds on average."""
+    of_splits = {value.record["split"]: value.record["clips"] for value in values}
+    if len(of_splits) == 1:
+        return dict(values[0].record["clips"])
+    parts = list(values[0].record["clips"])
+    return {part: round(sum(of[part] for of in of_splits.values()) / len(of_splits)) for part in parts}
+
+
 def _names(groups: Groups, firsts: dict[Any, _Value]) -> dict[Any, str]:
     """What each row's experiment is called: the subject's label, and where it was judged in several ways,
     how this one differs from the first."""
@@ -168,14 +198,18 @@ def _names(groups: Groups, firsts: dict[Any, _Value]) -> dict[Any, str]:
     names: dict[Any, str] = {}
     for values in ways.values():
         reference = min(values.values(), key=lambda value: _place_among(groups, value))
-        settings = _how(reference.record, reference.subject, reference.figure)
+        settings = _how_told(reference)
         own: dict[Any, str] = {}
         for key, value in values.items():
-            how = _how(value.record, value.subject, value.figure)
-            changes = changed(differences(how, settings))
+            changes = changed(differences(_how_told(value), settings))
             own[key] = with_changes(groups.label(value.subject), changes)
         names |= distinct(own, lambda key: str(key[-1]))
     return names
+
+
+def _how_told(value: _Value) -> dict[str, Any]:
+    how = _how(value.record, value.subject, value.figure)
+    return {**how, **({"trained on split": value.trained} if value.trained else {})}
 
 
 def _place_among(groups: Groups, value: _Value) -> tuple[bool, bool, str]:
@@ -211,7 +245,7 @@ def _datasets(values: Sequence[_Value]) -> dict[str, str]:
 
 
 def _order(
-    groups: Groups, value: _Value, places: Sequence[tuple[str, str, str]], name: str, key: Any
+    groups: Groups, value: _Value, places: Sequence[tuple[str, str, int, str]], name: str, key: Any
 ) -> tuple[Any, ...]:
     protocols, figures = list(PROTOCOLS), list(value.record["figures"])
     protocol = value.record["protocol"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amr_data.specs import TEST, TRAIN, UNASSIGNED, VALIDATION, Protocol
-from amr_data.specs.splits import unfolded
+from amr_data.specs.splits import folds_with, unfolded
 
 
 def rule(by: str = "subject", **parts: object) -> Protocol:
@@ -66,6 +66,31 @@ def test_each_fold_is_tested_on_once_and_the_others_train():
         "x": ("subject", [1], [2], [], None),
     }
     assert list(rules) == ["f1", "f2", "f3", "x"]
+
+
+def test_folds_are_found_again_by_what_they_do():
+    dealt = {"f": rule(folds=[[i] for i in range(12)]), "half": rule(folds=[[1], [2]]), "x": rule(train=[1])}
+    rules = unfolded(dealt, {})
+    assert folds_with(rules, "f11") == folds_with(rules, "f1") == tuple(f"f{i}" for i in range(1, 13))
+    assert folds_with(rules, "half2") == ("half1", "half2")
+    assert folds_with(rules, "x") == folds_with(rules, "none") == folds_with(rules, "f13") == ()
+    assert folds_with(unfolded({"f1": rule(folds=[[1], [2]])}, {}), "f11") == ("f11", "f12")
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"train": [1], "test": [2, 3]},  # the first does not train on 3
+        {"train": [], "test": [1, 2]},  # and is tested on 1 too
+        {"train": [], "test": [2]},
+        {"train": [1], "test": [2], "validation": [3]},
+        {"train": [1], "test": [2], "by": "camera"},
+    ],
+)
+def test_splits_of_one_name_alone_are_no_folds(second):
+    first = rule(train=[2], test=[1])
+    assert folds_with({"v1": first, "v2": rule(**second)}, "v1") == ()
+    assert folds_with({"v1": first, "v2": rule(train=[1], test=[2])}, "v1") == ("v1", "v2")
 
 
 def test_a_number_of_folds_is_dealt_out_over_the_values_in_order():

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from amr_data import AmrError, UsageError, open_dataset
 from amr_train import evaluate
 from amr_train.config import EvaluationConfig, LinearConfig, LogisticConfig, ModelConfig
+from amr_train.evaluation.evaluating import about_task
 from amr_train.evaluation.features import Features, standardised
 from amr_train.evaluation.labels import draw_labelled
 from amr_train.evaluation.protocols import PROTOCOLS
@@ -382,3 +383,14 @@ def test_a_batch_of_one_clip_has_nothing_to_norm_over(ntu_shards):
 def test_settings_out_of_bounds_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         EvaluationConfig.model_validate(settings)
+
+
+def test_a_record_names_the_folds_that_its_split_is_one_of(ntu_shards):
+    dataset = open_dataset(ntu_shards)
+    folds = {"by": "subject", "folds": [[1, 2], [3, 4]]}
+    dataset.spec = dataset.spec.changed(protocols={"fold": folds, **dataset.spec.protocols})
+    subject = coordinates(16, dataset)
+    tasks = [Task(subject, dataset, split, EvaluationConfig(), CPU) for split in ("fold2", "xsub")]
+    of_fold, of_xsub = (about_task(task, PROTOCOLS["knn"]) for task in tasks)
+    assert of_fold["folds"] == ["fold1", "fold2"]
+    assert "folds" not in of_xsub
