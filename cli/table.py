@@ -40,9 +40,10 @@ def _tables(section: Section, width: int) -> list[RenderableType]:
         for column in section.columns
     }
     name = min(WIDEST_NAME, max(len(line.name) for line in section.lines))
+    costs = max(len(text) for text in (GFLOPS, *section.gflops.values()))
     blocks: list[list[str]] = [[]]
     for column in section.columns:
-        used = len("seeds") + 1 + len(GFLOPS) + 1 + sum(widths[c] + 1 for c in blocks[-1])
+        used = len("seeds") + 1 + costs + 1 + sum(widths[c] + 1 for c in blocks[-1])
         if blocks[-1] and min(name, NARROWEST_NAME) + 1 + used + widths[column] > width:
             blocks.append([])
         blocks[-1].append(column)
@@ -50,7 +51,7 @@ def _tables(section: Section, width: int) -> list[RenderableType]:
     for number, columns in enumerate(blocks):
         if number:
             made.append(Text("further figures", style="bold"))
-        left = width - len("seeds") - 2 - len(GFLOPS) - 1 - sum(widths[c] + 1 for c in columns)
+        left = width - len("seeds") - 2 - costs - 1 - sum(widths[c] + 1 for c in columns)
         lines = table(padding=(0, 1, 0, 0))
         lines.add_column("experiment", width=max(1, min(name, left)), overflow="fold", vertical="bottom")
         lines.add_column("seeds", justify="right", no_wrap=True)

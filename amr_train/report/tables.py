@@ -35,8 +35,8 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Value:
-    """One figure of one record. `judged` : a digest of how; `subject` : completed.  `folds` : over which a mean
-    is that it has a part in.  `trained` : the fold that the subject was trained on, where it is another."""
+    """One figure of one record. `judged` : a digest of how; `subject` : completed.  `folds` : those of the
+    mean that it has a part in.  `trained` : the fold that the subject was trained on, where it is another."""
 
     record: Record
     subject: dict[str, Any]
