@@ -72,7 +72,12 @@ def _cells(section: Section, line: Line) -> dict[str, Text]:
 
     return {
         column: Text(
-            cell(row, line.seeds), style="bold" if line.label in section.best.get(column, ()) else ""
+            cell(row, line.seeds),
+            style="bold"
+            if line.label in section.best.get(column, ())
+            else "italic"
+            if line.label in section.highest.get(column, ())
+            else "",
         )
         for column, row in line.cells.items()
     }

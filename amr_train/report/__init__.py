@@ -82,7 +82,8 @@ def _markdown_section(section: Section) -> str:
             text = "" if row is None else cell(row, line.seeds)
             if row is not None and row["published"] is not None:
                 text += f" (published {row['published']:.1f}, {row['mean'] - row['published']:+.1f})"
-            cells.append(f"**{text}**" if line.label in section.best.get(column, ()) else text)
+            best, highest = (line.label in of.get(column, ()) for of in (section.best, section.highest))
+            cells.append(f"**{text}**" if best else f"*{text}*" if highest else text)
         seconds = "" if line.seconds is None else f"{line.seconds:.0f}"
         lines.append(_line([_plain(line.name), str(line.seeds), *cells, section.gflops[line.label], seconds]))
     below = [*section.notes, *section.differs, *section.others]
