@@ -22,7 +22,7 @@ from amr_train.identity import differences, in_words, record_of, recorded_experi
 from amr_train.listening import Listener
 from amr_train.models.files import encoder_config, joined_fingerprint, joined_names
 from amr_train.training.locks import LOCK, hold
-from amr_train.training.trackers import open_tracker, tracker_library
+from amr_train.training.trackers import Tracker, open_tracker, tracker_library
 
 RUN, METRICS, PRETRAINING = "run.json", "metrics.jsonl", "pretraining.json"
 
@@ -76,7 +76,13 @@ class RunFolder(Listener):
             write_json(existing, {**record, **environment(device, processes)})
         self._metrics = (path / METRICS).open("a", encoding="utf-8")
         self._board = SummaryWriter(str(path / "tensorboard"))
-        self._trackers = [open_tracker(name, path, experiment) for name in trackers]
+        self._trackers: list[Tracker] = []
+        try:
+            for name in trackers:
+                self._trackers.append(open_tracker(name, path, experiment))
+        except BaseException:  # Ctrl-C while a service does not answer, too
+            self.close()
+            raise
 
     def log(self, stage: str, step: int, values: dict[str, float]) -> None:
         self._metrics.write(json.dumps({"time": now(), "stage": stage, "step": step, **values}) + "\n")
