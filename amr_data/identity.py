@@ -25,7 +25,17 @@ from amr_data.specs import DatasetSpec
 if TYPE_CHECKING:
     from amr_data.plan import Plan, Settings
 
-PRESENTATION = {"name", "title", "example", "handed", "mutual", "protocols", "unusable"}
+PRESENTATION = {
+    "name",
+    "title",
+    "licence",
+    "homepage",
+    "example",
+    "handed",
+    "mutual",
+    "protocols",
+    "unusable",
+}
 """Of a spec; what `unusable` leaves out is missing among the units."""
 SKELETON_PRESENTATION = {"name", "bones", "symmetric", "parts", "counterparts"}
 MARK = "2:"

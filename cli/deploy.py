@@ -141,11 +141,18 @@ def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:
 @click.command("export")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
-    "-o",
-    "--out",
-    required=True,
+    "-o", "--out", type=click.Path(path_type=Path), help="The file to write: .onnx or .pt2 (torch.export)."
+)
+@click.option(
+    "--hub-folder",
     type=click.Path(path_type=Path),
-    help="The file to write: .onnx or .pt2 (torch.export).",
+    help="In place of --out: a folder for the Hugging Face hub, with the encoder, its settings and its model "
+    "card.",
+)
+@click.option(
+    "--licence",
+    metavar="ID",
+    help="Of the weights in --hub-folder, as the hub writes it, such as apache-2.0; unknown by default.",
 )
 @click.option(
     "--bodies",
@@ -161,9 +168,17 @@ def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
 def export_command(
-    source: Path, out: Path, bodies: int, skeleton: str | None, data: Path | None, as_json: bool
+    source: Path,
+    out: Path | None,
+    hub_folder: Path | None,
+    licence: str | None,
+    bodies: int,
+    skeleton: str | None,
+    data: Path | None,
+    as_json: bool,
 ) -> None:
-    """Write an encoder or a classifier for use without this package, checked against the original.
+    """Write an encoder or a classifier for use without this package, checked against the original; or an
+    encoder as a folder that can be uploaded to the Hugging Face hub as it is.
 
     SOURCE is a run's folder, an encoder.safetensors or a classifier.safetensors. Any number of clips goes in,
     each of the model's own frames.
@@ -172,10 +187,20 @@ def export_command(
     amr-train export runs/nw-ucla-amr-0 -o encoder.onnx
     amr-train export runs/any-skeleton-small-amr-0 -o encoder.onnx --skeleton kinect_azure_32
     amr-train export runs/a/evaluations/finetune-1234/classifier.safetensors -o classifier.pt2
+    amr-train export runs/nw-ucla-amr-0 --hub-folder nw-ucla-amr --licence cc-by-nc-4.0
     """
     from amr_data import open_dataset
     from amr_train.deploy.export import export_model
 
+    if hub_folder is not None and out is None:
+        if skeleton is not None or data is not None:
+            raise UsageError("--skeleton and --data go with --out; --hub-folder keeps all that was trained")
+        _export_to_hub(source, hub_folder, licence, as_json)
+        return
+    if out is None or hub_folder is not None:
+        raise UsageError("give --out FILE or --hub-folder FOLDER, one of the two")
+    if licence is not None:
+        raise UsageError("--licence goes with --hub-folder")
     if skeleton is not None and data is not None:
         raise UsageError("give --skeleton or --data, not both")
     made = export_model(source, out, bodies, open_dataset(data).spec.skeleton if data else skeleton)
@@ -185,6 +210,19 @@ def export_command(
     shapes = {key: " x ".join(map(str, made[key])) for key in ("input", "output")}
     joints = {"joints": ", ".join(made["joints"])} if made["joints"] else {}
     facts(f"model → {out}", {**shapes, **joints, "largest difference": f"{made['difference']:.1e}"})
+
+
+def _export_to_hub(source: Path, folder: Path, licence: str | None, as_json: bool) -> None:
+    from amr_train.deploy.hub import UNKNOWN, export_to_hub_folder
+
+    made = export_to_hub_folder(source, folder, licence or UNKNOWN)
+    if as_json:
+        click.echo(json.dumps(made))
+        return
+    files = ", ".join(f"{name} ({size / 1e3:,.0f} kB)" for name, size in made["files"].items())
+    seeds = ", ".join(map(str, made["seeds"]))
+    shown = f"{made['results']} results, seeds {seeds}" if made["results"] else "no results yet"
+    facts(f"hub folder → {folder}", {"files": files, "model card": shown, "licence": licence or UNKNOWN})
 
 
 @click.command("report")

@@ -22,16 +22,21 @@ MOST = 2**31 - 1
 """The largest number that a clip's row can hold."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Line = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class DatasetSpec(BaseModel):
     """Everything the code needs to know about a dataset; see docs/adding-a-dataset.md for the fields.
-    `handed`: whether classes tell left from right, None where that is not known."""
+    `handed`: whether classes tell left from right, None where that is not known.
+    `licence`, `homepage`: the terms that the data come with, in a line, and where they are to be had; ""
+        where that is not known."""
 
     model_config = STRICT
 
     name: Text
     title: Text
+    licence: Line = ""
+    homepage: Line = ""
     raw: str
     layout: dict[str, Any] = {}
     skeleton: Skeleton

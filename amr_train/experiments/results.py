@@ -1,5 +1,5 @@
-"""results.json: a view over what a run's folder keeps, made anew after every evaluation. The results
-themselves lie in `evaluations`."""
+"""results.json and the model card: views over what a run's folder keeps, made anew after every evaluation.
+The results themselves lie in `evaluations`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from amr_data.files import write_json
+from amr_data.files import write_json, write_text
 from amr_train.config import ModelConfig
 from amr_train.evaluation.records import Record, brief, records_in
+from amr_train.experiments.card import CARD, model_card
+from amr_train.experiments.facts import facts_of
 from amr_train.identity import recorded_experiment
+from amr_train.models.files import EncoderConfig
 from amr_train.models.flops import encoder_flops
 from amr_train.training.folder import PRETRAINING, RUN, read_record
 
@@ -52,10 +55,15 @@ def _gflops(model: ModelConfig, encoder: Mapping[str, Any]) -> dict[str, float |
 
 
 def write_results(folder: Path) -> None:
-    """Make results.json anew, where the folder is a run's."""
+    """Make results.json and the model card anew, where the folder is a run's."""
     if (folder / RUN).is_file():
         with FileLock(folder / f".{RESULTS}.lock"):  # several workers may judge a run at once
             write_json(folder / RESULTS, results_of(folder))
+            if (folder / PRETRAINING).is_file():
+                facts = facts_of(folder)
+                write_text(
+                    folder / CARD, model_card(EncoderConfig.model_validate(facts.run["encoder"]), facts)
+                )
 
 
 def read_pretraining(folder: Path) -> dict[str, Any] | None:

@@ -28,6 +28,8 @@ from amr_train.models.layers import name_joints
 from amr_train.models.pooling import clip_features
 
 ENCODER = "encoder.safetensors"
+PUBLISHED = "model.safetensors"
+"""What an encoder file is called in a folder for the Hugging Face hub."""
 _KEY = "amr_encoder"
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from amr_data import AmrError, UsageError
 from amr_data.specs import Skeleton, load_skeleton
 from amr_train.identity import recorded_experiment
-from amr_train.models.files import ENCODER, ClipEncoder, EncoderConfig, clip_encoder, read_encoder
+from amr_train.models.files import ENCODER, PUBLISHED, ClipEncoder, EncoderConfig, clip_encoder, read_encoder
 from amr_train.models.skeletons import encoder_on
 from amr_train.training.checkpoints import READ_ERRORS, list_checkpoints, load_state
 from amr_train.training.folder import RUN, read_record
@@ -24,7 +24,8 @@ def load_encoder(
 
     Args:
         path: a run's folder (its encoder, or that of its newest whole checkpoint while it is not finished),
-            one of its checkpoints, or an encoder file.
+            one of its checkpoints, an encoder file, or a folder for the Hugging Face hub, from there or from
+            `export_to_hub_folder`.
         skeleton: whose clips it shall take, by its name or as it is; the one it was trained on by default.
             `config.joint_names` say which of the joints it knows, in the order in which it takes them.
     Raises: UsageError where there is none, or it knows no joint of the skeleton; AmrError where it is
@@ -40,8 +41,9 @@ def _loaded(place: Path, device: str | torch.device) -> ClipEncoder:
     if place.is_file() and place.suffix == ".pt":
         return _of_checkpoint(place, device)
     file = place / ENCODER if place.is_dir() else place
-    if file.is_file():
-        return read_encoder(file, device)
+    for found in (file, place / PUBLISHED):
+        if found.is_file():
+            return read_encoder(found, device)
     kept = list_checkpoints(place / "checkpoints")
     if not kept:
         raise UsageError(f"no encoder at {file}; give a run's folder, a checkpoint of it, or an encoder file")

@@ -139,6 +139,9 @@ def data_record(datasets: Sequence[ShardDataset]) -> dict[str, Any]:
     return {
         "path": str(dataset.path.resolve()),
         "name": dataset.spec.name,
+        "title": dataset.spec.title,
+        "licence": dataset.spec.licence,
+        "homepage": dataset.spec.homepage,
         "fingerprint": dataset.fingerprint,
         "clips": len(dataset),
         "recipe": dataset.manifest["recipe"],

@@ -176,11 +176,13 @@ def test_a_shard_keeps_the_hash_of_each_file(ntu_raw, ntu_shards):
 
 def test_what_is_only_shown_or_split_by_is_no_other_dataset(ntu_raw, ntu_shards, out):
     rule = {"by": "camera", "train": [1], "test": [2]}
-    spec = load_spec("ntu60").changed(title="Another title", protocols={"own": rule}, mutual=[], handed=True)
+    spec = load_spec("ntu60").changed(
+        title="Another title", licence="none", homepage="", protocols={"own": rule}, mutual=[], handed=True
+    )
     assert convert(ntu_raw, out, spec, workers=1).kept_shards == len(content(ntu_shards))
     dataset = open_dataset(out)
     assert (dataset.spec.title, list(dataset.spec.protocols)) == ("Another title", ["own"])
-    assert dataset.spec.handed
+    assert (dataset.spec.handed, dataset.spec.licence) == (True, "none")
     assert verify(out) == []
 
 
