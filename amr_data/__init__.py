@@ -4,6 +4,7 @@ from amr_data.clip import BodyTrack, Clip
 from amr_data.conversion import ConvertReport, convert
 from amr_data.errors import AmrError, Record, UsageError
 from amr_data.recipes.normalize import Recipe
+from amr_data.recording import Interval, Recording
 from amr_data.repairing import repair
 from amr_data.shards.arrays import SplitArrays
 from amr_data.shards.exchange import export_dataset
@@ -20,8 +21,10 @@ __all__ = [
     "Clip",
     "ConvertReport",
     "DatasetSpec",
+    "Interval",
     "Recipe",
     "Record",
+    "Recording",
     "ShardDataset",
     "SplitArrays",
     "UsageError",

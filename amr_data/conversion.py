@@ -62,6 +62,7 @@ class ConvertReport:
             "recipe": self.manifest["recipe"],
             "synthetic": self.manifest["source"]["synthetic"],
             **self.manifest["totals"],
+            **({"recordings": self.manifest["recordings"]} if "recordings" in self.manifest else {}),
             "splits": self.manifest["protocol_counts"],
             "classes": len(self.manifest["class_counts"]),
             "shards": len(self.manifest["shards"]),
@@ -84,6 +85,7 @@ def convert(
     rotate: bool = False,
     scale: bool = False,
     options: Mapping[str, Any] | None = None,
+    keep: str | None = None,
     unlabelled: bool = False,
     workers: int | None = None,
     compression: str = "none",
@@ -105,6 +107,8 @@ def convert(
             projects have cleaned already.
         rotate, scale: of the recipe, where this is given by its name or left out.
         options: the raw family's own, such as PKU-MMD's `frame_base`.
+        keep: 'recordings' to keep whole the recordings that labels cut clips from, with all their intervals;
+            clips are then views into them, and no frame is stored twice.
         unlabelled: take every file that the family can read, whatever its name, as a clip without a label.
         workers: threads or processes that make shards at once; all cores by default.
         compression: 'none', 'lzf' or 'gzip'.
@@ -118,7 +122,7 @@ def convert(
     spec = dataset if isinstance(dataset, DatasetSpec | None) else load_spec(dataset)
     paths = [Path(p) for p in ([sources] if isinstance(sources, str | Path) else sources)]
     chosen = recipe if isinstance(recipe, Recipe) else Recipe(recipe or "amr", rotate, scale)
-    settings = Settings(chosen, compression, options or {})
+    settings = Settings(chosen, compression, options or {}, keep)
     run = shard_runner(workers, backend, scheduler)
     out = Path(out).resolve()
     check_folder(out)

@@ -134,6 +134,8 @@ REASONS = {
     "label_mismatch": "the label inside the file contradicts its name",
     "label_syntax": "a label row does not read action,start,end,confidence",
     "interval": "a label row's frames are not an interval inside the video",
+    "overlap": "more label rows than a recording keeps name the same frame",
+    "moved": "the clean-up moves the clip's frames, so that it is no part of its recording",
     "no_label": "a video without a label file",
     "no_skeleton": "a label row without a skeleton file",
     "no_body": "no frame holds a body",

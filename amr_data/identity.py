@@ -63,7 +63,7 @@ def plan_fingerprint(
     }
     files = [(u.name, [(m.source, m.path, m.size) for m in u.members]) for u in units]
     reasons = sorted(Counter(r.kind for r in rejects).items())
-    made = [recipe, settings.compression, dict(options)]
+    made = [recipe, settings.compression, dict(options), *([settings.keep] if settings.keep else [])]
     return MARK + digest([FORMAT_VERSION, WINDOWS, about, made, files, reasons])
 
 

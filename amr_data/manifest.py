@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from amr_data.errors import UsageError
 from amr_data.files import whole_file, write_json
 from amr_data.plan import Plan
 from amr_data.recipes.motion import WINDOWS
-from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, shard_name
-from amr_data.shards.model import ShardRecord
+from amr_data.shards.layout import FORMAT_VERSION, MANIFEST, REJECTS, WITH_RECORDINGS, shard_name
+from amr_data.shards.model import KeptCounts, ShardRecord
 from amr_data.shards.tables import side_counts, split_values
 from amr_data.shards.writer import LENGTH_BIN
 from amr_data.specs import NO_LABEL, DatasetSpec
@@ -82,11 +82,12 @@ def build_manifest(
             "checksum": r.checksum,
             "sha256": h,
             "sources": sources_hash(r),
+            **({"kept": r.kept.model_dump()} if r.kept else {}),
         }
         for i, (r, h) in enumerate(zip(records, hashes, strict=True))
     ]
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": WITH_RECORDINGS if plan.settings.recordings else FORMAT_VERSION,
         "versions": {
             "amr-skeleton": version("amr-skeleton"),
             "numpy": np.__version__,
@@ -105,6 +106,7 @@ def build_manifest(
             "synthetic": plan.synthetic,
         },
         "totals": {"sources": plan.sources, **totals, "unlabelled": unlabelled, "rejects": len(rejects)},
+        **({"recordings": kept_counts(records)} if plan.settings.recordings else {}),
         "statistics": {
             "position_mean": mean.tolist(),
             "position_std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
@@ -118,6 +120,12 @@ def build_manifest(
         "shards": shards,
         "rejects_by_reason": dict(Counter(r["reason"] for r in rejects).most_common()),
     }
+
+
+def kept_counts(records: Iterable[ShardRecord]) -> dict[str, int]:
+    """What the shards together count of the recordings that they keep."""
+    counts = [record.kept for record in records if record.kept]
+    return {name: sum(getattr(c, name) for c in counts) for name in KeptCounts.model_fields}
 
 
 def split_columns(clips: npt.NDArray[np.void], spec: DatasetSpec) -> Columns:

@@ -24,21 +24,33 @@ from amr_data.specs import DatasetSpec, first_problem, spec_from_json, unknown
 
 _LEFT_OVER = re.compile(r"\.(shard-[0-9]+\.h5|manifest\.json|plan\.json|rejects\.jsonl)\.[0-9]+\.tmp")
 """What a killed conversion leaves, see `files.whole_file`."""
+RECORDINGS = "recordings"
+KEEP = {RECORDINGS: "the whole recordings that clips are cut from, with the intervals of their labels"}
+"""What a conversion can keep besides clips."""
 MIN_SHARD_BYTES, MAX_SHARD_BYTES, TARGET_SHARDS = 4 << 20, 48 << 20, 32
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How raw files become shards; kept in the manifest. `options` are the raw family's own.
+    """How raw files become shards; kept in the manifest. `options` are the raw family's own. `keep` : a key
+    of `KEEP`, or nothing.
 
-    Raises: UsageError for an unknown compression.
+    Raises: UsageError for an unknown compression, or an unknown thing to keep.
     """
 
     recipe: Recipe
     compression: str = "none"
     options: Mapping[str, Any] = field(default_factory=dict)
+    keep: str | None = None
+
+    @property
+    def recordings(self) -> bool:
+        """Whether recordings are kept, their clips as views into them."""
+        return self.keep == RECORDINGS
 
     def __post_init__(self) -> None:
+        if self.keep is not None and self.keep not in KEEP:
+            raise UsageError(unknown("thing to keep", self.keep, KEEP))
         if self.compression not in COMPRESSIONS:
             raise UsageError(unknown("compression", self.compression, COMPRESSIONS))
 
@@ -76,6 +88,7 @@ class Plan:
             "options": dict(self.settings.options),
             "synthetic": self.synthetic,
             "names": self.source.names,
+            **({"keep": self.settings.keep} if self.settings.keep else {}),
         }
 
 
@@ -85,6 +98,11 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
     settings.recipe.check(spec)
     options = family_options(family, settings.options)
     settings = replace(settings, options=options.model_dump())
+    if settings.recordings and not family.keeps_recordings(spec):
+        raise UsageError(
+            f"{spec.title}: its labels are of whole files, so there are no recordings to keep; "
+            f"--keep {RECORDINGS} is for label files that name intervals of recordings"
+        )
     given = ", ".join(source.given)
     try:
         found = family.discover(source, spec, options)
@@ -218,7 +236,7 @@ def read_plan(out: Path) -> PlanRecord | None:
     try:
         record = believed(path, PlanRecord, read_object(path))
         spec_from_json(record.spec)
-        Settings(Recipe(**record.recipe), record.compression, record.options)
+        Settings(Recipe(**record.recipe), record.compression, record.options, record.keep)
     except (FileNotFoundError, ValueError, TypeError, AmrError):
         return None
     return record

@@ -11,7 +11,7 @@ from amr_data.conversion import ConvertReport, Progress, build_missing, locked
 from amr_data.errors import AmrError, UsageError
 from amr_data.files import write_json
 from amr_data.identity import MARK, changed_unit
-from amr_data.plan import Plan, Settings, make_plan, read_plan
+from amr_data.plan import RECORDINGS, Plan, Settings, make_plan, read_plan
 from amr_data.readers import open_sources
 from amr_data.recipes.normalize import Recipe
 from amr_data.shards.layout import MANIFEST, PLAN
@@ -45,7 +45,7 @@ def repair(
             given = ", ".join(source.names)
             if len(names) == len(source.names):
                 source.names = list(names)  # a clip names its source as it was called at first
-            settings = Settings(Recipe(**record.recipe), record.compression, record.options)
+            settings = Settings(Recipe(**record.recipe), record.compression, record.options, record.keep)
             plan = make_plan(source, spec_from_json(record.spec), settings)
             if not _same_sources(plan, record, manifest):
                 raise UsageError(
@@ -104,5 +104,6 @@ def _plan_from_manifest(path: Path, manifest: dict[str, Any] | None) -> PlanReco
         "recipe": recipe,
         "compression": manifest.get("compression", "none"),
         "options": {k: v for k, v in manifest["recipe"].items() if k not in said},
+        "keep": RECORDINGS if manifest.get("recordings") else None,
     }
     return believed(path / MANIFEST, PlanRecord, about)

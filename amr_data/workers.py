@@ -21,6 +21,7 @@ from amr_data.cluster import cluster_client
 from amr_data.compiling import compiled, want_compiled
 from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.identity import unit_hashes
+from amr_data.keeping import read_recordings
 from amr_data.manifest import Columns, split_columns
 from amr_data.plan import Plan, Settings
 from amr_data.readers import RawSource, Unit, family_for, family_options
@@ -165,10 +166,13 @@ def _read_shard(
         _end_with_parent(owner)
     want_compiled(fast)
     source = _own(source, run)
-    items = read_clips(source, units, spec, settings)
-    clips = [i for i in items if isinstance(i, Clip)]
-    rejects = [i for i in items if isinstance(i, Reject)]
-    tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate, spec.dimensions == 3)
+    if settings.recordings:
+        tables, rejects = read_recordings(source, units, spec, settings)
+    else:
+        items = read_clips(source, units, spec, settings)
+        clips = [i for i in items if isinstance(i, Clip)]
+        rejects = [i for i in items if isinstance(i, Reject)]
+        tables = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate, spec.dimensions == 3)
     hashes = unit_hashes(source, units)
 
     def write() -> Made:

@@ -84,6 +84,10 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
     is_flag=True,
     help="Take files of any name, as clips without a label.",
 )
+@click.option(
+    "--keep",
+    help="Besides the clips: recordings, whole, with the intervals that labels name in them (PKU-MMD, tables).",
+)
 @click.option("--workers", type=int, help="Processes; all cores by default.")
 @click.option(
     "--backend",
@@ -127,6 +131,7 @@ def convert_command(
     amr-data convert nturgbd_skeletons_s001_to_s017.zip ntu60/
     amr-data convert s001_to_s017.zip s018_to_s032.zip ntu120/ --dataset ntu120
     amr-data convert Skeleton.7z Label_PKUMMD.7z pku1/ --recipe ctrgcn
+    amr-data convert Skeleton.7z Label_PKUMMD.7z pku1/ --keep recordings
     amr-data convert ntu60_3danno.pkl ntu60/ --dataset ntu60
     amr-data convert my-recordings/ mine/ --spec mine.yaml
     """

@@ -18,6 +18,7 @@ from amr_data.errors import Reject, RejectError, UsageError, unknown
 from amr_data.extensions import extension_names, load_extension
 from amr_data.readers.base import Discovery, Unit, files_ending, name_problem
 from amr_data.readers.sources import Member, RawSource
+from amr_data.readers.untrimmed import Untrimmed
 from amr_data.recipes.cleaning import clean_slots
 from amr_data.specs import DatasetSpec, first_problem
 
@@ -72,6 +73,17 @@ class Family(ABC):
         self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: Any
     ) -> Iterator[Clip | Reject]:
         """Turn units into clips and rejects."""
+
+    def untrimmed(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: Any
+    ) -> Iterator[Untrimmed | Reject]:
+        """The recordings of units whole, with their labelled intervals and clips; only of families that
+        `keeps_recordings`."""
+        raise NotImplementedError
+
+    def keeps_recordings(self, spec: DatasetSpec) -> bool:
+        """Whether labels name intervals of recordings, so that these can be kept whole."""
+        return False
 
     def read_again(self, source: RawSource, unit: Unit) -> None:
         """Have `source.hashes` say what a unit's members hold now, where they can be read."""

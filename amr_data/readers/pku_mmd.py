@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +22,23 @@ from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.readers.base import Discovery, Unit, files_ending, name_fields, path_names, unusable_detail
 from amr_data.readers.family import HEAD_BYTES, Family, FamilyOptions
 from amr_data.readers.sources import Member, RawSource
-from amr_data.readers.text import check_positions, parse_columns, parse_lines
+from amr_data.readers.text import check_positions, parse_columns, parse_lines, within_range
+from amr_data.readers.untrimmed import Cut, Untrimmed
+from amr_data.recording import Interval
 from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
 BODIES = 2
 LABEL_FIELDS = 4
+
+
+class LabelRow(NamedTuple):
+    """A row of a label file as it stands there, and the clip that it makes; `shown` is where it stands."""
+
+    name: str
+    label: int
+    start: int
+    end: int
+    shown: str
 
 
 class PkuMmdOptions(FamilyOptions):
@@ -137,38 +150,85 @@ class PkuMmdFamily(Family):
     def _labelled(
         self, source: RawSource, unit: Unit, spec: DatasetSpec, frame_base: int
     ) -> Iterator[Clip | Reject]:
+        rows, video = self._opened(source, unit, spec)
+        for row in rows:
+            if isinstance(row, Reject):
+                yield row
+                continue
+            try:
+                if isinstance(video, RejectError):
+                    raise video
+                clip = _cut(row.name, unit.name, spec, video, row.label, row.start - frame_base, row.end)
+                clip.source = row.shown
+                yield clip
+            except RejectError as error:
+                yield Reject(row.shown, error.reason, error.detail)
+
+    def keeps_recordings(self, spec: DatasetSpec) -> bool:
+        return True
+
+    def untrimmed(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: PkuMmdOptions
+    ) -> Iterator[Untrimmed | Reject]:
+        for unit in units:
+            shown = source.shown(unit.members[-1])
+            rows: list[LabelRow | Reject] = []
+            if spec.naming is not None:
+                rows, video = self._opened(source, unit, spec)
+            else:
+                video = self._video(source, unit, spec)
+                end = 1 if isinstance(video, RejectError) else len(video)
+                rows.append(LabelRow(unit.name, NO_LABEL, options.frame_base, end, shown))
+            try:
+                if isinstance(video, RejectError):
+                    raise video
+                found = _untrimmed(unit.name, spec, video, rows, options.frame_base)
+                found.whole.source = shown
+            except RejectError as error:
+                for row in rows:
+                    yield row if isinstance(row, Reject) else Reject(row.shown, error.reason, error.detail)
+                continue
+            del video
+            yield found
+
+    def _opened(
+        self, source: RawSource, unit: Unit, spec: DatasetSpec
+    ) -> tuple[list[LabelRow | Reject], npt.NDArray[np.float64] | RejectError]:
+        """The rows of a unit's label file, and its video or what is wrong with it."""
         shown = source.shown(unit.members[0])
         try:
             lines = source.read(unit.members[0]).splitlines()
         except RejectError as error:
-            yield Reject(shown, error.reason, error.detail)
-            return
-        if not any(line.strip() for line in lines):
-            yield Reject(shown, "empty", "the label file has no row")
-        video: npt.NDArray[np.float64] | None = None
-        failure: tuple[str, str] = ("no_skeleton", f"no skeleton file named {unit.name}.txt")
-        if len(unit.members) > 1:
-            try:
-                video = parse_video(source.read(unit.members[1]), len(spec.skeleton.joints))
-            except RejectError as error:
-                failure = (error.reason, f"{source.shown(unit.members[1])}: {error.detail}")
+            return [Reject(shown, error.reason, error.detail)], error
+        rows: list[LabelRow | Reject] = []
         unusable = set(spec.unusable)
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            if f"{unit.name}_{number:03d}" in unusable:
-                yield Reject(f"{shown}:{number}", "listed_unusable", unusable_detail(spec))
+            name, where = f"{unit.name}_{number:03d}", f"{shown}:{number}"
+            if name in unusable:
+                rows.append(Reject(where, "listed_unusable", unusable_detail(spec)))
                 continue
             try:
-                label, start, end = parse_label_row(line, spec)
-                if video is None:
-                    raise RejectError(*failure)
-                name = f"{unit.name}_{number:03d}"
-                clip = _cut(name, unit.name, spec, video, label, start - frame_base, end)
-                clip.source = f"{shown}:{number}"
-                yield clip
+                rows.append(LabelRow(name, *parse_label_row(line, spec), where))
             except RejectError as error:
-                yield Reject(f"{shown}:{number}", error.reason, error.detail)
+                rows.append(Reject(where, error.reason, error.detail))
+        if not rows:
+            rows.append(Reject(shown, "empty", "the label file has no row"))
+        return rows, self._video(source, unit, spec)
+
+    def _video(
+        self, source: RawSource, unit: Unit, spec: DatasetSpec
+    ) -> npt.NDArray[np.float64] | RejectError:
+        labelled = spec.naming is not None
+        if labelled and len(unit.members) < 2:
+            return RejectError("no_skeleton", f"no skeleton file named {unit.name}.txt")
+        try:
+            return parse_video(source.read(unit.members[-1]), len(spec.skeleton.joints))
+        except RejectError as error:
+            if not labelled:
+                return error
+            return RejectError(error.reason, f"{source.shown(unit.members[-1])}: {error.detail}")
 
 
 def parse_video(data: bytes, joints: int) -> npt.NDArray[np.float64]:
@@ -215,6 +275,58 @@ def parse_label_row(line: bytes, spec: DatasetSpec) -> tuple[int, int, int]:
     return label, start, end
 
 
+def _untrimmed(
+    name: str,
+    spec: DatasetSpec,
+    video: npt.NDArray[np.float64],
+    rows: Sequence[LabelRow | Reject],
+    frame_base: int,
+) -> Untrimmed:
+    """A whole video with its intervals. Frames that are no positions are left out of it, and clips that hold
+    one are rejected. Raises RejectError where no body is left."""
+    tracks, bad = [], np.zeros(len(video), bool)
+    for slot in range(BODIES):
+        there = np.flatnonzero(video[:, slot].any(axis=(1, 2)))
+        joints = video[there, slot]
+        if not within_range(joints):
+            sound = np.array([within_range(frame) for frame in joints])
+            bad[there[~sound]] = True
+            there, joints = there[sound], joints[sound]
+        if len(there):
+            tracks.append(BodyTrack(there, joints, str(slot + 1), slot))
+    if not tracks:
+        raise RejectError("no_body", f"{len(video):,} frames hold no body")
+    whole = Clip(name, NO_LABEL, len(video), tracks, **name_fields(spec, name))
+    whole.dropped += [f"frame {frame}: positions that no sensor gives" for frame in np.flatnonzero(bad)]
+    found = Untrimmed(whole, [])
+    for row in rows:
+        if isinstance(row, Reject):
+            found.cuts.append(row)
+            continue
+        start, end = row.start - frame_base, min(row.end, len(video))
+        try:
+            if start < 0 or start >= len(video):
+                raise RejectError("interval", _outside(start, row.end, video))
+            if row.label != NO_LABEL:
+                found.intervals.append(Interval(row.label, start, end))
+            if bad[start:end].any():
+                _cut(row.name, name, spec, video, row.label, start, row.end)  # says which
+        except RejectError as error:
+            found.cuts.append(Reject(row.shown, error.reason, error.detail))
+            continue
+        past = (_past(row.end, video),) if row.end > len(video) else ()
+        found.cuts.append(Cut(row.name, row.label, start, end, row.shown, dropped=past))
+    return found
+
+
+def _outside(start: int, end: int, video: npt.NDArray[np.float64]) -> str:
+    return f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames"
+
+
+def _past(end: int, video: npt.NDArray[np.float64]) -> str:
+    return f"{end - len(video)} frames that the label names lie past the video's end"
+
+
 def _cut(
     name: str,
     recording: str,
@@ -225,14 +337,12 @@ def _cut(
     end: int,
 ) -> Clip:
     if start < 0 or start >= len(video):
-        raise RejectError(
-            "interval", f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames"
-        )
+        raise RejectError("interval", _outside(start, end, video))
     part = video[start:end]
     fields = name_fields(spec, recording)
     clip = Clip(name, label, len(part), [], video=recording, start=start, **fields)
     if end > len(video):
-        clip.dropped.append(f"{end - len(video)} frames that the label names lie past the video's end")
+        clip.dropped.append(_past(end, video))
     for slot in range(BODIES):
         frames = np.flatnonzero(part[:, slot].any(axis=(1, 2)))
         if len(frames):

@@ -22,6 +22,8 @@ WINDOWS = (4, 8, 12)
 EPS = 1e-8
 """Square metres, (0.1 mm)^2: below any sensor's noise, so that a motionless window gets weight 0 and none
 divides by 0."""
+BLOCK = 1 << 12
+"""Frames whose energies are computed at once, where a track is a whole recording's."""
 STILL_SPEED = 0.1
 """Metres a second; a frame whose joints move slower than this on average is still."""
 
@@ -72,6 +74,20 @@ def add_energy(track: BodyTrack, windows: Sequence[int] = WINDOWS) -> None:
         loops.energies(track.joints, starts, np.array(windows), track.energy)
     else:
         track.energy = np.concatenate([windowed_energy(track.joints[a:b], windows) for a, b in stretches])
+
+
+def add_energy_in_blocks(track: BodyTrack, windows: Sequence[int] = WINDOWS) -> None:
+    """The same for a track of any length, in memory that does not grow with it: running sums begin anew every
+    `BLOCK` frames, so that they also stay as exact as those of a short clip."""
+    energy = np.empty((*track.joints.shape[:2], len(windows)), np.float32)
+    for begin, end in segments(track.frames):
+        for low in range(begin, end, BLOCK):
+            high = min(low + BLOCK, end)
+            part = track.take(np.arange(low, min(high + max(windows) - 1, end)))
+            add_energy(part, windows)
+            assert part.energy is not None
+            energy[low:high] = part.energy[: high - low]
+    track.energy = energy
 
 
 def column_sums(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

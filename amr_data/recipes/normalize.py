@@ -66,28 +66,69 @@ class Cleaner(Protocol):
     def centres(self, recipe: str, spec: DatasetSpec) -> bool: ...
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a recipe has put a clip: a raw joint x comes to stand at `turn` @ (x - `origin`) / `length`.
+
+    origin : (3,).  turn : (3, 3), a rotation.
+    """
+
+    origin: npt.NDArray[np.float64]
+    length: float
+    turn: npt.NDArray[np.float64]
+
+
 def apply_recipe(clip: Clip, spec: DatasetSpec, recipe: Recipe, family: Cleaner) -> Clip:
+    """Clean, centre, turn and scale one raw clip, see `placed_clip`."""
+    return placed_clip(clip, spec, recipe, family)[0]
+
+
+def placed_clip(clip: Clip, spec: DatasetSpec, recipe: Recipe, family: Cleaner) -> tuple[Clip, Placement]:
     """Clean, centre, turn and scale one raw clip.
 
     Args:
         family: how its bodies are chosen, and whether it is centred.
     Returns: a clip whose tracks hold float32 coordinates, slots 0 and up, gaps kept; bodies past
-        `max_bodies` are left out with a note.
+        `max_bodies` are left out with a note. And where the recipe has put it.
     Raises: RejectError where nothing is left, or where a body frame cannot be found.
     """
     if recipe.name != "none":
         clip = family.clean(clip, recipe.name, spec)
-    clip = _first_bodies(clip, spec.max_bodies)
+    return _placed(_first_bodies(clip, spec.max_bodies), spec, recipe, family)
+
+
+def placed_recording(
+    clip: Clip, spec: DatasetSpec, recipe: Recipe, family: Cleaner
+) -> tuple[Clip, Placement]:
+    """The same for a whole recording, of which no frame and no body is left out: clips are cut from it. The
+    main actor is the first body that is there at all, its frame for `rotate` the first that has one.
+
+    Raises: RejectError where there is none, or where a body frame cannot be found.
+    """
+    order = {slot: i for i, slot in enumerate(sorted({t.slot for t in clip.tracks}))}
+    if recipe.name == "amr" or family.centres(recipe.name, spec):
+        clip = clip.changed(tracks=[t.changed(slot=order[t.slot]) for t in clip.tracks])
+    return _placed(clip, spec, recipe, family, anywhere=True)
+
+
+def _placed(
+    clip: Clip, spec: DatasetSpec, recipe: Recipe, family: Cleaner, anywhere: bool = False
+) -> tuple[Clip, Placement]:
+    origin, length, frame = np.zeros(3), 1.0, np.eye(3)
     if family.centres(recipe.name, spec):
         single = not (recipe.scale or recipe.rotate)
-        clip = centre(clip, spec.skeleton.index(spec.skeleton.centre), np.float32 if single else None)
+        joint = spec.skeleton.index(spec.skeleton.centre)
+        track, row = _main_actor(clip)
+        origin = np.array(track.joints[row, joint], np.float64)
+        clip = centre(clip, joint, np.float32 if single else None)
     if recipe.scale:
         length = spine_length(clip, spec)
         clip = _each(clip, lambda joints: joints / length).changed(scale=length)
     if recipe.rotate:
-        frame = body_frame(clip, spec)
+        frame = body_frame(clip, spec, anywhere)
         clip = _each(clip, lambda joints: joints @ frame.T)
-    return _each(clip, lambda joints: joints.astype(np.float32, copy=False))
+    clip = _each(clip, lambda joints: joints.astype(np.float32, copy=False))
+    return clip, Placement(origin, length, frame)
 
 
 def _first_bodies(clip: Clip, most: int) -> Clip:
@@ -132,26 +173,25 @@ def spine_length(clip: Clip, spec: DatasetSpec) -> float:
     return length
 
 
-def body_frame(clip: Clip, spec: DatasetSpec) -> npt.NDArray[np.float64]:
+def body_frame(clip: Clip, spec: DatasetSpec, anywhere: bool = False) -> npt.NDArray[np.float64]:
     """(3, 3) rotation that takes the main actor's spine in its first frame to z, and its shoulders, right to
     left, into the x-z plane.
 
+    anywhere : take the first frame that has such a rotation.
     Raises: RejectError where spine and shoulders do not span a plane.
     """
     track, row = _main_actor(clip)
-    at = {
-        j: track.joints[row, spec.skeleton.index(j)].astype(np.float64)
-        for j in (*spec.skeleton.spine, *spec.skeleton.shoulders)
-    }
-    low, high = (at[j] for j in spec.skeleton.spine)
-    right, left = (at[j] for j in spec.skeleton.shoulders)
-    z, across = high - low, left - right
-    if np.linalg.norm(z) > MIN_SPINE:
-        z = z / np.linalg.norm(z)
-        x = across - (across @ z) * z
-        if np.linalg.norm(x) > MIN_SPINE:
-            x = x / np.linalg.norm(x)
-            return np.stack([x, np.cross(z, x), z])
+    names = (*spec.skeleton.spine, *spec.skeleton.shoulders)
+    wanted = [spec.skeleton.index(j) for j in names]
+    for joints in track.joints[row:, wanted] if anywhere else track.joints[row : row + 1, wanted]:
+        low, high, right, left = joints.astype(np.float64)
+        z, across = high - low, left - right
+        if np.linalg.norm(z) > MIN_SPINE:
+            z = z / np.linalg.norm(z)
+            x = across - (across @ z) * z
+            if np.linalg.norm(x) > MIN_SPINE:
+                x = x / np.linalg.norm(x)
+                return np.stack([x, np.cross(z, x), z])
     raise RejectError(
         "no_body_frame", "spine and shoulders of the main actor's first frame do not span a plane"
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from amr_data.shards.opening import Shard
+from amr_data.shards.views import FrameArrays, view_frames
 
-FrameArrays = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-"""Joints (F, V, 3) and energies (F, V, S)."""
 Numbers = npt.NDArray[np.int64]
 
 
@@ -38,21 +37,34 @@ class SplitArrays:
 
 
 def read_frames(
-    opened: Callable[[int], Shard], shard: Numbers, tracks: npt.NDArray[np.void], into: FrameArrays
+    opened: Callable[[int], Shard],
+    shard: Numbers,
+    tracks: npt.NDArray[np.void],
+    into: FrameArrays,
+    views: npt.NDArray[np.void] | None = None,
+    windows: Sequence[int] = (),
 ) -> None:
     """Read the frames of tracks end to end, shard by shard straight into place.
 
     opened : a shard by its number.  shard : (K,) that of each track, rising.  into : energies are not read
-    where S is 0.
+    where S is 0.  views : (K,) of each track that of its clip, where clips are views into recordings.
+    windows : of the energies.
     """
     joints, energies = into
     with_energy = energies.shape[2] > 0
-    ends = tracks["frames"].cumsum(dtype=np.int64)
+    lengths = tracks["frames"].astype(np.int64)
+    ends = lengths.cumsum()
     for index in np.unique(shard):
         mine = np.flatnonzero(shard == index)
-        rows = np.concatenate([np.arange(t["first_row"], t["first_row"] + t["frames"]) for t in tracks[mine]])
-        place = slice(int(ends[mine[0]] - tracks["frames"][mine[0]]), int(ends[mine[-1]]))
+        place = slice(int(ends[mine[0]] - lengths[mine[0]]), int(ends[mine[-1]]))
         with opened(int(index)) as file:
+            if views is not None:
+                some = joints[place], energies[place]
+                view_frames(file, tracks[mine], views[mine], some, windows)
+                continue
+            rows = np.concatenate(
+                [np.arange(t["first_row"], t["first_row"] + t["frames"]) for t in tracks[mine]]
+            )
             low, high = int(rows[0]), int(rows[-1]) + 1
             some_joints, some_energy = file.frames(low, high, with_energy)
             joints[place], energies[place] = some_joints[rows - low], some_energy[rows - low]

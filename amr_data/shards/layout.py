@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-FORMAT_VERSION = 1
+FORMAT_VERSION, WITH_RECORDINGS = 1, 2
+"""Of a dataset of clips alone, and of one that keeps the recordings which its clips are cut from."""
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 REJECTS = "rejects.jsonl"
@@ -29,6 +30,12 @@ MAX_NAME_BYTES, MAX_ID_BYTES = 1024, 256
 """Of a clip's or a recording's name, and of a body's id, in UTF-8."""
 MAX_CLIP_FRAMES = 1 << 20
 """Nine hours at 30 frames a second."""
+MAX_RECORDING_FRAMES = 1 << 22
+"""A day and a half at 30 frames a second."""
+MAX_SLOTS = 64
+"""Bodies that a recording may hold side by side."""
+MAX_DEPTH = 64
+"""Clips that a row of a recording may belong to, so that a small file cannot ask for much memory."""
 MAX_CHUNK_BYTES = 1 << 20
 """Of a compressed shard's chunk, unless one frame alone is larger."""
 
@@ -71,6 +78,28 @@ def clip_dtype(name_length: int, video_length: int, joints: int, scales: int) ->
             ("path_length", "<f4", (joints,)),
         ]
     )
+
+
+def recording_dtype(name_length: int) -> np.dtype[np.void]:
+    """One row per recording."""
+    numbers = ("subject", "camera", "setup", "replication", "frames")
+    return np.dtype([("name", f"S{max(name_length, 1)}"), *((field, "<i4") for field in numbers)])
+
+
+def stretch_dtype(id_length: int) -> np.dtype[np.void]:
+    """One row per contiguous stretch of one body of a recording; as `track_dtype`."""
+    fields = track_dtype(id_length).descr
+    return np.dtype([("recording", fields[0][1]), *fields[1:]])
+
+
+VIEW_DTYPE = np.dtype(
+    [("recording", "<i4"), ("first", "<i4"), ("origin", "<f8", (3,)), ("turn", "<f8", (3, 3))]
+)
+"""One row per clip: the recording and the frame of it at which the clip begins; a joint of the clip stands at
+`turn` x (joint of the recording - `origin`)."""
+
+INTERVAL_DTYPE = np.dtype([("recording", "<i4"), ("label", "<i4"), ("first", "<i4"), ("end", "<i4")])
+"""One row per labelled interval of a recording, in frames of it, `end` excluded."""
 
 
 def content_checksum(arrays: Iterable[npt.NDArray[np.generic]], texts: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from amr_data.shards.layout import (
     MAX_JSON_BYTES,
     MAX_LINE_BYTES,
     REJECTS,
+    WITH_RECORDINGS,
     shard_name,
 )
 from amr_data.specs import DatasetSpec, first_problem, spec_from_json
@@ -65,9 +66,20 @@ class Note(BaseModel):
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
+class KeptCounts(_Believed):
+    """What is counted where recordings are kept. rows : body frames of all recordings, each counted once.
+    frames : of the recordings, whoever is in them."""
+
+    recordings: Count
+    rows: Count
+    frames: Count
+    intervals: Count
+
+
 class ShardRecord(_Believed):
     """What a shard says of itself; `sources` : the XXH3 of each unit's bytes, in the order of the
-    plan, "" for one that could not be read (shards of earlier releases have none)."""
+    plan, "" for one that could not be read (shards of earlier releases have none).  kept : where it keeps
+    recordings; all else counts clips."""
 
     clips: Count
     frames: Count
@@ -82,6 +94,11 @@ class ShardRecord(_Believed):
     rejects: list[RejectLine]
     checksum: Text
     sources: list[Text] = []
+    kept: KeptCounts | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """As the shard holds it."""
+        return self.model_dump(exclude={"kept"} if self.kept is None else set())
 
 
 class ShardEntry(_Believed):
@@ -91,6 +108,7 @@ class ShardEntry(_Believed):
     checksum: Text
     sha256: Text
     sources: Text = ""
+    kept: KeptCounts | None = None
 
 
 class SourceEntry(_Believed):
@@ -134,6 +152,7 @@ class Manifest(_Believed):
     class_counts: Counts
     body_counts: Counts
     protocol_counts: dict[Text, dict[Text, Count]]
+    recordings: KeptCounts | None = None
     shards: list[ShardEntry]
     rejects_by_reason: dict[Text, Count]
 
@@ -151,6 +170,7 @@ class PlanRecord(_Believed):
     options: dict[Text, Any] = {}
     synthetic: bool = False
     names: list[Text] | None = None
+    keep: Text | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -172,10 +192,14 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], DatasetSpec]:
     path = folder / MANIFEST
     data = read_object(path)
     version = data.get("format_version")
-    if version != FORMAT_VERSION:
+    known = FORMAT_VERSION, WITH_RECORDINGS
+    if version not in known:
         found = version if isinstance(version, int) else "none"
-        raise DamageError(path, "version", f"format version {found}, this release reads {FORMAT_VERSION}")
+        reads = " and ".join(map(str, known))
+        raise DamageError(path, "version", f"format version {found}, this release reads {reads}")
     manifest = believed(path, Manifest, data)
+    if (manifest.recordings is not None) != (version == WITH_RECORDINGS):
+        raise DamageError(path, "structure", "the version says otherwise whether recordings are kept")
     try:
         spec = spec_from_json(manifest.spec)
     except ValidationError as error:

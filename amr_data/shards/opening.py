@@ -21,13 +21,18 @@ from pydantic_core import from_json
 
 from amr_data.readers.members import bomb
 from amr_data.shards.heaps import heaps_are_sound
+from amr_data.shards.kept import KEPT, KeptTables
 from amr_data.shards.layout import (
     COORDINATES,
+    INTERVAL_DTYPE,
     MAX_CHUNK_BYTES,
     MAX_ID_BYTES,
     MAX_JSON_BYTES,
     MAX_NAME_BYTES,
+    VIEW_DTYPE,
     clip_dtype,
+    recording_dtype,
+    stretch_dtype,
     track_dtype,
 )
 from amr_data.shards.model import DamageError, Note, ShardRecord, believed, check_place
@@ -38,6 +43,8 @@ TEXT_REFERENCE = np.dtype([("length", "<u4"), ("heap", "<u8"), ("index", "<u4")]
 """How HDF5 keeps a text of any length: its length in bytes and where it lies."""
 LZF = 32000
 FRAMES, ROOT = (b"joints", b"energy"), (b"frames", b"tracks", b"clips", b"notes", b"record")
+KEPT_ROOT = (*(name.encode() for name in KEPT), b"recording_notes")
+"""What a shard holds besides where it keeps recordings."""
 
 
 class Shard:
@@ -65,7 +72,8 @@ class Shard:
         if created.get_userblock() or created.get_sizes() != (8, 8):
             raise self._wrong("unreadable", "it is no HDF5 file as shards are")
         self._root = h5o.open(root, b"/")
-        self._check_members(self._root, ROOT)
+        self.keeps: bool = bool(self._root.links.exists(KEPT_ROOT[0]))
+        self._check_members(self._root, (*ROOT, *KEPT_ROOT) if self.keeps else ROOT)
         frames = self._object(self._root, b"frames", h5g.GroupID)
         self._check_members(frames, FRAMES)
         wanted = {"joints": (joints, COORDINATES), "energy": (joints, scales)}
@@ -90,6 +98,12 @@ class Shard:
         notes, clips = self._notes.shape[0], self._clips.shape[0]
         if notes != clips:
             raise self._wrong("structure", f"{notes:,} notes for {clips:,} clips")
+        if self.keeps:
+            self._kept = [self._table(name) for name in KEPT]
+            self._recording_notes = self._texts("recording_notes", 1)
+            notes, recordings = self._recording_notes.shape[0], self._kept[0].shape[0]
+            if notes != recordings:
+                raise self._wrong("structure", f"{notes:,} notes for {recordings:,} recordings")
 
     def __enter__(self) -> Shard:
         return self
@@ -104,15 +118,26 @@ class Shard:
             value = self._file.attrs.get("fingerprint")
         return value if isinstance(value, str) else None
 
-    def tables(self, classes: int, bodies: int) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
-        """/clips and /tracks, every row checked.  classes, bodies : how many the dataset has."""
+    def tables(
+        self, classes: int, bodies: int
+    ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], KeptTables | None]:
+        """/clips and /tracks, and those of the recordings where the shard keeps them (without their notes),
+        every row checked.  classes, bodies : how many the dataset has."""
         with _damage(self.path):
             clips = self._rows(self._clips, "clips", self._columns[0])
             tracks = self._rows(self._tracks, "tracks", self._columns[1])
-        problem = check_rows(clips, tracks, self.rows, classes, bodies)
+            kept = self._kept_rows() if self.keeps else None
+        problem = check_rows(clips, tracks, self.rows, classes, bodies, kept)
         if problem:
             raise self._wrong(*problem)
-        return clips, tracks
+        return clips, tracks, kept
+
+    def _kept_rows(self) -> KeptTables:
+        columns = recording_dtype(1), stretch_dtype(1), VIEW_DTYPE, INTERVAL_DTYPE
+        recordings, stretches, views, intervals = (
+            self._rows(table, name, kind) for table, name, kind in zip(self._kept, KEPT, columns, strict=True)
+        )
+        return KeptTables(recordings, stretches, views, intervals, [])
 
     def frames(
         self, low: int, high: int, energy: bool = True
@@ -143,9 +168,19 @@ class Shard:
         return [self._note(text) for text in self.note_texts(low, high)]
 
     def note_texts(self, low: int, high: int) -> list[str]:
-        self._check_lengths(self._notes, "notes")
+        return self._text_rows(self._notes, "notes", low, high)
+
+    def recording_notes(self, low: int, high: int) -> list[Note]:
+        """The notes of the recordings `low` to `high`, counted within the shard."""
+        return [self._note(text) for text in self.recording_note_texts(low, high)]
+
+    def recording_note_texts(self, low: int, high: int) -> list[str]:
+        return self._text_rows(self._recording_notes, "recording_notes", low, high)
+
+    def _text_rows(self, dataset: h5py.Dataset, name: str, low: int, high: int) -> list[str]:
+        self._check_lengths(dataset, name)
         with _damage(self.path):
-            return [text.decode() for text in self._notes[low:high].tolist()]
+            return [text.decode() for text in dataset[low:high].tolist()]
 
     def record(self) -> ShardRecord:
         """What the shard says of itself."""
@@ -154,11 +189,12 @@ class Shard:
             data = from_json(self._record[()], allow_inf_nan=False)
         record = believed(self.path, ShardRecord, data)
         found = self._clips.shape[0], self.rows
-        if (record.clips, record.frames) != found:
-            what = (
-                f"its record counts {record.clips:,} clips, {record.frames:,} frames, the tables hold {found}"
-            )
+        rows = record.kept.rows if record.kept else record.frames
+        if (record.clips, rows) != found:
+            what = f"its record counts {record.clips:,} clips, {rows:,} frames, the tables hold {found}"
             raise self._wrong("structure", what)
+        if (record.kept is not None) != self.keeps:
+            raise self._wrong("structure", "its record says otherwise whether it keeps recordings")
         sums = len(record.position_sum), len(record.position_square_sum), len(record.energy_sum)
         if sums != (COORDINATES, COORDINATES, self._frames["energy"].shape[2]):
             raise self._wrong("structure", "the sums of its record do not fit its tables")

@@ -15,11 +15,14 @@ import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import UsageError
-from amr_data.shards.arrays import FrameArrays, SplitArrays, laid_out, read_frames
+from amr_data.shards.arrays import SplitArrays, laid_out, read_frames
+from amr_data.shards.kept import KeptTables
 from amr_data.shards.layout import MANIFEST, clip_dtype, track_dtype
 from amr_data.shards.model import DamageError, Note, read_manifest, read_rejects
 from amr_data.shards.opening import Shard
-from amr_data.shards.tables import decoded, split_values
+from amr_data.shards.recordings import joined_recordings
+from amr_data.shards.tables import decoded, joined, split_values
+from amr_data.shards.views import FrameArrays, view_frames
 from amr_data.specs import TEST, TRAIN, VALIDATION, DatasetSpec, unknown
 
 __all__ = ["PARTS", "SYNTHETIC", "ShardDataset", "SplitArrays", "open_dataset", "read_rejects"]
@@ -43,25 +46,73 @@ class ShardDataset:
         joints, scales = len(self.spec.skeleton.joints), len(self.windows)
         clips, tracks = [np.zeros(0, clip_dtype(1, 1, joints, scales))], [np.zeros(0, track_dtype(1))]
         shard_of = [np.zeros(0, np.int64)]
+        kept: list[KeptTables] = []
         first = 0
         for index, entry in enumerate(self.manifest["shards"]):
             with self._shard(index) as shard:
-                shard_clips, shard_tracks = shard.tables(len(self.spec.classes), self.spec.max_bodies)
+                shard_clips, shard_tracks, tables = shard.tables(len(self.spec.classes), self.spec.max_bodies)
                 found = len(shard_clips), shard.rows
-            if found != (entry["clips"], entry["frames"]):
-                what = f"{found} clips and frames, the manifest says {entry['clips'], entry['frames']}"
+            rows = entry["kept"]["rows"] if entry.get("kept") else entry["frames"]
+            if found != (entry["clips"], rows) or (tables is not None) != self.keeps_recordings:
+                what = f"{found} clips and frames, the manifest says {entry['clips'], rows}"
                 raise DamageError(self.path / entry["file"], "structure", what)
+            kept += [tables] if tables else []
             shard_tracks["clip"] += first
             clips.append(shard_clips)
             tracks.append(shard_tracks)
             shard_of.append(np.full(len(shard_clips), index))
             first += len(shard_clips)
-        self.clips: npt.NDArray[np.void] = _concatenate(clips)
+        self.clips: npt.NDArray[np.void] = joined(clips)
         """One row per clip in the order of the shards; see docs/shard-format.md for the fields."""
-        self.tracks: npt.NDArray[np.void] = _concatenate(tracks)
+        self.tracks: npt.NDArray[np.void] = joined(tracks)
         """One row per contiguous stretch of a body; `clip` is an index into `clips`, `first_row` a row of the
         clip's shard."""
         self.shard_of: npt.NDArray[np.int64] = np.concatenate(shard_of)
+        self.recordings, self._views = joined_recordings(
+            kept, self._shard, self.spec.frame_rate, self.spec.max_bodies
+        )
+        """`recordings`: the whole recordings that clips are views into; none where they were not kept."""
+
+    @property
+    def keeps_recordings(self) -> bool:
+        """Whether the conversion kept the recordings (`amr-data convert --keep recordings`)."""
+        return self.manifest.get("recordings") is not None
+
+    @property
+    def recording_of(self) -> npt.NDArray[np.int64]:
+        """(N,) the number of each clip's recording among `recordings`, -1 where none are kept."""
+        if not self.keeps_recordings:
+            return np.full(len(self), -1)
+        return self._views["recording"].astype(np.int64)
+
+    @property
+    def first_frame(self) -> npt.NDArray[np.int64]:
+        """(N,) the frame of its recording at which each clip begins; 0 where none are kept."""
+        return self._views["first"].astype(np.int64) if self.keeps_recordings else np.zeros(len(self), int)
+
+    def recordings_of(self, name: str, part: str) -> npt.NDArray[np.int64]:
+        """Numbers of the recordings in 'train', 'test' or 'validation' of a split, by the split's rule for
+        clips: its subject, camera, setup, replication or name. Of a split that lists clips by their names,
+        those of which all clips are in the part.
+
+        Raises: UsageError for an unknown split or part.
+        """
+        if part not in PARTS:
+            raise UsageError(unknown("part", part, PARTS))
+        rows = self.recordings.rows
+        rule = None if name == ALL and ALL not in self.spec.protocols else self.spec.protocol(name)
+        if rule is None:
+            sides = np.full(len(rows), TRAIN, np.int8)
+        elif rule.by == "name":
+            inside = (self.membership(name) == PARTS[part]).astype(np.int64)
+            there = np.bincount(self.recording_of, minlength=len(rows)) if len(rows) else np.zeros(0, int)
+            found = np.bincount(self.recording_of, inside, len(rows)) if len(rows) else there
+            return np.flatnonzero((there > 0) & (found == there))
+        elif rule.by == "video":
+            sides = rule.assign(np.array(self.recordings.names, np.str_))
+        else:
+            sides = rule.assign(rows[rule.by])
+        return np.flatnonzero(sides == PARTS[part])
 
     def _shard(self, index: int) -> Shard:
         file = self.path / self.manifest["shards"][index]["file"]
@@ -149,6 +200,10 @@ class ShardDataset:
         tracks = self.tracks
         with self._shard(index) as shard:
             at = 0
+            if self.keeps_recordings:
+                for clip, a, b in zip(order.tolist(), low, high, strict=True):
+                    yield self._view(shard, clip, tracks[a:b], clip - first_clip)
+                return
             while at < len(order):
                 begin = rows = int(tracks["first_row"][low[at]])
                 end = at
@@ -166,6 +221,15 @@ class ShardDataset:
                         int(order[k]), tracks[low[k] : high[k]], joints, energy, begin, notes[k - at]
                     )
                 at = end
+
+    def _view(self, shard: Shard, i: int, tracks: npt.NDArray[np.void], local: int) -> Clip:
+        """A clip that is a view into a recording. local : its number within the shard."""
+        joints, energy = (np.empty(shape, np.float32) for shape in self._shapes(tracks))
+        (note,) = shard.notes(local, local + 1)
+        view_frames(shard, tracks, self._views[tracks["clip"]], (joints, energy), self.windows)
+        rows = tracks.copy()
+        rows["first_row"] = np.cumsum(tracks["frames"]) - tracks["frames"]
+        return self._clip(i, rows, joints, energy, 0, note)
 
     def _clip(
         self,
@@ -225,7 +289,8 @@ class ShardDataset:
             shapes = self.frame_shapes(clips, energy)
             into = (np.empty(shapes[0], np.float32), np.empty(shapes[1], np.float32))
         if fill:
-            read_frames(self._shard, self.shard_of[tracks["clip"]], tracks, into)
+            views = self._views[tracks["clip"]] if self.keeps_recordings else None
+            read_frames(self._shard, self.shard_of[tracks["clip"]], tracks, into, views, self.windows)
         return SplitArrays(
             *into,
             *laid_out(tracks, wanted),
@@ -238,7 +303,12 @@ class ShardDataset:
         self, clips: npt.NDArray[np.int64], energy: bool = True
     ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Those of the joints (F, V, 3) and of the energies (F, V, S) that `arrays` gives of these clips."""
-        frames = int(self._tracks_of(clips)[0]["frames"].sum(dtype=np.int64))
+        return self._shapes(self._tracks_of(clips)[0], energy)
+
+    def _shapes(
+        self, tracks: npt.NDArray[np.void], energy: bool = True
+    ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        frames = int(tracks["frames"].sum(dtype=np.int64))
         joints = len(self.spec.skeleton.joints)
         return (frames, joints, 3), (frames, joints, len(self.windows) if energy else 0)
 
@@ -268,10 +338,3 @@ def _read_manifest(path: Path) -> tuple[dict[str, Any], DatasetSpec]:
             f"{path} is not a converted dataset: no {MANIFEST} in it; "
             f"{hint or 'make one with `amr-data convert`'}"
         ) from None
-
-
-def _concatenate(tables: list[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:
-    """Join tables whose text fields may differ in length."""
-    names = tables[0].dtype.names or ()
-    fields = [(n, max((t.dtype[n] for t in tables), key=lambda d: d.itemsize)) for n in names]
-    return np.concatenate([t.astype(np.dtype(fields)) for t in tables])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from amr_data.shards.kept import KeptTables, check_kept, check_order, check_stretches, check_times
 from amr_data.shards.layout import MAX_CLIP_FRAMES
 from amr_data.specs import NAMED, NO_LABEL, TEST, TRAIN, UNASSIGNED, VALIDATION, Protocol
 
@@ -14,45 +15,32 @@ STRUCTURE, RANGE = "structure", "range"
 
 
 def check_rows(
-    clips: npt.NDArray[np.void], tracks: npt.NDArray[np.void], rows: int, classes: int, bodies: int
+    clips: npt.NDArray[np.void],
+    tracks: npt.NDArray[np.void],
+    rows: int,
+    classes: int,
+    bodies: int,
+    kept: KeptTables | None = None,
 ) -> Problem | None:
     """What is wrong with the rows of one shard: a kind and what was found, or None.
 
     rows : frames of all tracks in the shard.  classes : of the dataset.  bodies : slots that a clip may have.
+    kept : the tables of recordings that the clips are views into, where the shard has them.
     """
-    for table, fields in ((clips, ("name", "video")), (tracks, ("body_id",))):
+    tables = [(clips, ("name", "video")), (tracks, ("body_id",))]
+    if kept:
+        tables += [(kept.recordings, ("name",)), (kept.stretches, ("body_id",))]
+    for table, fields in tables:
         for field in fields:
             if not _is_text(table[field]):
                 return STRUCTURE, f"a {field} is not UTF-8"
-    return _check_tracks(clips, tracks, rows, bodies) or _check_clips(clips, tracks, classes)
-
-
-def _check_tracks(
-    clips: npt.NDArray[np.void], tracks: npt.NDArray[np.void], rows: int, bodies: int
-) -> Problem | None:
-    clip, slot, first, frames = (
-        tracks[k].astype(np.int64) for k in ("clip", "slot", "first_frame", "frames")
-    )
-    if len(tracks) and (clip.min() < 0 or clip.max() >= len(clips)):
-        return STRUCTURE, "a track belongs to no clip"
-    if len(tracks) and (slot.min() < 0 or slot.max() >= bodies):
-        return STRUCTURE, f"a track has a slot outside 0 to {bodies - 1}"
-    if len(tracks) and (frames.min() < 1 or first.min() < 0):
-        return STRUCTURE, "a track has no frame, or begins before its clip"
-    if (first + frames > clips["frames"][clip]).any():
-        return STRUCTURE, "a track ends after its clip"
-    # one after another, so that no row is read twice and what the tables ask for never exceeds the file
-    row = tracks["first_row"]
-    outside = (row < 0) | (row > rows - frames)
-    if outside.any() or (row[1:] < (row + frames)[:-1]).any():
-        return STRUCTURE, "the tracks do not follow each other in the frames, or point outside them"
-    body = clip * 64 + slot
-    step = np.diff(body)
-    if (step < 0).any():
-        return STRUCTURE, "the tracks are not in the order of clips and slots"
-    if (first[1:] < (first + frames)[:-1])[step == 0].any():
-        return STRUCTURE, "two stretches of one body overlap, or are not in the order of time"
-    return None
+    lengths = clips["frames"].astype(np.int64)
+    if kept is None:
+        problem = check_stretches(tracks, lengths, rows, bodies)
+        return problem or _check_clips(clips, tracks, classes)
+    problem = check_times(tracks, lengths, bodies) or check_order(tracks)
+    problem = problem or _check_clips(clips, tracks, classes)
+    return problem or check_kept(clips, tracks, kept, rows, classes)
 
 
 def _check_clips(clips: npt.NDArray[np.void], tracks: npt.NDArray[np.void], classes: int) -> Problem | None:
@@ -98,6 +86,14 @@ def side_counts(found: npt.NDArray[np.int8], rule: Protocol) -> dict[str, int]:
     if rule.validation:
         parts["validation"] = VALIDATION
     return {name: int((found == side).sum()) for name, side in parts.items()}
+
+
+def joined(tables: list[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:
+    """Tables end to end, whose text fields may differ in length."""
+    names = tables[0].dtype.names or ()
+    # spelt with their shapes, which a field of several numbers has
+    fields = [(n, max((t.dtype[n] for t in tables), key=lambda d: d.itemsize)) for n in names]
+    return np.concatenate([t.astype(np.dtype(fields)) for t in tables])
 
 
 def decoded(values: npt.NDArray[np.bytes_]) -> list[str]:

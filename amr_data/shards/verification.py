@@ -14,11 +14,12 @@ import numpy.typing as npt
 from amr_data.errors import AmrError, Record, UsageError
 from amr_data.files import sha256_of
 from amr_data.readers.text import MAX_METRES
-from amr_data.shards.layout import MANIFEST, REJECTS, SHARD_FILES, content_checksum
+from amr_data.shards.layout import MANIFEST, REJECTS, SHARD_FILES
 from amr_data.shards.model import DamageError, ShardRecord, check_place, read_manifest, read_rejects
 from amr_data.shards.opening import Shard
 from amr_data.shards.reader import ShardDataset, open_dataset
 from amr_data.shards.tables import side_counts
+from amr_data.shards.writer import ShardTables, tables_checksum
 from amr_data.specs import NO_LABEL, DatasetSpec
 
 Problem = tuple[str, str]
@@ -97,18 +98,24 @@ def _check_content(
     problems: list[Problem] = []
     with Shard(path, len(spec.skeleton.joints), len(manifest["windows"])) as shard:
         record = shard.record()
-        clips, tracks = shard.tables(len(spec.classes), spec.max_bodies)
+        clips, tracks, kept = shard.tables(len(spec.classes), spec.max_bodies)
         texts = shard.note_texts(0, len(clips))
         shard.notes(0, len(clips))
+        if kept:
+            kept.notes = shard.recording_note_texts(0, len(kept.recordings))
+            shard.recording_notes(0, len(kept.recordings))
         joints, energy = shard.raw_frames(0, shard.rows)
         fingerprint = shard.fingerprint
     if fingerprint != manifest["source"]["fingerprint"]:
         detail = "the shard was made from other sources or settings than the manifest"
         problems.append(("fingerprint", detail))
-    if (len(clips), len(joints)) != (entry["clips"], entry["frames"]):
-        detail = f"{len(clips):,} clips, {len(joints):,} frames, the manifest says otherwise"
+    if kept is not None and entry.get("kept") != (record.kept and record.kept.model_dump()):
+        problems.append(("structure", "the manifest says otherwise what recordings it keeps"))
+    frames = len(joints) if kept is None else int(tracks["frames"].sum(dtype=np.int64))
+    if (len(clips), frames) != (entry["clips"], entry["frames"]):
+        detail = f"{len(clips):,} clips, {frames:,} frames, the manifest says otherwise"
         problems.append(("structure", detail))
-    checksum = content_checksum((joints, energy, tracks, clips), texts)
+    checksum = tables_checksum(ShardTables(joints, energy, tracks, clips, texts, kept))
     if not checksum == entry["checksum"] == record.checksum:
         problems.append(("checksum", "the content does not have the checksum in the manifest"))
     if record.clip_frames != int(clips["frames"].sum(dtype=np.int64)):
@@ -137,6 +144,12 @@ def _check_counts(path: Path, manifest: dict[str, Any], records: list[ShardRecor
         found, said = sum(getattr(r, key) for r in records), manifest["totals"][key]
         if found != said:
             detail = f"{key}: the shards hold {found:,}, the manifest says {said:,}"
+            findings.append(Finding(MANIFEST, "totals", detail))
+    kept = [r.kept for r in records if r.kept]
+    for key, said in (manifest.get("recordings") or {}).items():
+        found = sum(getattr(k, key, 0) for k in kept)
+        if found != said:
+            detail = f"{key} of recordings: the shards hold {found:,}, the manifest says {said:,}"
             findings.append(Finding(MANIFEST, "totals", detail))
     try:
         findings += _check_tables(open_dataset(path), manifest)
