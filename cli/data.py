@@ -86,7 +86,7 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
 )
 @click.option(
     "--keep",
-    help="Besides the clips: recordings, whole, with the intervals that labels name in them (PKU-MMD, tables).",
+    help="Besides the clips: recordings, whole, with the intervals that their labels name.",
 )
 @click.option("--workers", type=int, help="Processes; all cores by default.")
 @click.option(

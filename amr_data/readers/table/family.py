@@ -16,7 +16,7 @@ from amr_data.readers.base import Discovery, Unit, name_problem
 from amr_data.readers.family import Family, FamilyOptions
 from amr_data.readers.sources import RawSource
 from amr_data.readers.stature import measured, median_height
-from amr_data.readers.table.clips import interval, whole
+from amr_data.readers.table.clips import interval, untrimmed, whole
 from amr_data.readers.table.content import Content, read_content
 from amr_data.readers.table.finding import LabelBook, find, frame_number, recording_path, recordings
 from amr_data.readers.table.labels import Row, is_label_file
@@ -24,6 +24,7 @@ from amr_data.readers.table.layout import FORMATS, UNITS, Layout
 from amr_data.readers.table.resolved import Resolved, resolve
 from amr_data.readers.table.shapes import MAX_VALUES
 from amr_data.readers.table.takes import Take, takes
+from amr_data.readers.untrimmed import Untrimmed
 from amr_data.specs import DatasetSpec
 
 LOOKED_AT = 8
@@ -81,6 +82,42 @@ class TableFamily(Family):
     def _read(
         self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, resolved: Resolved
     ) -> Iterator[Clip | Reject]:
+        for item in self._with_rows(source, units, resolved):
+            if isinstance(item, Reject):
+                yield item
+            else:
+                yield from self._read_unit(source, item[0], spec, resolved, item[1])
+
+    def keeps_recordings(self, spec: DatasetSpec) -> bool:
+        labels = Layout.model_validate(spec.layout).labels
+        return labels is not None and labels.intervals
+
+    def untrimmed(
+        self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: TableOptions
+    ) -> Iterator[Untrimmed | Reject]:
+        resolved = _resolved(spec, options)
+        for item in self._with_rows(source, units, resolved):
+            if isinstance(item, Reject):
+                yield item
+                continue
+            unit, rows = item
+            shown = source.shown(unit.members[0])
+            where = [shown]
+            try:
+                content = _content(source, unit, resolved)
+                # labels in files of their own and clips in a column exclude each other: a file is one take
+                (take,) = takes(content, resolved.layout, spec.frame_rate)
+                if not isinstance(take, Take):
+                    raise take[1]
+                where = [f"{shown}:label row {row.line}" for row in rows or ()] or where
+                yield untrimmed(unit.name, take, rows or [], shown, spec, resolved)
+            except RejectError as error:
+                yield from (Reject(w, error.reason, error.detail) for w in where)
+
+    def _with_rows(
+        self, source: RawSource, units: Sequence[Unit], resolved: Resolved
+    ) -> Iterator[tuple[Unit, list[Row] | None] | Reject]:
+        """Units without their label files, and the rows of these."""
         layout = resolved.layout
         for unit in units:
             rows: list[Row] | None = None
@@ -98,7 +135,7 @@ class TableFamily(Family):
                         yield Reject(f"{source.shown(last)}:{rows[1].line}", "duplicate", detail)
                         continue
                 unit = Unit(unit.name, unit.members[:-1])
-            yield from self._read_unit(source, unit, spec, resolved, rows)
+            yield unit, rows
 
     def _read_unit(
         self, source: RawSource, unit: Unit, spec: DatasetSpec, resolved: Resolved, rows: list[Row] | None

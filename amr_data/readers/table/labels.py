@@ -15,19 +15,20 @@ from amr_data.readers.table.layout import FORMATS, Labels
 
 MAX_LABEL_BYTES = 32 << 20
 MAX_LINE = 2000
+SECONDS = {"seconds": 1.0, "milliseconds": 1e-3}
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of a label file. recording : as the file calls it, nothing in a file of one recording.  start,
-    end : as they stand there, None where rows are about whole recordings."""
+    end : as they stand there, frame numbers or seconds, None where rows are about whole recordings."""
 
     line: int
     recording: str
     label: str
     subject: str = ""
-    start: int | None = None
-    end: int | None = None
+    start: float | None = None
+    end: float | None = None
 
 
 def is_label_file(labels: Labels | None, path: str) -> bool:
@@ -94,18 +95,25 @@ def label_rows(data: bytes, filename: str, shown: str, labels: Labels) -> Iterat
 def _row(line: int, found: dict[str, str] | str, labels: Labels) -> Row:
     if isinstance(found, str):
         raise RejectError("label_syntax", found)
-    limits = [_number(found[f], f) for f in ("start", "end")] if labels.intervals else [None, None]
+    read = _number if labels.unit == "frames" else _seconds
+    limits = [read(found[f], f, labels) for f in ("start", "end")] if labels.intervals else [None, None]
     if not found.get("label", "").strip():
         raise RejectError("label_syntax", "the label is empty")
     recording = called_alike(found.get("recording", "").strip())
     return Row(line, recording, found["label"].strip(), found.get("subject", "").strip(), *limits)
 
 
-def _number(text: str, field: str) -> int:
+def _number(text: str, field: str, _: Labels) -> int:
     match = re.fullmatch(r"\s*(-?[0-9]{1,12})(\.0*)?\s*", text)
     if match is None:
         raise RejectError("interval", f"{field} is {text.strip()[:24]!r}, not a frame number")
     return int(match[1])
+
+
+def _seconds(text: str, field: str, labels: Labels) -> float:
+    if re.fullmatch(r"\s*[0-9]{1,12}(\.[0-9]{0,12})?\s*", text) is None:
+        raise RejectError("interval", f"{field} is {text.strip()[:24]!r}, not a time in {labels.unit}")
+    return float(text) * SECONDS[labels.unit]
 
 
 def _by_pattern(data: bytes, labels: Labels) -> Iterator[tuple[int, dict[str, str] | str]]:

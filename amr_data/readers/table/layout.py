@@ -79,6 +79,7 @@ class Labels(_Model):
     columns : what stands where; with `start` and `end` a row is an interval, without them a whole file.
     rows, heading : for text that is no table, regular expressions with groups of the same names; what a
         heading says holds for the rows below it.
+    unit : what start and end count: frames, or the time since the recording's first frame.
     first : the number of a recording's first row, where recordings have no frame column.
     end : whether the frame `end` still belongs to the interval.
     """
@@ -92,6 +93,7 @@ class Labels(_Model):
     skip: int = Field(default=0, ge=0)
     header: bool = False
     comment: str = ""
+    unit: Literal["frames", "seconds", "milliseconds"] = "frames"
     first: Literal[0, 1] = 0
     end: Literal["inclusive", "exclusive"] = "inclusive"
 
@@ -123,6 +125,10 @@ class Labels(_Model):
             raise ValueError("nothing says where the label stands")
         if ("start" in self.names) != ("end" in self.names):
             raise ValueError("start and end go together")
+        if self.unit != "frames" and "start" not in self.names:
+            raise ValueError(f"unit: {self.unit} is about start and end: say where they stand")
+        if self.unit != "frames" and {"first", "end"} & self.model_fields_set:
+            raise ValueError(f"first and end are about numbers of frames; times in {self.unit} need neither")
         if not self.beside and "recording" not in self.names:
             raise ValueError(
                 "nothing says where the name of the recording stands; if each recording has a label file of "
