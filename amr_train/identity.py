@@ -29,12 +29,12 @@ UNDECIDED: Any = {
     "deterministic": True,
     "evaluation": True,
     "monitor": True,
-    "data": {"path", "paths", "dataset", "resident"},
+    "data": {"path", "paths", "dataset", "resident", "exclude"},
     "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
 }
 """Settings that decide nothing of a pre-training; `scale` is in the sizes that it sets."""
 ADDED: dict[str, dict[str, Any]] = {
-    "data": {"splits": {}},
+    "data": {"splits": {}, "excluded": {}},
     "model": {"registers": 0, "time": "learnt", "joints": "index", "names": []},
     "pretrain": {"batches": "drawn", "mixing": 0.5, "optimizer": "adamw"},
     "evaluation": {"part": "test"},
@@ -122,4 +122,6 @@ def recorded_experiment(record: Mapping[str, Any], where: object) -> Experiment:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list) and len(value) > SHOWN:
+        return f"{value[:SHOWN]} and {len(value) - SHOWN:,} more"
     return "none" if value is None else str(value)

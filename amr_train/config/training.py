@@ -17,6 +17,9 @@ class DataConfig(Section):
     `paths`: of several datasets that an encoder is trained on at once, in place of `path`; `splits`: of each,
     by its name, where it has several.
 
+    `exclude`: a list of decisions that `amr-data serve` writes, whose excluded clips train nothing; `beside`
+    takes the one that lies beside each dataset. `excluded`: their names by the dataset's, filled in from it.
+
     `empty_bodies`: leave out the bodies and frames that a clip does not have, or feed them as zeros and count
     them, as published pipelines do. `resident`: the split's frames on the device, on the host (views are made
     there and streamed), or on the device where they fit.
@@ -27,6 +30,8 @@ class DataConfig(Section):
     split: str | None = None
     paths: list[str] = Field([])
     splits: dict[str, str] = Field({})
+    exclude: str | None = None
+    excluded: dict[str, list[str]] = Field({})
     empty_bodies: Literal["skip", "keep"] = "skip"
     resident: Literal["auto", "device", "host"] = "auto"
 

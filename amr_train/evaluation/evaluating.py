@@ -209,7 +209,7 @@ def judged(task: Task, protocol: Protocol) -> Record:
     record = {
         **about,
         **found,
-        "spoken": protocol.spoken(about["settings"]),
+        "spoken": spoken_of(protocol, about["settings"]),
         **({"bridged": task.bridged} if task.bridged is not None else {}),
         "seconds": round(time.perf_counter() - began, 2),
         "made": now(),
@@ -283,8 +283,16 @@ def about_task(task: Task, protocol: Protocol) -> Record:
         **task.gflops,
         "seed": task.seed,
         "precision": task.settings.feature_precision if protocol.frozen else task.precision,
-        "settings": protocol.settings(task.settings, task.augment),
+        "settings": {**protocol.settings(task.settings, task.augment), **task.left_out},
     }
+
+
+def spoken_of(protocol: Protocol, settings: dict[str, Any]) -> str:
+    """The settings that matter, in a few words beside a figure."""
+    spoken = [protocol.spoken(settings)]
+    if "excluded" in settings:
+        spoken.append(f"{settings['excluded']['clips']:,} clips excluded")
+    return "; ".join(filter(None, spoken))
 
 
 def _baselines(task: Task) -> list[Subject]:

@@ -8,7 +8,7 @@ the sorted training subjects, and the last where there are fewer than five.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,19 @@ NOBODY = -1
 """The subject of a clip of which it is not known."""
 
 
-def parts_of(dataset: ShardDataset, split: str, part: str = TEST) -> list[Clips]:
+def parts_of(
+    dataset: ShardDataset, split: str, part: str = TEST, excluded: Collection[str] = ()
+) -> list[Clips]:
     """Indices of the labelled clips that train and of those that judge.
 
     part : that judges, 'test' or 'validation'; the training clips of the latter are without it.
+    excluded : names of clips that train nothing; what judges stays as it is, so that figures stay comparable.
     Raises: UsageError where either has none, or no clips can be held out.
     """
     labelled = dataset.clips["label"] != NO_LABEL
     parts = []
-    training, judging = training_clips(dataset, split, part), judging_clips(dataset, split, part)
+    training = training_clips(dataset, split, part, excluded)
+    judging = judging_clips(dataset, split, part)
     for name, clips in (("train", training), (part, judging)):
         if not labelled[clips].any():
             what = "labelled " if len(clips) else ""
@@ -42,12 +46,20 @@ def parts_of(dataset: ShardDataset, split: str, part: str = TEST) -> list[Clips]
     return parts
 
 
-def training_clips(dataset: ShardDataset, split: str, part: str = TEST) -> Clips:
-    """Indices of a split's train clips, with or without a label. Where `part` is 'validation', those of whom
-    nothing is held out. Raises: UsageError where there is none."""
+def training_clips(
+    dataset: ShardDataset, split: str, part: str = TEST, excluded: Collection[str] = ()
+) -> Clips:
+    """Indices of a split's train clips, with or without a label, but for those that are excluded by their
+    names. Where `part` is 'validation', those of whom nothing is held out. Raises: UsageError where there is
+    none."""
     clips = dataset.split(split, "train")
     if not len(clips):
         raise UsageError(f"{dataset.path} has no train clip in the split {split}")
+    if excluded:
+        left_out = set(excluded)
+        clips = clips[[dataset.names[i] not in left_out for i in clips.tolist()]]
+        if not len(clips):
+            raise UsageError(f"data.exclude leaves no train clip of {dataset.path} in the split {split}")
     if part == TEST or _listed(dataset, split):
         return clips
     subject = dataset.clips["subject"][clips]

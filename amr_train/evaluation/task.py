@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +51,8 @@ class Task:
     `folder`: where features are kept, None for nowhere.
     `part`: which part is judged, `test` or `validation`; whichever it is, `indices`, `feed` and `labels` have
     it as `test`, and with `validation` the split's test clips are not even read.
+    `excluded`: names of clips that train nothing here either; None for those that were left out of the
+    encoder's training.
     `work`: of the protocol at hand, for checkpoints, drawn labels and classifiers; None for nowhere.
 
     Raises: UsageError where a part of the split has no clip, the dataset no such form as is shown, or the
@@ -67,9 +71,14 @@ class Task:
     folder: Path | None = None
     work: Path | None = None
     compile: str = "none"
+    excluded: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        self.indices = dict(zip(PARTS, parts_of(self.dataset, self.split, self.part), strict=True))
+        if self.excluded is None:
+            config = self.subject.encoder.config if self.subject.encoder else None
+            self.excluded = config.excluded.get(self.dataset.spec.name, ()) if config else ()
+        parts = parts_of(self.dataset, self.split, self.part, self.excluded)
+        self.indices = dict(zip(PARTS, parts, strict=True))
         check_input(self.subject.input, self.dataset)
         encoder = self.subject.encoder
         if encoder is None:  # coordinates have no training views to be seen in
@@ -87,6 +96,17 @@ class Task:
     @property
     def part(self) -> str:
         return self.settings.part
+
+    @cached_property
+    def left_out(self) -> dict[str, Any]:
+        """What `excluded` takes from the clips that train here, as a setting: how many, and which; empty
+        where it takes none."""
+        if not self.excluded:
+            return {}
+        every, _ = parts_of(self.dataset, self.split, self.part)
+        gone = [self.dataset.names[i] for i in np.setdiff1d(every, self.indices["train"])]
+        which = hashlib.sha256("\n".join(gone).encode()).hexdigest()[:12]
+        return {"excluded": {"clips": len(gone), "digest": which}} if gone else {}
 
     @property
     def seen(self) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from amr_data import UsageError
-from amr_train.evaluation.evaluating import about_task, judged, task_of
+from amr_train.evaluation.evaluating import about_task, judged, spoken_of, task_of
 from amr_train.evaluation.features import Features
 from amr_train.evaluation.kept import kept_scores, scores_file
 from amr_train.evaluation.protocols import protocol_named
@@ -111,7 +111,7 @@ def _fused(name: str, tasks: Sequence[Task], abouts: Sequence[Record]) -> Record
     for pooling, values in scores.items():
         found = score(values, labels.to(values.device))
         figures[f"{prefix} {pooling}"], details[pooling] = found.top1, found.as_dict()
-    spoken = "; ".join(filter(None, (protocol.spoken(abouts[0]["settings"]), how)))
+    spoken = "; ".join(filter(None, (spoken_of(protocol, abouts[0]["settings"]), how)))
     seen = {"seen": any(about["seen"] for about in abouts)} if "seen" in abouts[0] else {}
     return {
         **abouts[0],

@@ -83,7 +83,7 @@ def judging_of(
         split = own if own in dataset.spec.protocols else None
     split = only_split(dataset, split)
     # what does not fit together is said here, once, before processes are started
-    parts_of(dataset, split, settings.part)
+    parts_of(dataset, split, settings.part, config.excluded.get(dataset.spec.name, ()))
     check_input(config.input, dataset)
     shared_joints(loaded, dataset)
     shared = run.parent / BASELINES if run is not None and out is None else None

@@ -114,10 +114,11 @@ def _planned(stage: Stage, known: dict[Path, Sources], opening: Opening) -> Plan
     if stage.data is not None:
         dataset = opening(stage.data)
         split = only_split(dataset, stage.split)
-        clips = len(training_clips(dataset, split, part))
+        excluded = stage.experiment.data.excluded.get(dataset.spec.name, ())
+        clips = len(training_clips(dataset, split, part, excluded))
         left = _left(stage, dataset, split, device) if state == FINISHED else stage.protocols
         if left and state != OTHER:
-            judging = _judging(stage, dataset, parts_of(dataset, split, part), left, device)
+            judging = _judging(stage, dataset, parts_of(dataset, split, part, excluded), left, device)
     there = len(stage.protocols) - len(left)
     sizes = (clips, steps, done, stage.protocols, there)
     total = sum(judging.values()) if judging else None

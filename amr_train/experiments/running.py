@@ -131,6 +131,8 @@ class _Run:
             decoder = sum(p.numel() for n, p in method.named_parameters() if not n.startswith("encoder."))
             save_encoder(method.encoder, self.about, out / ENCODER)
             more: dict[str, Any] = {"decoder_parameters": decoder}
+            if experiment.data.excluded:
+                more["excluded_clips"] = sum(source.left_out for source in self.sources.every)
             if experiment.input.jumps == "bridge":
                 more["bridged"] = self._bridged()
             write_json(out / PRETRAINING, {**found, **more})

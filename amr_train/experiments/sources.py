@@ -16,6 +16,7 @@ from amr_data import ShardDataset, UsageError, open_dataset
 from amr_data.looking.words import recipe_in_words
 from amr_data.specs import names_in
 from amr_train.config import Experiment
+from amr_train.data.exclusion import excluded_of
 from amr_train.data.input import check_input, energies_fit
 from amr_train.data.mixing import apportioned
 from amr_train.data.views import check_changes, moves_alike
@@ -37,13 +38,14 @@ Opening = Callable[[Path], ShardDataset]
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset that a run is trained on. `clips`: of its split's training part.  `unjudged`: why it is not
-    judged, '' where it is."""
+    """A dataset that a run is trained on. `clips`: of its split's training part, without those that are
+    excluded.  `unjudged`: why it is not judged, '' where it is.  `left_out`: how many are excluded."""
 
     dataset: ShardDataset
     split: str
     clips: Clips
     unjudged: str = ""
+    left_out: int = 0
 
     @property
     def name(self) -> str:
@@ -114,20 +116,31 @@ def settled(experiment: Experiment, opening: Opening = open_dataset) -> Sources:
     if not all(places):
         raise UsageError("no dataset: give --data DIR, a folder made by `amr-data convert`")
     several = len(places) > 1
-    sources: list[Source] = []
+    opened_places: list[tuple[ShardDataset, str | None]] = []
     for place in places:
         path, split = place_of(place) if experiment.data.paths else (Path(place), None)
         dataset = opening(path)
         _check_meant(experiment, dataset, several)
-        sources.append(
-            _source(experiment, dataset, split or _split_of(experiment, dataset, several), several)
-        )
+        opened_places.append((dataset, split))
+    excluded = excluded_of(experiment.data, [dataset for dataset, _ in opened_places])
+    experiment = experiment.model_copy(
+        update={"data": experiment.data.model_copy(update={"excluded": excluded})}
+    )
+    sources = [
+        _source(experiment, dataset, split or _split_of(experiment, dataset, several), several)
+        for dataset, split in opened_places
+    ]
     sources.sort(key=lambda source: source.name)
     for one, other in pairwise(sources):
         if one.name == other.name:
             paths = f"{one.dataset.path} and {other.dataset.path}"
             raise UsageError(f"{paths} both hold {one.name}; give one of them")
     lines = [f"{s.name} trains and is not judged: {s.unjudged}" for s in sources if s.unjudged]
+    lines += [
+        f"{s.left_out:,} of the {s.left_out + len(s.clips):,} training clips of {s.name} are excluded"
+        for s in sources
+        if s.name in excluded
+    ]
     data: dict[str, Any] = {"split": sources[0].split, "splits": {}}
     if several:
         _check_dimensions(sources)
@@ -188,15 +201,22 @@ def _source(experiment: Experiment, dataset: ShardDataset, split: str, several: 
     """A dataset with its training clips. One of several that has no clips to judge by trains all the same,
     and then without any held out."""
     split, part = only_split(dataset, split), experiment.evaluation.part
+    excluded = experiment.data.excluded.get(dataset.spec.name, ())
+
+    def source(of_part: str, unjudged: str = "") -> Source:
+        clips = training_clips(dataset, split, of_part, excluded)
+        every = training_clips(dataset, split, of_part) if excluded else clips
+        return Source(dataset, split, clips, unjudged, len(every) - len(clips))
+
     unjudged = ""
     try:
         if experiment.evaluation.protocols:
-            parts_of(dataset, split, part)
-        return Source(dataset, split, training_clips(dataset, split, part))
+            parts_of(dataset, split, part, excluded)
+        return source(part)
     except UsageError as error:
         unjudged = str(error)
     if several or part == TEST:
-        return Source(dataset, split, training_clips(dataset, split), unjudged)
+        return source(TEST, unjudged)
     raise UsageError(unjudged)
 
 

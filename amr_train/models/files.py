@@ -54,6 +54,7 @@ class EncoderConfig(BaseModel):
     `fingerprint`, `split`: the content and the split it was trained on; `held_out`: without the validation
         part. `epoch` of `epochs`: how far.
     `shares`: where joints are told by name, of which names each of `joint_names` is composed.
+    `excluded`: by the dataset's name the clips that were left out of its training.
     `datasets`: what it was trained on where these are several; `joint_names` are then all names that it
         knows, or, of one skeleton, that one's.
     `frame_rate`: of the clips it was trained on, of several datasets the first, by which the motion of clips
@@ -82,6 +83,7 @@ class EncoderConfig(BaseModel):
     fingerprint: str = ""
     split: str = ""
     held_out: bool = False
+    excluded: dict[str, list[str]] = {}
     epoch: float = 0
     epochs: int = 0
     shares: list[Shares] = []
@@ -151,6 +153,7 @@ def encoder_config(experiment: Experiment, *datasets: ShardDataset) -> EncoderCo
         split=experiment.data.split or " + ".join(splits.values()),
         datasets=seen if len(seen) > 1 else [],
         held_out=experiment.evaluation.part != "test",
+        excluded=experiment.data.excluded,
         epoch=experiment.pretrain.epochs,
         epochs=experiment.pretrain.epochs,
         frame_rate=datasets[0].spec.frame_rate,
