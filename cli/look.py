@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from amr_cli.show import doubts_in_words, print_clip, print_clips, print_dataset, print_faults
-from amr_cli.ui import ANEW, console, guarded_saying, progress_bar, say, tell
+from amr_cli.ui import ANEW, console, guarded_saying, progress_bar, say, tell, warn
 from amr_data import Record, ShardDataset, UsageError, open_dataset
 
 if TYPE_CHECKING:
@@ -268,19 +268,50 @@ def _play(scene: Scene, speed: float) -> None:
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one."
 )
-@guarded_saying("nothing is lost: the dataset is only read")
-def serve_command(dataset_dir: Path, port: int) -> None:
-    """Browse a whole dataset in the browser, on this machine only (127.0.0.1); clips are read when they are
-    looked at.
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="Features of the clips, shown as a map: a Parquet file of `amr-train embed`.",
+)
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    help="A run's folder: what its encoder took the clips for, and where it was wrong.",
+)
+@click.option(
+    "--decisions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The list of what is kept and excluded; beside the dataset by default.",
+)
+@guarded_saying("what was decided is in the list")
+def serve_command(
+    dataset_dir: Path, port: int, features: Path | None, run: Path | None, decisions: Path | None
+) -> None:
+    """Look through a whole dataset in the browser, on this machine only (127.0.0.1): find clips, look at
+    them, and decide which to leave out of training.
 
-    From another machine: `ssh -L 8000:127.0.0.1:8000 THERE`, then open the address here.
+    Nothing is written but the list of decisions, which `data.exclude` of a training takes. From another
+    machine: `ssh -L 8000:127.0.0.1:8000 THERE`, then open the address here.
 
     \b
     amr-data serve ntu60/
+    amr-data serve nw-ucla/ --features features.parquet --run runs/nw-ucla-amr-0
     amr-data serve ntu60/ --port 0
     """
     from amr_data.viz.server import open_server
+    from amr_data.viz.workbench import Workbench
 
-    server = open_server(open_dataset(dataset_dir), port)
+    dataset = open_dataset(dataset_dir)
+    judged = []
+    if run:
+        from amr_train.deploy.mistakes import kept_predictions
+
+        judged = kept_predictions(run, dataset)
+    bench = Workbench(dataset, features, judged, str(run or ""), decisions)
+    if bench.strangers:
+        many, one = len(bench.strangers), bench.strangers[0]
+        warn(f"{bench.list} names {many:,} clips that are not in {dataset_dir}, such as '{one}'")
+    server = open_server(bench, port)
+    bench.start()
     say(f"{dataset_dir} → http://127.0.0.1:{server.effective_port}/  (Ctrl-C ends it)")
     server.run()

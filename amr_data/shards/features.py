@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from amr_data.files import whole_file
 from amr_data.shards.memory import FileImage
 
 FORMS = (".h5", ".hdf5", ".parquet")
+MAX_WIDTH = 1 << 16
+AT_ONCE = 1024
+"""Rows that are read together."""
+Values = npt.NDArray[np.float32]
 
 
 def write_features(
@@ -51,3 +55,39 @@ def write_features(
             for key, value in about.items():
                 file.attrs[key] = value if isinstance(value, str | int | float) else json.dumps(value)
         image.save(temporary)
+
+
+def read_features(
+    path: str | Path, seen: Callable[[Values], Values] = lambda rows: rows
+) -> tuple[list[str], Values]:
+    """The names and features of a Parquet file as `write_features` makes it, read a piece at a time.
+
+    seen : is given rows (K, D) and says what is kept of them (K, W), so that wide features need not be in
+        memory as a whole.
+    Returns: names (N) and features (N, W).  Raises: UsageError for what is no such file.
+    """
+    path = Path(path)
+    if path.suffix != ".parquet":
+        raise UsageError(
+            f"{path}: features in Parquet are read, as `amr-train embed ... -o x.parquet` writes them"
+        )
+    names: list[str] = []
+    parts: list[Values] = []
+    try:
+        with parquet.ParquetFile(path, memory_map=False) as file:
+            kind = file.schema_arrow.field("features").type
+            if not pa.types.is_fixed_size_list(kind) or not 0 < kind.list_size <= MAX_WIDTH:
+                raise UsageError(f"{path}: the column features is {kind}, expected lists of one length")
+            for batch in file.iter_batches(AT_ONCE, columns=["name", "features"]):
+                names += map(str, batch.column("name").to_pylist())
+                values = batch.column("features").cast(pa.list_(pa.float32(), kind.list_size)).flatten()
+                rows = values.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+                if len(rows) != batch.num_rows * kind.list_size or not np.isfinite(rows).all():
+                    raise UsageError(f"{path}: a feature is missing or is not a finite number")
+                parts.append(seen(rows.reshape(batch.num_rows, kind.list_size)))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UsageError(f"{path} holds no features: {reason}") from None
+    if not names:
+        raise UsageError(f"{path} holds the features of no clip")
+    return names, np.concatenate(parts)
