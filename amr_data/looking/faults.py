@@ -82,12 +82,14 @@ def find_faults(
     dataset: ShardDataset,
     kinds: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    clips: Sequence[int] | None = None,
 ) -> list[Record]:
     """Doubtful clips of a dataset, the worst first; a clip has at most one fault of each kind, its worst.
 
     Args:
         kinds: which of `KINDS` to look for; by default all that the dataset can show (`kinds_for`).
         progress: called with (shards done, shards in all).
+        clips: indices of those that are looked at; all where it is None.
     Returns: records whose `where` is the clip and whose `values` are what was measured
         (`amr_data.looking.words.fault_in_words` says it); lengths in metres also of a dataset in spine
         lengths.
@@ -101,9 +103,11 @@ def find_faults(
             raise UsageError(f"'{kind}' is not to be seen in two dimensions, as {dataset.path} has them")
     wanted = set(known if kinds is None else kinds)
     found: list[Record] = []
-    count = len(dataset.manifest["shards"])
-    for shard in range(count):
-        rows = _read(dataset, shard)
+    chosen = np.arange(len(dataset)) if clips is None else np.unique(np.asarray(clips, np.int64))
+    shards = np.unique(dataset.shard_of[chosen]).tolist()
+    count = len(shards)
+    for done, shard in enumerate(shards, 1):
+        rows = _read(dataset, chosen[dataset.shard_of[chosen] == shard])
         if rows is not None:
             for clip, kind, severity, frame, values in _all(rows):
                 if kind in wanted:
@@ -111,7 +115,7 @@ def find_faults(
                     times = round(float(severity), 2)
                     found.append(Record(dataset.names[clip], kind, KINDS[kind], times, place, values))
         if progress:
-            progress(shard + 1, count)
+            progress(done, count)
     return sorted(found, key=lambda f: (-(f.severity or 0), f.where, f.kind))
 
 
@@ -279,8 +283,7 @@ def _unit(vectors: F64) -> F64:
     return np.asarray(np.where(length > 0.01, vectors / np.maximum(length, 0.01), 0))
 
 
-def _read(dataset: ShardDataset, shard: int) -> _Rows | None:
-    clips = np.flatnonzero(dataset.shard_of == shard)
+def _read(dataset: ShardDataset, clips: I64) -> _Rows | None:
     tracks = dataset.tracks[np.isin(dataset.tracks["clip"], clips)]
     if not len(tracks):
         return None

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from amr_data.errors import UsageError
 from amr_data.files import whole_file
-from amr_data.viz.scene import Layer, Panel, Scene, bone_colours, front_view
+from amr_data.viz.colours import bone_colours
+from amr_data.viz.scene import Layer, Panel, Scene, front_view
 
 FORMS = (".gif", ".mp4")
 SMOOTH = 2

@@ -12,7 +12,8 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from amr_data.viz.scene import Layer, Panel, Scene, bone_colours, front_view
+from amr_data.viz.colours import bone_colours
+from amr_data.viz.scene import Layer, Panel, Scene, front_view
 
 
 class Sheet(Figure):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -14,15 +15,17 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
-from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 
 from amr_data.errors import UsageError
 from amr_data.specs import Skeleton
-from amr_data.viz.scene import Scene, bone_colours
+from amr_data.viz.colours import SCALES, THEMES, Theme, bone_colours, scale
+from amr_data.viz.floor import floor_of
+from amr_data.viz.scene import Scene
 
 ABSENT = -32768
 NO_VALUE = 255
-MAPS = ("plasma", "viridis")
+SCRIPTS = ("viewer.stage.js", "viewer.map.js", "viewer.marks.js", "viewer.js")
 
 
 class Page(str):
@@ -63,18 +66,39 @@ def shared(skeleton: Skeleton) -> dict[str, Any]:
         "boneColours": bone_colours(skeleton),
         "order": order,
         "parts": [[name.replace("_", " "), len(joints)] for name, joints in skeleton.parts.items()],
-        "maps": {
-            name: (255 * colormaps[name](np.linspace(0, 1, 64))[:, :3]).round().astype(int).tolist()
-            for name in MAPS
-        },
+        "sided": any(name.startswith("left") for name in skeleton.parts),
+        "themes": {name: _theme(theme, skeleton) for name, theme in THEMES.items()},
         "absent": ABSENT,
         "noValue": NO_VALUE,
     }
 
 
+def _theme(theme: Theme, skeleton: Skeleton) -> dict[str, Any]:
+    """The colours of a page on light or on dark ground."""
+    return {
+        "bones": bone_colours(skeleton, theme),
+        "bodies": theme.bodies,
+        "left": [theme.parts["left_arm"], theme.parts["left_leg"]],
+        "right": [theme.parts["right_arm"], theme.parts["right_leg"]],
+        "neutral": theme.neutral,
+        "ghost": theme.ghost,
+        "mark": theme.mark,
+        "alarm": theme.alarm,
+        "labels": theme.labels,
+        "states": [_bytes(to_rgb(colour)) for colour in theme.states],
+        "maps": {name: _bytes(scale(name, theme.ground)) for name in SCALES},
+    }
+
+
+def _bytes(colours: Any) -> list[Any]:
+    """Colours of 0 to 1 as 0 to 255."""
+    return (255 * np.asarray(colours)).round().astype(int).tolist()  # type: ignore[no-any-return]
+
+
 def packed(scene: Scene) -> dict[str, Any]:
     """A scene for the page: positions as int16 in steps of at most 0.3 mm for bodies within 10 m, values as
     bytes."""
+    floor = floor_of(scene.panels[0].joints, scene.up)
     panels = []
     for panel in scene.panels:
         there = np.isfinite(panel.joints)
@@ -88,6 +112,9 @@ def packed(scene: Scene) -> dict[str, Any]:
                 "frames": frames,
                 "step": reach / 32767,
                 "joints": _text(steps),
+                "floor": floor,
+                "ghost": panel.ghost,
+                "marked": None if panel.marked is None else _text(panel.marked.astype(np.uint8)),
             }
         )
     layers = []
@@ -95,6 +122,7 @@ def packed(scene: Scene) -> dict[str, Any]:
         scaled = np.clip(np.nan_to_num(layer.values) / layer.top, 0, 1) * (NO_VALUE - 1)
         values = np.where(np.isfinite(layer.values), scaled, NO_VALUE).round().astype(np.uint8)
         about = {"title": layer.title, "unit": layer.unit, "top": layer.top, "colours": layer.colours}
+        about["states"] = layer.states
         layers.append(
             {**about, "bodies": values.shape[0], "frames": values.shape[1], "values": _text(values)}
         )
@@ -105,7 +133,11 @@ def packed(scene: Scene) -> dict[str, Any]:
         "frames": scene.frames,
         "up": scene.up,
     }
-    return {**about_scene, "panels": panels, "layers": layers}
+    tracks = [
+        {"name": track.name, "alarm": track.alarm, "intervals": [asdict(i) for i in track.intervals]}
+        for track in scene.tracks
+    ]
+    return {**about_scene, "panels": panels, "layers": layers, "tracks": tracks}
 
 
 def _text(values: Any) -> str:
@@ -118,7 +150,7 @@ def _render(title: str, data: dict[str, Any]) -> str:
         title=title,
         style=Markup(asset("viewer.css")),
         three=Markup(asset("three.min.js")),
-        script=Markup(asset("viewer.js")),
+        scripts=[Markup(asset(name)) for name in SCRIPTS],
         # no "<" survives, so that no name can end the script element
         data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")),
         connect="'self'" if data["clips"] is None else "'none'",

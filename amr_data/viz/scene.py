@@ -13,20 +13,14 @@ import numpy.typing as npt
 
 from amr_data.clip import Clip, FloatArray
 from amr_data.errors import Reject, UsageError
+from amr_data.looking.faults import find_faults
 from amr_data.looking.units import UNITS, LengthUnit, length_unit
 from amr_data.readers import family_for, family_options, open_sources
 from amr_data.recipes.motion import WINDOWS, focal_weights, segments
 from amr_data.shards.reader import ShardDataset
 from amr_data.specs import DatasetSpec, Skeleton, unknown
+from amr_data.viz.tracks import Track, fault_track
 
-PART_COLOURS = {
-    "torso": "#7a7f87",
-    "left_arm": "#1f77b4",
-    "right_arm": "#d62728",
-    "left_leg": "#17a2b8",
-    "right_leg": "#e08e0b",
-}
-OTHER_COLOUR = "#9467bd"
 MAX_SHOWN = 24
 """Clips in one page or picture; more are looked at with `amr-data serve`."""
 
@@ -35,17 +29,25 @@ F32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Panel:
-    """Bodies that are drawn together. joints : (M, T, V, 3) float32, NaN where a body is absent."""
+    """Bodies that are drawn together.
+
+    joints : (M, T, V, 3) float32, NaN where a body is absent.
+    marked : (M, T, V) bool, joints that stand out; None where none is to.
+    ghost : may be laid over the first panel, of which it is another version.
+    """
 
     title: str
     joints: F32
+    marked: npt.NDArray[np.bool_] | None = None
+    ghost: bool = False
 
 
 @dataclass(frozen=True)
 class Layer:
     """Values of the first panel's bodies. values : (M, T, V) float32, NaN where there is none; `top` is the
     end of the colour scale.
-    `printed`: belongs on a contact sheet."""
+    `printed`: belongs on a contact sheet. `states`: what 0 and 1 mean, of a layer that has no other
+    values."""
 
     title: str
     values: F32
@@ -53,6 +55,7 @@ class Layer:
     unit: str = ""
     colours: str = "plasma"
     printed: bool = False
+    states: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Scene:
     up: int = 1
     synthetic: bool = False
     unit: LengthUnit = UNITS["m"]
+    tracks: list[Track] = field(default_factory=list)
 
     @property
     def heading(self) -> str:
@@ -92,10 +96,12 @@ class Scene:
 
 def clip_scene(dataset: ShardDataset, index: int, k: float = 0.01) -> Scene:
     """A clip as it stands in the shards, with its motion energy and the focal weights of strength `k`, at
-    every scale and fused."""
+    every scale and fused, and a track of what looks wrong with it."""
     unit = length_unit(dataset)
     scene = scene_of(dataset.clip(index), dataset.spec, dataset.windows, dataset.up, k, unit)
-    return replace(scene, synthetic=dataset.synthetic)
+    faults = find_faults(dataset, clips=[index])
+    tracks = [fault_track(faults, scene.frames)] if faults else []
+    return replace(scene, synthetic=dataset.synthetic, tracks=tracks)
 
 
 def scene_of(
@@ -183,7 +189,7 @@ def _beside(scene: Scene, dataset: ShardDataset, raw: Clip) -> Scene:
         ]
         joints = joints - np.nan_to_num(origin)
     title = f"raw: {len(joints)} {'body' if len(joints) == 1 else 'bodies'}"
-    panels = [replace(scene.panels[0], title="cleaned"), Panel(title, joints)]
+    panels = [replace(scene.panels[0], title="cleaned"), Panel(title, joints, ghost=True)]
     return replace(scene, title=f"{scene.title} · beside the raw bodies", panels=panels)
 
 
@@ -199,6 +205,7 @@ def side_by_side(scenes: Sequence[Scene]) -> Scene:
         title=f"{len(scenes)} clips",
         panels=panels,
         layers=[],
+        tracks=[],
         synthetic=any(s.synthetic for s in scenes),
     )
 
@@ -207,12 +214,6 @@ def front_view(joints: FloatArray, up: int) -> tuple[FloatArray, FloatArray]:
     """(..., 3) to what somebody at the sensor sees: rightwards and upwards, each (...). Kinect's x grows to
     the sensor's left; after `--rotate`, x grows to the actor's left, who is seen from the front."""
     return (-joints[..., 0] if up == 1 else joints[..., 0]), joints[..., up]
-
-
-def bone_colours(skeleton: Skeleton) -> list[str]:
-    """A colour for each bone, by the part of the joint that it ends in."""
-    part_of = {joint: part for part, joints in skeleton.parts.items() for joint in joints}
-    return [PART_COLOURS.get(part_of[joint], OTHER_COLOUR) for joint, _ in skeleton.bones]
 
 
 def robust_top(values: FloatArray) -> float:

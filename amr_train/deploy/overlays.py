@@ -105,12 +105,12 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     name = f"{dataset.names[index]} · {spec.class_title(int(feed.labels[0]))}"
     title = f"{name} · as {config.name} sees it, {joints.shape[1]} frames"
     panels = [
-        Panel("input", _array(_there(joints, present))),
+        Panel("input", _array(_there(joints, present)), marked=np.asarray(shown.numpy())),
         Panel(
             "what stays visible", _array(torch.where(shown[..., None], _there(joints, present), torch.nan))
         ),
     ]
-    layers = [Layer("masked", _array((~shown).float()), 1.0, "", "viridis", printed=True)]
+    layers = [Layer("masked", _array((~shown).float()), 1.0, printed=True, states=("visible", "masked"))]
     if config.guidance.focal:
         weights = online_weights(joints, config.guidance.windows, config.guidance.k, present)
         layers.append(
@@ -125,7 +125,7 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
         predicted, which = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
         rebuilt = restored(model, joints, predicted.float(), which)
         error = _array((rebuilt - joints).norm(dim=-1) * unit.per)
-        panels.append(Panel("reconstruction", _array(_there(rebuilt, present))))
+        panels.append(Panel("reconstruction", _array(_there(rebuilt, present)), ghost=True))
         top = robust_top(error)
         layers.insert(1, Layer("error of the reconstruction", error, top, unit.fine, printed=True))
     return Scene(

@@ -59,8 +59,8 @@ def opened(
     page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
-    page.goto(address)
-    page.wait_for_selector("body[data-ready]", timeout=30_000)
+    page.goto(address, timeout=120_000)
+    page.wait_for_selector("body[data-ready]", timeout=120_000)
     yield page, requests
     # the tests' own reading of the picture
     assert [c for c in complaints if "GPU stall due to ReadPixels" not in c] == []
@@ -166,13 +166,13 @@ def test_joint_names_under_the_pointer(browser, gallery):
 
 def test_colours_themes_and_turning(browser, gallery):
     with opened(browser, gallery) as (page, _):
-        assert page.input_value("#layer") == "energy, 8 frames"
-        page.keyboard.press("l")
-        assert page.input_value("#layer") == "energy, 4 frames"
-        page.select_option("#layer", "")
-        assert page.is_hidden("#map")
-        page.select_option("#layer", "focal weight, fused, k = 0.01")
+        assert page.input_value("#layer") == ""  # left and right, above the map of the first layer
         assert page.is_visible("#map")
+        assert page.is_visible("#legend .left")
+        page.keyboard.press("l")
+        assert page.input_value("#layer") == "energy, 8 frames"
+        page.select_option("#layer", "focal weight, fused, k = 0.01")
+        assert page.is_hidden("#legend .left")
         page.wait_for_timeout(300)
         page.click("#reset")
         page.wait_for_timeout(200)
