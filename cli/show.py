@@ -19,12 +19,14 @@ from amr_data.conversion import ConvertReport
 from amr_data.errors import REASONS
 from amr_data.looking.faults import KINDS
 from amr_data.looking.inspection import SIDES
+from amr_data.looking.timeline import BOTH, FOUND, NAME_WIDTH, TRUE, timeline_lines
 from amr_data.looking.words import (
     INVENTED,
     clip_rows,
     fault_in_words,
     joint_chart,
     recipe_in_words,
+    recording_rows,
     summary_charts,
     summary_rows,
 )
@@ -51,6 +53,7 @@ def print_report(report: ConvertReport, as_json: bool) -> None:
             "frames": f"{summary['clip_frames']:,} of clips, {summary['frames']:,} of bodies",
             "classes seen": summary["classes"],
             **({"without a label": summary["unlabelled"]} if summary["unlabelled"] else {}),
+            **(_kept(summary["recordings"]) if "recordings" in summary else {}),
             "rejects": summary["rejects"],
             "shards": f"{summary['shards']:,}{kept}",
             "time": f"{report.seconds:.1f} s for {summary['source_megabytes']:,.0f} MB{speed}",
@@ -58,6 +61,31 @@ def print_report(report: ConvertReport, as_json: bool) -> None:
     )
     print_splits(report.manifest["protocol_counts"])
     print_rejects(report.path, report.manifest)
+
+
+def _kept(counts: Mapping[str, int]) -> dict[str, str]:
+    """What a conversion says of the recordings that it kept."""
+    stored = f"{counts['frames']:,} frames, {counts['rows']:,} of bodies"
+    return {"recordings": f"{counts['recordings']:,} of {stored}; {counts['intervals']:,} intervals"}
+
+
+def print_recording(facts_of: Mapping[str, Any], timeline: bool) -> None:
+    """Facts of one recording and, if asked for, its timeline."""
+    facts(facts_of["name"], recording_rows(facts_of))
+    if facts_of["dropped"]:
+        facts("left out", {str(i): line for i, line in enumerate(facts_of["dropped"], 1)})
+    if timeline:
+        print_timeline(facts_of)
+
+
+def print_timeline(facts_of: Mapping[str, Any]) -> None:
+    """A row for each class: when it is true, and when it was found."""
+    named = max((len(i["class"]) for i in (*facts_of["intervals"], *facts_of.get("found", ()))), default=0)
+    left = min(named, NAME_WIDTH)
+    for name, row in timeline_lines(facts_of, max(console.width - left - 3, 20)):
+        console.print(Text(f"{name:<{left}}  {row}"), no_wrap=True, overflow="crop")
+    if "found" in facts_of:
+        say(f"{TRUE} true   {FOUND} found   {BOTH} both")
 
 
 def print_rejects(path: Path, manifest: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from amr_data.clip import Clip
 from amr_data.errors import UsageError
 from amr_data.looking.faults import kinds_for
+from amr_data.looking.recordings import recordings_summary
 from amr_data.looking.units import length_unit
 from amr_data.shards.reader import ShardDataset
 from amr_data.shards.tables import side_counts
@@ -51,6 +52,7 @@ def dataset_summary(dataset: ShardDataset) -> dict[str, Any]:
             ],
             "shards": len(manifest["shards"]),
         },
+        **({"recordings": recordings_summary(dataset)} if dataset.keeps_recordings else {}),
         "fault_kinds": list(kinds_for(dataset)),
         "protocols": protocols,
         "lengths": [

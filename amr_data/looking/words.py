@@ -34,7 +34,51 @@ def summary_rows(summary: Values) -> dict[str, str]:
         "still frames": _percent(facts["still_share"]),
         "mean energy": ", ".join(energies),
         "shards": f"{facts['shards']:,}",
+        **(_recordings(summary["recordings"]) if "recordings" in summary else {}),
     }
+
+
+def _recordings(kept: Values) -> dict[str, str]:
+    """The facts of `recordings_summary`."""
+    background = _percent(kept["background_share"])
+    return {
+        "recordings": f"{kept['recordings']:,}, {kept['frames']:,} frames, {kept['seconds'] / 3600:.2f} h",
+        "frames in a recording": _least_to_most(kept["frames_in_a_recording"]),
+        "intervals": f"{kept['intervals']:,}, {kept['overlapping_intervals']:,} overlap with another",
+        "intervals in a recording": _least_to_most(kept["intervals_in_a_recording"]),
+        "frames in an interval": _least_to_most(kept["frames_in_an_interval"]),
+        "frames between intervals": f"{_least_to_most(kept['frames_in_a_gap'])}; {background} of all in none",
+    }
+
+
+def recording_rows(facts: Values) -> dict[str, str]:
+    """The facts of `recording_facts` that stand in a row."""
+    numbers = {k: str(facts[k]) for k in ("subject", "camera", "setup", "replication") if k in facts}
+    intervals = facts["intervals"]
+    found = {}
+    if "found" in facts:
+        hits = sum(i["found"] for i in intervals)
+        found["found"] = f"{hits:,} of {len(intervals):,} intervals, {len(facts['found']):,} proposals"
+    bodies = (f"{b['body']}: {b['frames']:,} frames in {b['stretches']:,} stretches" for b in facts["bodies"])
+    return {
+        **({"synthetic": INVENTED} if facts["synthetic"] else {}),
+        "source": facts["source"],
+        "frames": f"{facts['frames']:,}",
+        "seconds": f"{facts['seconds']:,.1f} at {facts['fps']:g} frames a second",
+        **numbers,
+        "bodies": "; ".join(bodies),
+        "clips": f"{facts['clips']:,}",
+        "intervals": f"{len(intervals):,}",
+        **found,
+    }
+
+
+def _least_to_most(spread: Values | None) -> str:
+    return (
+        "none"
+        if spread is None
+        else "{least:,} / {median:,} / {most:,} (least, median, most)".format(**spread)
+    )
 
 
 def summary_charts(summary: Values) -> dict[str, dict[str, float]]:
