@@ -60,7 +60,9 @@ def detector(
     features, _ = dense_features(dense, whole, made.grid(RATE), RATE, torch.device("cpu"))
     head.standardise(torch.from_numpy(features))
     with torch.no_grad():
-        head.last.weight.mul_(4)
+        logits = head(torch.from_numpy(features)[None])[0]
+        head.last.weight.mul_(3 / logits.std(dim=0)[:, None])
+        head.last.bias.copy_((head.last.bias - logits.mean(dim=0)) * 3 / logits.std(dim=0))
     return made
 
 
@@ -115,7 +117,7 @@ def as_rows(table) -> list[tuple]:  # type: ignore[no-untyped-def]
 WAYS = {
     "temporal": {},
     "linear": {"layers": 0},
-    "several lengths": {"lengths": (0.5, 1.0, 1.75)},
+    "several lengths": {"lengths": (0.75, 1.0, 1.75), "cover": 1},
     "no overlap": {"cover": 1},
     "joints kept": {"pooling": JOINTS},
     "absent bodies as zeros": {"empty_bodies": "keep"},
