@@ -132,7 +132,7 @@ def test_a_stream_says_what_the_whole_says(way: str) -> None:
     whole = recording(263)
     frames, table = made.detect(whole, RATE)
     assert len(frames) == 263
-    assert len(table) > 1
+    assert len(table) > 0
     assert set(frames[150:200][30:-30].tolist()) <= {CLASSES}  # nobody is there
     generator = np.random.default_rng(2)
     grid = made.grid(RATE)
