@@ -4,11 +4,11 @@ of their own.
     python -m tests.untrimmed all_sqe.zip strings/ --clips 10
 
 Each recording is one person in one view: so many clips, each used once, with idle gaps before, between and
-after. The clips are as recorded, but moved on the floor so that each begins where the one before ended. An idle
-gap of one to three seconds is made: from the last pose in a third of a second to the person's mean first pose,
-which is held, sways by two centimetres and trembles as a sensor does, then to the next first pose. What is
-detected is therefore real motion among made-up rest: the figures say how methods compare, not how well people
-are watched.
+after. The clips are as recorded, but moved on the floor so that each begins where the one before ended. An
+idle gap of one to three seconds is made: from the last pose in a third of a second to the person's mean first
+pose, which is held, sways by two centimetres and trembles as a sensor does, then to the next first pose. What
+is detected is therefore real motion among made-up rest: the figures say how methods compare, not how well
+people are watched.
 
 Clips of fewer than 12 frames are left out: they show no action. Subjects 8, 9 and 10 test, the others train:
 the split `xsub`. Names are `S03V1R02`: subject, view, number.

@@ -7,6 +7,7 @@ loss.
 from __future__ import annotations
 
 from amr_train.config.evaluation import (
+    DetectConfig,
     EvaluationConfig,
     FinetuneConfig,
     LinearConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "AugmentConfig",
     "Batches",
     "DataConfig",
+    "DetectConfig",
     "EvaluationConfig",
     "Experiment",
     "FinetuneConfig",

@@ -76,6 +76,39 @@ class SemiConfig(Section):
         return self
 
 
+class DetectConfig(Section):
+    """Finding actions in whole recordings. `encoder`: frozen, or trained on windows first, for
+    `encoder_updates` at `encoder_lr`. `heads`: each is trained and judged. `lengths`: of the windows, in
+    those that the encoder is made for; features of several stand side by side. `cover`: windows over each
+    frame. `pooling`: of an encoder's tokens at a time, the mean over the joints or the joints kept.
+
+    Of the heads: `updates` at `lr`, `dropout`; of the temporal one `width`, dilated `layers` and `ahead_s`,
+    how far it sees ahead at most.
+    """
+
+    encoder: Literal["frozen", "finetuned"] = "frozen"
+    encoder_updates: int = Field(1000, ge=1)
+    encoder_lr: float = Field(3e-4, gt=0)
+    heads: list[Literal["linear", "temporal"]] = Field(["linear", "temporal"], min_length=1)
+    lengths: list[Annotated[float, Field(gt=0, le=16)]] = Field([1.0], min_length=1, max_length=4)
+    cover: int = Field(2, ge=1, le=16)
+    pooling: Literal["mean", "joints"] = "mean"
+    updates: int = Field(800, ge=1)
+    lr: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    width: int = Field(64, ge=1, le=4096)
+    layers: int = Field(6, ge=1, le=12)
+    ahead_s: float = Field(2.0, ge=0, le=600)
+
+    @model_validator(mode="after")
+    def _check(self) -> DetectConfig:
+        for name, values in (("heads", self.heads), ("lengths", self.lengths)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} holds a value twice: {', '.join(map(str, values))}")
+        return self
+
+
 class EvaluationConfig(Section):
     """How an encoder is judged. `protocols`: what a run is evaluated with at its end; `baselines`: what
     stands beside it in the protocols of frozen features; `crop`: share of each clip in its middle that is
@@ -100,4 +133,5 @@ class EvaluationConfig(Section):
     finetune: FinetuneConfig = FinetuneConfig()
     supervised: SupervisedConfig = SupervisedConfig()
     semi: SemiConfig = SemiConfig()
+    detect: DetectConfig = DetectConfig()
     options: dict[str, Any] = Field({})

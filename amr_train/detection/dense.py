@@ -78,19 +78,26 @@ class DenseEncoder(nn.Module):
 
 
 class DenseCoordinates(nn.Module):
-    """Positions of every body in the frames of a step, the main actor's centre in the origin of each frame,
-    and their differences from frame to frame: what needs no learning. A body that is not there is zeros."""
+    """Positions of every body in the frames of a step, as they are shown (the main actor's centre in the
+    origin of each frame), and how they move from frame to frame: what needs no learning. A body that is not
+    there is zeros."""
 
-    def __init__(self, frames: int, segment: int, bodies: int, placing: Placing) -> None:
+    def __init__(
+        self,
+        frames: int,
+        segment: int,
+        bodies: int,
+        placing: Placing,
+        shown: InputConfig = InputConfig(centre="every"),  # noqa: B008
+    ) -> None:
         super().__init__()
-        self.frames, self.segment, self.placing = frames, segment, placing
+        self.frames, self.segment, self.placing, self.shown = frames, segment, placing, shown
         self.tokens = frames // segment
         self.width = 2 * bodies * segment * len(placing.names) * 3
 
     def forward(self, joints: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         placed = self.placing(joints, rate)
-        centred = InputConfig(centre="every")
-        shown = dense_input(placed, centred, self.placing.anatomy, self.placing.names, rate)
+        shown = dense_input(placed, self.shown, self.placing.anatomy, self.placing.names, rate)
         there = (joints.flatten(3) != 0).any(dim=3)  # (B, M, W)
         joined = (there[:, :, 1:] & there[:, :, :-1])[..., None, None]
         step = torch.where(joined, placed.diff(dim=2), 0)

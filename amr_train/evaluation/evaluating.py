@@ -181,6 +181,7 @@ def judge_beside(
 
 def judged(task: Task, protocol: Protocol) -> Record:
     """Judge, or take what is kept of it. Every process has the record."""
+    protocol.check(task.dataset)
     about = about_task(task, protocol)
     known = None
     if task.folder is not None:
@@ -189,9 +190,11 @@ def judged(task: Task, protocol: Protocol) -> Record:
     if known is not None:
         return known
     began = time.perf_counter()
-    if protocol.frozen and task.subject.encoder is not None:
+    if not (protocol.frozen and protocol.of_clips):
+        pass
+    elif task.subject.encoder is not None:
         _ = task.features  # made by all processes together; what follows is done by the main one
-    elif protocol.frozen:
+    else:
         task.processes.from_main(lambda: task.features)
     collective = protocol.collective(task.settings)
     doing = task if collective else task.on_its_own()

@@ -74,8 +74,7 @@ def judging_of(
     run = run_of(place)
     experiment, kept = (None, None) if run is None else _recorded(run)
     settings = evaluation_settings(overrides, experiment)
-    for name in protocols or settings.protocols:
-        protocol_named(name)
+    asked = [protocol_named(name) for name in protocols or settings.protocols]
     config = (loaded := load_encoder(place)).config
     dataset = open_dataset(_data(data, kept, place))
     if split is None and experiment is not None:
@@ -85,6 +84,8 @@ def judging_of(
     # what does not fit together is said here, once, before processes are started
     parts_of(dataset, split, settings.part, config.excluded.get(dataset.spec.name, ()))
     check_input(config.input, dataset)
+    for protocol in asked:
+        protocol.check(dataset)
     shared_joints(loaded, dataset)
     shared = run.parent / BASELINES if run is not None and out is None else None
     return Judging(

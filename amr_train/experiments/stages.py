@@ -133,14 +133,15 @@ def _check(stage: Stage, opening: Opening) -> None:
     """Raises UsageError where a protocol does not exist, the dataset has no such split, or the datasets of a
     run do not go together."""
     experiment = stage.experiment
-    for name in stage.protocols:
-        protocol_named(name)
+    protocols = [protocol_named(name) for name in stage.protocols]
     datasets: list[ShardDataset] = []
     if stage.data is not None:
         datasets = [opening(stage.data)]
         split = only_split(datasets[0], stage.split)
         if stage.protocols:
             parts_of(datasets[0], split, experiment.evaluation.part)
+        for protocol in protocols:
+            protocol.check(datasets[0])
     elif not stage.missing:
         datasets = settled(experiment, opening).datasets
     for dataset in datasets:

@@ -10,6 +10,7 @@ from amr_data import UsageError
 from amr_data.errors import unknown
 from amr_data.extensions import extension_names, load_extension
 from amr_train.evaluation.protocols.base import Protocol, Result
+from amr_train.evaluation.protocols.detect import Detect
 from amr_train.evaluation.protocols.finetune import Finetune
 from amr_train.evaluation.protocols.knn import Knn
 from amr_train.evaluation.protocols.linear import Linear
@@ -21,7 +22,16 @@ from amr_train.evaluation.protocols.supervised import Supervised
 GROUP = "amr_train.protocols"
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
-    for protocol in (Linear(), Logistic(), Knn(), Retrieval(), Finetune(), Supervised(), Semi())
+    for protocol in (
+        Linear(),
+        Logistic(),
+        Knn(),
+        Retrieval(),
+        Finetune(),
+        Supervised(),
+        Semi(),
+        Detect(),
+    )
 }
 
 __all__ = ["PROTOCOLS", "Protocol", "Result", "protocol_named", "protocol_names"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from amr_data import ShardDataset
 from amr_train.config import AugmentConfig, EvaluationConfig
 from amr_train.evaluation.task import Task
 
@@ -24,10 +25,12 @@ class Result:
 
 class Protocol(ABC):
     """One way to judge. `name` : as in `--protocol`.  `frozen` : the encoder is not trained, so that
-    untrained encoders and coordinates can stand beside it, and one process does it for all."""
+    untrained encoders and coordinates can stand beside it, and one process does it for all.  `of_clips` : it
+    asks for the features of clips, which all processes make before it runs."""
 
     name: str
     frozen = True
+    of_clips = True
 
     @abstractmethod
     def settings(self, config: EvaluationConfig, augment: AugmentConfig) -> dict[str, Any]:
@@ -37,6 +40,9 @@ class Protocol(ABC):
     @abstractmethod
     def run(self, task: Task) -> Result:
         """Judge. Raises: UsageError, AmrError."""
+
+    def check(self, dataset: ShardDataset) -> None:  # noqa: B027
+        """Refuse a dataset that cannot be judged by it, before anything is trained. Raises: UsageError."""
 
     def collective(self, config: EvaluationConfig) -> bool:
         """Whether all processes take part in `run`; otherwise the main one alone does it."""
