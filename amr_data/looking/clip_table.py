@@ -18,6 +18,7 @@ from amr_data.looking.columns import (
     Column,
     Counts,
     Flags,
+    Named,
     Number,
     Pending,
     Splits,
@@ -162,6 +163,13 @@ class ClipTable:
         if self.rejects:
             facets[REJECT] = self._reasons
         return Found(order[every[order]], facets)
+
+    def meant(self, term: Term, by: str | None = None) -> list[str]:
+        """The values of a facet that a term means, as the facet has them: of `fault:jump` both jumps."""
+        column = {**self.columns, **self.columns_of(by)}.get(term.key)
+        if isinstance(column, Named) and term.sign == ":":
+            return [column.values[i] for value in term.values for i in column.meant(value)]
+        return list(term.values)
 
     def columns_of(self, by: str | None) -> dict[str, Column]:
         if not self.judged:

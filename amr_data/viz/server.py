@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Callable
@@ -76,8 +77,9 @@ def make_app(bench: Workbench) -> Flask:
 def open_server(bench: Workbench, port: int) -> Server:
     """Take the port (any free one for 0, told by `effective_port`); `run()` serves until it is stopped.
     Raises: UsageError where it is taken."""
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a page asks for many things at once
     try:
-        return cast(Server, create_server(make_app(bench), host=HOST, port=port, threads=4))
+        return cast(Server, create_server(make_app(bench), host=HOST, port=port, threads=6))
     except OSError as error:
         raise UsageError(
             f"port {port} of this machine cannot be taken ({error.strerror or error}); give another with "
@@ -106,6 +108,11 @@ def _guard(app: Flask, token: str) -> None:
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         response.headers["Cache-Control"] = "no-store"
         return response
+
+    @app.errorhandler(500)
+    def failed(error: Any) -> Answer:
+        original = getattr(error, "original_exception", error)
+        return _error(f"unexpected error: {type(original).__name__}: {str(original)[:300]}"), 500
 
     @app.errorhandler(404)
     @app.errorhandler(405)

@@ -34,7 +34,6 @@ from amr_data.looking.searching import parse_search
 from amr_data.looking.words import clip_rows, fault_in_words, summary_charts, summary_rows
 from amr_data.shards.reader import ShardDataset, read_rejects
 from amr_data.specs import NO_LABEL
-from amr_data.viz.scene import PART_COLOURS
 
 KEPT = 8
 """Searches whose result is remembered while its rows are fetched."""
@@ -84,6 +83,8 @@ class Workbench:
     def start(self) -> threading.Thread:
         """Look for what takes longer, beside whatever else is asked for."""
         self.at_work["faults"] = (0, len(self.dataset.manifest["shards"]))
+        if self._features is not None:
+            self.at_work["map"] = (0, 1)
         worker = threading.Thread(target=self.work, daemon=True)
         worker.start()
         return worker
@@ -147,7 +148,10 @@ class Workbench:
         some[found.clips] = True
         rejects = None if found.rejects is None else [r.as_stored() for r in found.rejects[:MOST_REJECTS]]
         return {
-            "terms": [asdict(term) for term in parse_search(search, self.table.keys)],
+            "terms": [
+                {**asdict(term), "meant": self.table.meant(term, by)}
+                for term in parse_search(search, self.table.keys)
+            ],
             "total": len(found.clips) if found.rejects is None else len(found.rejects),
             "facets": {key: [pair for pair in counts if pair[1]] for key, counts in found.facets.items()},
             "bits": base64.b64encode(np.packbits(some, bitorder="little").tobytes()).decode("ascii"),
@@ -184,7 +188,7 @@ class Workbench:
         label = int(one.predicted[index])
         return {
             "predicted": self._class(label) if label >= 0 else None,
-            "right": label == self.table.labels[index],
+            "right": label == int(self.table.labels[index]),
         }
 
     def _class(self, label: int) -> str:
@@ -251,7 +255,6 @@ class Workbench:
             "joints": len(skeleton.joints),
             "bones": skeleton.bone_indices.tolist(),
             "sides": bones,
-            "colours": [PART_COLOURS["torso"], PART_COLOURS["left_arm"], PART_COLOURS["right_arm"]],
             "figures": list(self.table.judged),
             "run": self.run,
             "list": str(self.list),

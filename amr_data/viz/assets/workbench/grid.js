@@ -4,7 +4,7 @@ import { $, about, colour, count, el } from "./dom.js";
 import { bytes, json } from "./api.js";
 import { address, change, state } from "./state.js";
 
-const WIDTH = 150, PICTURE = 122, LINES = 40, PAGE = 100, BATCH = 24, KEPT = 1500, AT_ONCE = 2, PACE = 40;
+const WIDTH = 150, PICTURE = 122, LINES = 40, PAGE = 100, BATCH = 24, KEPT = 1500, AT_ONCE = 2, PACE = 50;
 const ABSENT = 255, TOP = 254;
 const main = $("main"), grid = $("grid"), canvas = $("canvas"), cells = $("cells");
 
@@ -26,7 +26,7 @@ export async function showGrid(n, keepPlace = false) {
 
 export const forgetRows = () => { pages = new Map(); asked = new Set(); layout(); };
 export const setMoving = (on) => { moving = on; dirty = true; };
-export const redraw = () => { dirty = true; };
+export const redraw = () => { inks = null; dirty = true; };
 
 function layout() {
   columns = Math.max(2, Math.floor(grid.clientWidth / WIDTH));
@@ -138,49 +138,51 @@ function unpack(buffer) {
   }
 }
 
-// --- drawing ----------------------------------------------------------------------------------------------------------------------------
-let inks = [];
+// --- drawing: as few strokes as there are inks, since a stroke costs more than the lines in it ------------------------------------------
+const STYLES = [[1, 2], [0.55, 1.5], [0.3, 1.5]]; // opacity and width of a first body, of a second, of an excluded clip
+let inks = null;
+const ink = () => (inks = inks || ["--bone", "--bone-left", "--bone-right"].map(colour));
+
 function tick(now) {
   requestAnimationFrame(tick);
-  const lively = (moving || hover >= 0) && total > 0 && !document.hidden && grid.getBoundingClientRect().top < innerHeight;
-  if (!(dirty || (lively && now - last >= PACE))) return;
+  const lively = (moving || hover >= 0) && total > 0 && !document.hidden && now - last >= PACE;
+  if (!dirty && !(lively && grid.getBoundingClientRect().top < innerHeight)) return;
   last = now; dirty = false;
   const context = canvas.getContext("2d"), ratio = canvas.width / Math.max(1, grid.clientWidth), wide = step(), tall = PICTURE + LINES;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, grid.clientWidth, canvas.height / ratio);
-  inks = ["--bone", "--bone-left", "--bone-right"].map(colour);
   context.lineCap = "round";
+  const paths = STYLES.map(() => ink().map(() => new Path2D()));
   for (let position = view.first; position <= view.last; position++) {
     const row = rowAt(position), clip = row && frames.get(row.index);
     if (!clip) continue;
     const still = !(moving || hover === row.index);
     const x = (position % columns) * wide + (wide - PICTURE) / 2, y = (Math.floor(position / columns) - view.row) * tall + 6;
     const share = still ? 0.4 : ((now / 1000) % clip.seconds) / clip.seconds;
-    draw(context, clip, share * (clip.length - 1), x, y, (PICTURE - 6) / TOP, row.decision === "exclude" ? 0.3 : 1);
+    trace(paths, clip, share * (clip.length - 1), x, y, row.decision === "exclude");
   }
+  STYLES.forEach(([alpha, width], style) => paths[style].forEach((path, side) => {
+    context.globalAlpha = alpha;
+    context.lineWidth = width;
+    context.strokeStyle = ink()[side];
+    context.stroke(path);
+  }));
 }
 
-function draw(context, clip, time, x, y, scale, alpha) {
-  const from = Math.floor(time), to = Math.min(from + 1, clip.length - 1), share = time - from, V = about.joints, points = clip.points;
-  for (let body = clip.bodies - 1; body >= 0; body--) {
+function trace(paths, clip, time, x, y, excluded) {
+  const from = Math.floor(time), to = Math.min(from + 1, clip.length - 1), V = about.joints, points = clip.points, scale = (PICTURE - 6) / TOP;
+  for (let body = 0; body < clip.bodies; body++) {
     const a = (from * clip.bodies + body) * V * 2, b = (to * clip.bodies + body) * V * 2;
     if (points[a] === ABSENT) continue;
-    const mix = points[b] === ABSENT ? 0 : share;
-    context.globalAlpha = alpha * (body ? 0.55 : 1);
-    context.lineWidth = body ? 1.5 : 2;
-    for (let side = 0; side < 3; side++) {
-      context.strokeStyle = inks[side];
-      context.beginPath();
-      about.bones.forEach(([one, other], n) => {
-        if (about.sides[n] !== side) return;
-        const at = (joint, i) => (points[a + joint * 2 + i] * (1 - mix) + points[b + joint * 2 + i] * mix) * scale;
-        context.moveTo(x + at(one, 0), y + at(one, 1));
-        context.lineTo(x + at(other, 0), y + at(other, 1));
-      });
-      context.stroke();
-    }
+    const share = points[b] === ABSENT ? 0 : time - from;
+    const at = (joint, i) => (points[a + joint * 2 + i] * (1 - share) + points[b + joint * 2 + i] * share) * scale;
+    const mine = paths[excluded ? 2 : body ? 1 : 0];
+    about.bones.forEach(([one, other], n) => {
+      const path = mine[about.sides[n]];
+      path.moveTo(x + at(one, 0), y + at(one, 1));
+      path.lineTo(x + at(other, 0), y + at(other, 1));
+    });
   }
-  context.globalAlpha = 1;
 }
 
 main.addEventListener("scroll", () => look(), { passive: true });

@@ -171,6 +171,7 @@ canvas.addEventListener("pointerup", async (event) => {
   const at = nearest(here);
   if (at >= 0) change({ clip: (await nameOf(at)).name, frame: "" });
 });
+canvas.addEventListener("pointercancel", () => { brush = null; $("map-brush").hidden = true; });
 canvas.addEventListener("pointerleave", () => { if (places) { hint(-1); show(); } });
 $("map-colour").replaceChildren(...COLOURS.map(([key, title]) => new Option(title, key)));
 $("map-colour").addEventListener("change", () => change({ colour: $("map-colour").value === "class" ? "" : $("map-colour").value }));

@@ -16,8 +16,8 @@ export async function drawOverview() {
     Object.keys(found.splits).length ? "" : card("Clips by class", bars(charts["clips by class"], (value) => toggled("class", value)), "wide"),
     card("Clip lengths (frames)", lengths(found.lengths)),
     energy ? card(energy[0].toUpperCase() + energy.slice(1), bars(charts[energy], (value) => toggled("class", value))) : "",
-    card("Bodies in a clip", bars(charts["bodies in a clip"], (value) => toggled("bodies", value))),
-    card("Rejected sources", Object.keys(found.rejects).length ? bars(found.rejects, (value) => toggled("reject", value)) : el("p", { className: "faint" }, "none")),
+    card("Bodies in a clip", el("div", {}, bars(charts["bodies in a clip"], (value) => toggled("bodies", value)), el("h2", {}, "Rejected sources"),
+      Object.keys(found.rejects).length ? bars(found.rejects, (value) => toggled("reject", value)) : el("p", { className: "faint" }, "none"))),
   );
   return found;
 }

@@ -5,7 +5,7 @@ import { address, change, state } from "./state.js";
 import { toggled } from "./terms.js";
 
 const box = $("panel");
-let shown = null, frame = null, asked = 0, changed = () => {};
+let shown = null, frame = null, begin = false, asked = 0, changed = () => {};
 export const onDecision = (told) => { changed = told; };
 export const neighbour = (side) => { if (shown?.[side]) change({ clip: shown[side], frame: "" }); };
 export const close = () => change({ clip: "", frame: "" });
@@ -33,6 +33,7 @@ export async function showPanel(anew = false) {
   const same = shown?.name === found.name;
   shown = found;
   if (same) return refresh();
+  begin = false;
   frame = el("iframe", { src: `viewer/${found.index}`, title: `viewer of ${found.name}`, onload: begun });
   box.replaceChildren(bar(found.name), frame, el("div", { id: "about-clip" }));
   refresh();
@@ -119,6 +120,7 @@ async function begun() {
   for (let i = 0; i < 200 && !ready(); i++) await new Promise((done) => setTimeout(done, 25));
   theme();
   seek();
+  begin = true;
 }
 
 export function theme() {
@@ -135,7 +137,7 @@ function seek() {
 
 function keepFrame() {
   const slider = inside("scrub");
-  if (slider && ready() && shown?.name === state.clip && inside("play")?.getAttribute("aria-pressed") !== "true") {
+  if (slider && begin && ready() && shown?.name === state.clip && inside("play")?.getAttribute("aria-pressed") !== "true") {
     const at = slider.value === "0" ? "" : slider.value;
     if (at !== state.frame && !(at === "" && state.frame === "0")) change({ frame: at }, "replace");
   }

@@ -10,16 +10,15 @@ const same = (a, b) => a.toLowerCase() === b.toLowerCase();
 const named = (term, key, negated) => term.key === key && term.sign === ":" && term.negated === negated;
 
 export const has = (key, value, negated = false) =>
-  terms.some((term) => named(term, key, negated) && term.values.some((one) => same(one, value)));
+  terms.some((term) => named(term, key, negated) && term.meant.some((one) => same(one, value)));
 
 const text = (term) => `${term.negated ? "-" : ""}${term.key ? term.key + term.sign : ""}${term.values.map(quoted).join(",")}`;
 
 // the search with a value taken out, or put in beside the others of its key
 export function toggled(key, value, negated = false) {
   const on = has(key, value, negated);
-  const left = terms
-    .map((term) => (term.key === key && term.sign === ":" ? { ...term, values: term.values.filter((one) => !same(one, value)) } : term))
-    .filter((term) => term.values.length);
+  const without = (term) => (term.meant.some((one) => same(one, value)) ? { ...term, values: term.meant.filter((one) => !same(one, value)) } : term);
+  const left = terms.map((term) => (term.key === key && term.sign === ":" ? without(term) : term)).filter((term) => term.values.length);
   if (on) return left.map(text).join(" ");
   const at = left.findIndex((term) => named(term, key, negated));
   if (at >= 0) left[at] = { ...left[at], values: [...left[at].values, value] };
