@@ -31,7 +31,7 @@ PICTURES = (".png", ".pdf", ".svg")
     help="A clip's name, a glob such as 'S001*A058', or its index; may be repeated.",
 )
 @click.option("--class", "class_name", help="Clips of a class: its number, or a part of its name.")
-@click.option("--random", type=int, help="Draw so many of the clips.")
+@click.option("--random", type=int, help="Draw so many of the clips, and show them all.")
 @click.option("--worst", type=click.IntRange(min=1), help="The most suspicious clips, so many of them.")
 @click.option("--seed", default=0, show_default=True, help="Of --random, and of the mask of --run.")
 @click.option(
@@ -109,12 +109,11 @@ def inspect_command(
         if chosen:
             raise UsageError("--worst chooses clips by itself: leave --clip, --class and --random out")
         doubts = _most_suspicious(dataset, worst, as_json)
-        _show_clips(dataset, list(doubts), doubts, seed, html, as_json, **options)
+        _show_clips(dataset, list(doubts), doubts, seed, html, as_json, True, **options)
         return
     if chosen:
-        _show_clips(
-            dataset, find_clips(dataset, clips, class_name, random, seed), {}, seed, html, as_json, **options
-        )
+        found = find_clips(dataset, clips, class_name, random, seed)
+        _show_clips(dataset, found, {}, seed, html, as_json, random is not None, **options)
         return
     given = [f"--{name}" for name in ("raw", "run", "layer", "png", "animate") if options[name]]
     if given:
@@ -167,6 +166,7 @@ def _show_clips(
     seed: int,
     html: Path | None,
     as_json: bool,
+    all_of_them: bool,
     raw: tuple[Path, ...],
     run: Path | None,
     layer: str | None,
@@ -178,14 +178,14 @@ def _show_clips(
     from amr_data.files import write_text
     from amr_data.looking.inspection import clip_facts
     from amr_data.viz import clip_scene, contact_sheet, side_by_side, viewer_page, with_raw, write_animation
-    from amr_data.viz.scene import MAX_SHOWN
+    from amr_data.viz.scene import MAX_DRAWN, MAX_MOVING, MAX_SHOWN
 
     for path, endings in ((png, PICTURES), (animate, (".gif", ".mp4"))):
         if path and path.suffix.lower() not in endings:
             raise UsageError(f"{path}: the name ends in {' or '.join(endings)}")
     if raw and run:
         raise UsageError("--raw and --run each fill the place beside the clip: give one of them")
-    chosen = indices[:MAX_SHOWN]
+    chosen = indices[: MAX_DRAWN if all_of_them else MAX_SHOWN]
     if run:
         from amr_train.deploy.overlays import model_scenes
 
@@ -198,14 +198,18 @@ def _show_clips(
         replace(s, title=f"{s.title} · {doubts_in_words(doubts[i])}") if i in doubts else s
         for s, i in zip(scenes, chosen, strict=True)
     ]
-    one = scenes[0] if len(scenes) == 1 else side_by_side(scenes[:6])
+
+    def together(most: int) -> Scene:
+        return scenes[0] if len(scenes) == 1 else side_by_side(scenes[:most])
+
     written: dict[str, str] = {}
     if png:
         png.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(one).savefig(png, dpi=130)
+        contact_sheet(together(MAX_SHOWN)).savefig(png, dpi=130)
         written["picture"] = str(png)
     if animate:
         with progress_bar("drawing", quiet=as_json, counted=True) as bar:
+            one = together(MAX_MOVING)
             write_animation(
                 one,
                 animate,
@@ -236,8 +240,9 @@ def _show_clips(
         print_clips(shown)
     if len(indices) > len(chosen):
         tell(f"the first {len(chosen)} of {len(indices):,} clips; `amr-data serve {dataset.path}` shows all")
+    most = {"picture": MAX_SHOWN, "animation": MAX_MOVING}
     for name, where in written.items():
-        only = " (the first 6)" if name != "page" and len(scenes) > 6 else ""
+        only = f" (the first {most[name]})" if len(scenes) > most.get(name, len(scenes)) else ""
         say(f"{name} → {where}{only}")
 
 

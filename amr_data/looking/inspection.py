@@ -103,7 +103,7 @@ def find_clips(
     random: int | None = None,
     seed: int = 0,
 ) -> list[int]:
-    """Indices of clips, in the order of the patterns and of the dataset.
+    """Indices of clips, in the order of the patterns and of the dataset, or in that in which they are drawn.
 
     Args:
         patterns: names, globs or indices; all clips where there is none.
@@ -130,7 +130,7 @@ def find_clips(
         drawn = np.random.default_rng(seed).choice(
             len(indices), size=min(random, len(indices)), replace=False
         )
-        indices = [indices[i] for i in sorted(drawn.tolist())]
+        indices = [indices[i] for i in drawn.tolist()]
     return indices
 
 

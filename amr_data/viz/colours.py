@@ -19,6 +19,7 @@ SPARE = 1.15
 """How much more than that the ends of colour scales have, since the light in the viewer shades bodies."""
 SCALES = ("plasma", "viridis")
 STEPS = 64
+RGB = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -106,15 +107,15 @@ def scale(name: str, ground: str) -> npt.NDArray[np.float64]:
     return np.asarray(colours[places])
 
 
-def contrast(one: str | tuple[float, ...], other: str | tuple[float, ...]) -> float:
+def contrast(one: str | RGB, other: str | RGB) -> float:
     """Contrast of two colours, 1 to 21, as WCAG defines it."""
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
-def luminance(colour: str | tuple[float, ...]) -> float:
+def luminance(colour: str | RGB) -> float:
     """Relative luminance of an sRGB colour, 0 to 1."""
-    return float(_linear(np.asarray(to_rgb(colour))) @ (0.2126, 0.7152, 0.0722))
+    return float(_linear(np.array(to_rgb(colour), float)) @ (0.2126, 0.7152, 0.0722))
 
 
 def _linear(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

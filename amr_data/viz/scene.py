@@ -22,7 +22,11 @@ from amr_data.specs import DatasetSpec, Skeleton, unknown
 from amr_data.viz.tracks import Track, fault_track
 
 MAX_SHOWN = 24
-"""Clips in one page or picture; more are looked at with `amr-data serve`."""
+"""Clips of a page or a contact sheet where no number was asked for; `amr-data serve` shows all."""
+MAX_DRAWN = 500
+"""Clips of a page that were asked for by their number."""
+MAX_MOVING = 12
+"""Clips in one animation."""
 
 F32 = npt.NDArray[np.float32]
 
@@ -34,12 +38,14 @@ class Panel:
     joints : (M, T, V, 3) float32, NaN where a body is absent.
     marked : (M, T, V) bool, joints that stand out; None where none is to.
     ghost : may be laid over the first panel, of which it is another version.
+    own_time : is another clip than the first panel.
     """
 
     title: str
     joints: F32
     marked: npt.NDArray[np.bool_] | None = None
     ghost: bool = False
+    own_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,7 @@ def side_by_side(scenes: Sequence[Scene]) -> Scene:
     if len({s.skeleton.name for s in scenes}) != 1:
         raise UsageError("clips of different skeletons cannot be drawn side by side")
     first = scenes[0]
-    panels = [Panel(s.title, s.panels[0].joints) for s in scenes]
+    panels = [Panel(s.title, s.panels[0].joints, own_time=True) for s in scenes]
     return replace(
         first,
         name=", ".join(s.name for s in scenes),
