@@ -12,14 +12,13 @@ import click
 from rich.live import Live
 from rich.text import Text
 
+from amr_cli.recording import PICTURES, check_recording, show_recording
 from amr_cli.show import doubts_in_words, print_clip, print_clips, print_dataset, print_faults
 from amr_cli.ui import ANEW, console, guarded_saying, progress_bar, say, tell, warn
 from amr_data import Record, ShardDataset, UsageError, open_dataset
 
 if TYPE_CHECKING:
     from amr_data.viz import Scene
-
-PICTURES = (".png", ".pdf", ".svg")
 
 
 @click.command("inspect")
@@ -34,6 +33,13 @@ PICTURES = (".png", ".pdf", ".svg")
 @click.option("--random", type=int, help="Draw so many of the clips, and show them all.")
 @click.option("--worst", type=click.IntRange(min=1), help="The most suspicious clips, so many of them.")
 @click.option("--seed", default=0, show_default=True, help="Of --random, and of the mask of --run.")
+@click.option("--recording", help="A recording that was kept whole: its name, or its number.")
+@click.option("--timeline", is_flag=True, help="Of a recording: print what happens when.")
+@click.option(
+    "--found",
+    type=click.Path(path_type=Path),
+    help="Of a recording: intervals that were found in it (.json or .csv), to be shown beside the true ones.",
+)
 @click.option(
     "--raw",
     multiple=True,
@@ -58,7 +64,9 @@ PICTURES = (".png", ".pdf", ".svg")
     help="Strength of the focal weights.",
 )
 @click.option(
-    "--png", type=click.Path(path_type=Path), help="Write a contact sheet here (.png, .pdf or .svg)."
+    "--png",
+    type=click.Path(path_type=Path),
+    help="Write a contact sheet here (.png, .pdf or .svg); of a recording its timeline.",
 )
 @click.option("--animate", type=click.Path(path_type=Path), help="Write an animation here (.gif or .mp4).")
 @click.option(
@@ -70,7 +78,7 @@ PICTURES = (".png", ".pdf", ".svg")
 @click.option(
     "--html",
     type=click.Path(path_type=Path),
-    help="Write a page here: the dataset's charts, or a viewer of the clips.",
+    help="Write a page here: the dataset's charts, or a viewer of the clips or the recording.",
 )
 @click.option(
     "--faults/--no-faults", default=True, show_default=True, help="Of a dataset: look for suspicious clips."
@@ -87,9 +95,12 @@ def inspect_command(
     faults: bool,
     as_json: bool,
     html: Path | None,
+    recording: str | None,
+    timeline: bool,
+    found: Path | None,
     **options: Any,
 ) -> None:
-    """Show a converted dataset, or clips of it.
+    """Show a converted dataset, or clips or a recording of it.
 
     \b
     amr-data inspect ntu60/ --html ntu60.html
@@ -98,12 +109,18 @@ def inspect_command(
     amr-data inspect ntu60/ --worst 12 --html worst.html
     amr-data inspect ntu60/ --clip S001C003P008R002A058 --raw nturgbd_skeletons_s001_to_s017.zip --html
     beside.html amr-data inspect nw-ucla/ --clip 17 --run runs/nw-ucla-amr-0 --html reconstruction.html
+    amr-data inspect pku1/ --recording 0002-L --timeline --found found.json --html 0002-L.html
     """
     from amr_data.looking.inspection import find_clips
 
     dataset = open_dataset(dataset_dir)
     if html and html.suffix.lower() != ".html":
         raise UsageError(f"{html}: the name ends in .html")
+    about = {"clips": clips, "class_name": class_name, "random": random, "worst": worst, **options}
+    check_recording(recording, {**about, "timeline": timeline, "found": found})
+    if recording is not None:
+        show_recording(dataset, recording, timeline, found, options["png"], html, as_json)
+        return
     chosen = clips or class_name is not None or random is not None
     if worst:
         if chosen:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgba
 
 from amr_data.looking.timeline import class_rows, clock, heading, ticks
 from amr_data.viz.contact_sheet import Sheet
@@ -15,14 +15,14 @@ COLOURS = {"true": "#0a7d3c", "found": "#2563c9"}
 
 
 def timeline_figure(facts: Mapping[str, Any]) -> Sheet:
-    """Draw what `recording_facts` gives: a matplotlib figure that needs no display. What was found is the paler the less
-    sure it is."""
+    """Draw what `recording_facts` gives: a matplotlib figure that needs no display. What was found is the
+    paler the less sure it is."""
     rows = class_rows(facts)
     figure = Sheet(figsize=(13, 1.5 + 0.34 * max(len(rows), 1)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     compared = "found" in facts
-    kinds = ("true", "found") if compared else ("true",)
+    kinds: tuple[str, ...] = ("true", "found") if compared else ("true",)
     scores = [i["score"] for i in facts.get("found", ())]
     least, most = min(scores, default=0.0), max(scores, default=1.0)
     for row, (_, true, found) in enumerate(rows):
@@ -33,7 +33,7 @@ def timeline_figure(facts: Mapping[str, Any]) -> Sheet:
             axes.broken_barh(
                 bars,
                 (row - 0.4 + lane * height, height * 0.94),
-                facecolors=[(*to_rgb(COLOURS[kind]), alpha if kind == "found" else 1) for alpha in sure],
+                facecolors=[to_rgba(COLOURS[kind], alpha if kind == "found" else 1) for alpha in sure],
             )
     axes.set_yticks(range(len(rows)), [title for title, *_ in rows], fontsize=9, parse_math=False)
     axes.set_ylim(len(rows) - 0.5 if rows else 0.5, -0.5)
