@@ -1,11 +1,11 @@
-"""Run all benchmarks, or those named on the command line: `python -m benchmarks convert feed step`. Two take
-options: `throughput --html page.html` and `convert --against HEAD~1`."""
+"""Run all benchmarks, or those named on the command line: `python -m benchmarks convert feed step`. Some
+take options: `throughput --html page.html`, `convert --against HEAD~1`, `workbench --clips 50000`."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import convert, feed, probe, scaling, step, throughput
+from benchmarks import convert, feed, probe, scaling, step, throughput, workbench
 
 ALL = {
     "convert": convert.main,
@@ -14,12 +14,16 @@ ALL = {
     "step": step.main,
     "probe": probe.main,
     "throughput": throughput.main,
+    "workbench": workbench.main,
 }
 
 
 def main(names: list[str]) -> int:
     if names[:1] == ["throughput"]:
         throughput.main(names[1:])
+        return 0
+    if names[:1] == ["workbench"]:
+        workbench.main(names[1:])
         return 0
     if names[:1] == ["convert"] and any(name.startswith("-") for name in names):
         convert.main(names[1:])

@@ -1,0 +1,222 @@
+"""The limits of `amr-data serve`: `python -m benchmarks workbench`, or with `--clips N --keep DIR`.
+
+A dataset of 50,000 clips is made (synthetic motion, the same again and again under other names), served by
+the command itself, and asked as a browser asks: until it is ready, the first page, searches, thumbnails, and
+the most memory that the server's process took. With Chromium, the page itself too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+
+from amr_data import Record, convert, open_dataset
+from amr_data.clip import Clip
+from amr_data.manifest import split_columns, write_manifest
+from amr_data.plan import Settings
+from amr_data.recipes.normalize import Recipe
+from amr_data.shards.features import write_features
+from amr_data.shards.layout import shard_name
+from amr_data.shards.writer import build_tables, write_shard
+from amr_data.specs import DatasetSpec
+from amr_data.synth import synthesize
+
+CLIPS, PER_SHARD, WIDTH = 50_000, 1000, 256
+SEARCHES = (
+    "class:walking",
+    "class:walking split:xsub/test",
+    "class:walking split:xsub/test fault:jump frames>60",
+    "-camera:1 subject:3,4,5 frames>=40",
+    "S001 R002",
+    "drink water -C003",
+    "nothing of the kind",
+)
+
+
+def write_dataset(
+    folder: Path,
+    spec: DatasetSpec,
+    clips: Iterable[Clip],
+    rejects: Sequence[Record] = (),
+    per_shard: int = PER_SHARD,
+) -> Path:
+    """A dataset of finished clips, whose tracks have energies, without any raw files."""
+    folder.mkdir(parents=True)
+    rest, records, sums, columns = iter(clips), [], [], []
+    while some := list(islice(rest, per_shard)):
+        tables = build_tables(some, len(spec.skeleton.joints), spec.frame_rate)
+        mine = rejects if not records else ()
+        record, sha256 = write_shard(folder / shard_name(len(records)), tables, mine, "f", "none")
+        records.append(record)
+        sums.append(sha256)
+        columns.append(split_columns(tables.clips, spec))
+    plan: Any = SimpleNamespace(
+        spec=spec,
+        settings=Settings(Recipe()),
+        family=SimpleNamespace(centres=lambda recipe, spec: True),
+        source=SimpleNamespace(names=["synthetic"]),
+        sources=len(sums),
+        bytes=1,
+        fingerprint="f",
+        synthetic=True,
+        rejects=[],
+    )
+    write_manifest(folder, plan, records, sums, columns)
+    return folder
+
+
+def many(folder: Path, count: int) -> Path:
+    """So many clips in the manner of NTU RGB+D 60, and features of them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        synthesize(Path(scratch) / "raw", "ntu60", classes=8, subjects=4, replications=1, broken=0)
+        convert(Path(scratch) / "raw", Path(scratch) / "shards", "ntu60")
+        dataset = open_dataset(Path(scratch) / "shards")
+        few = list(dataset)
+
+    def clips() -> Iterator[Clip]:
+        rng = np.random.default_rng(0)
+        for i in range(count):
+            setup, camera, subject = i % 17 + 1, i // 17 % 3 + 1, i // 51 % 40 + 1
+            label, take = int(rng.integers(60)), i // 2040
+            name = f"S{setup:03d}C{camera:03d}P{subject:03d}R{take:03d}A{label + 1:03d}"
+            numbers = {"setup": setup, "camera": camera, "subject": subject, "replication": take}
+            source = f"{name}.skeleton"
+            yield few[i % len(few)].changed(name=name, label=label, source=source, **numbers)
+
+    rejects = [Record(f"S{i:03d}.skeleton", "truncated", "line 9") for i in range(200)]
+    write_dataset(folder, dataset.spec, clips(), rejects)
+    labels = open_dataset(folder).clips["label"].astype(np.int64)
+    features = np.random.default_rng(1).normal(size=(count, WIDTH)).astype(np.float32)
+    features[:, :60] += 3 * np.eye(60, dtype=np.float32)[labels]
+    names = open_dataset(folder).names
+    write_features(folder.with_suffix(".parquet"), features, names, labels, {})
+    return folder
+
+
+def main(words: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks workbench")
+    parser.add_argument("--clips", type=int, default=CLIPS)
+    parser.add_argument("--keep", type=Path, help="where the dataset is made, or lies from before")
+    asked = parser.parse_args(words)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (asked.keep or Path(scratch)) / f"clips-{asked.clips}"
+        if not folder.is_dir():
+            many(folder, asked.clips)
+        _measure(folder, asked.clips)
+
+
+def _measure(folder: Path, count: int) -> None:
+    began = time.perf_counter()
+    command = [sys.executable, "-c", "from amr_cli.start import data; data()", "serve", str(folder)]
+    more = ["--port", "0", "--features", str(folder.with_suffix(".parquet"))]
+    with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            found = re.search(r"http://\S+", server.stdout.readline())
+            assert found is not None
+            address = found[0]
+            said = f"{count:,} clips: ready {time.perf_counter() - began:.1f} s after the command"
+            print(f"{said}, features and all; {psutil.getloadavg()[0]:.0f} processes want this machine")
+            _show("the first page, as it is asked for", [_seconds(lambda: _first(address)) for _ in range(5)])
+            _browse(address, "while faults are looked for")
+            while _asked(address, "api/maps").find(b'"faults"') >= 0:
+                time.sleep(0.5)
+            print(f"  faults are known {time.perf_counter() - began:.0f} s after the command")
+            for search in SEARCHES:
+                path = f"api/search?q={urllib.parse.quote(search)}"
+                _show(f"search  {search}", [_seconds(lambda p=path: _asked(address, p)) for _ in range(10)])
+            _show("100 rows from the middle", _repeated(address, f"api/rows?from={count // 2}"))
+            _show("24 thumbnails of one shard", _repeated(address, f"api/frames?clips={_numbers(range(24))}"))
+            spread = range(0, count, max(1, count // 24))
+            _show("24 thumbnails of 24 places", _repeated(address, f"api/frames?clips={_numbers(spread)}"))
+            _show("a clip in the viewer", _repeated(address, f"viewer/{count // 3}"))
+            _browse(address, "afterwards")
+            print(f"  most memory of the server: {_most_memory(server.pid) / 1e6:.0f} MB")
+        finally:
+            server.terminate()
+
+
+def _first(address: str) -> None:
+    for path in ("", "api/search", "api/overview", "api/rows", f"api/frames?clips={_numbers(range(24))}"):
+        _asked(address, path)
+
+
+def _browse(address: str, when: str) -> None:
+    """The page in Chromium: from the address to the first clips, and from a click on a facet to its count."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("  no Chromium here, so the page itself is not measured")
+        return
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        opened, filtered = [], []
+        for _ in range(5):
+            page = browser.new_page(viewport={"width": 1300, "height": 900})
+            began = time.perf_counter()
+            page.goto(address)
+            page.wait_for_selector("body[data-ready]")
+            opened.append(time.perf_counter() - began)
+            filtered.append(page.evaluate(CLICK) / 1000)
+            page.close()
+        browser.close()
+    _show(f"the page in Chromium, {when}", opened)
+    _show(f"a click on a facet, {when}", filtered)
+
+
+CLICK = """() => new Promise((done) => {
+  const count = document.getElementById("count"), began = performance.now();
+  new MutationObserver(() => done(performance.now() - began)).observe(count, { childList: true, subtree: true });
+  document.querySelector("[data-facet^='class:']").click();
+})"""
+
+
+def _repeated(address: str, path: str) -> list[float]:
+    return [_seconds(lambda: _asked(address, path)) for _ in range(10)]
+
+
+def _asked(address: str, path: str) -> bytes:
+    with urllib.request.urlopen(address + path) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+def _seconds(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _numbers(indices: Iterable[int]) -> str:
+    return ",".join(map(str, islice(indices, 24)))
+
+
+def _show(what: str, seconds: Sequence[float]) -> None:
+    best, middle, most = (1000 * f(seconds) for f in (min, median, max))
+    print(f"  {what:62}  best {best:6.0f}  median {middle:6.0f}  slowest {most:6.0f} ms", flush=True)
+
+
+def _most_memory(process: int) -> int:
+    """Bytes that were resident at most; what is resident now where the system does not say."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
+    except (OSError, TypeError):
+        return int(psutil.Process(process).memory_info().rss)
