@@ -11,6 +11,7 @@ from typing import Any
 
 from amr_data import UsageError
 from amr_data.files import whole_file
+from amr_train.report.charts import compared, compared_values, reference
 from amr_train.report.collect import Run, find_runs
 from amr_train.report.page import page
 from amr_train.report.pivot import Section, all_marks, cell, sections_of
@@ -86,8 +87,22 @@ def _markdown_section(section: Section) -> str:
             cells.append(f"**{text}**" if best else f"*{text}*" if highest else text)
         seconds = "" if line.seconds is None else f"{line.seconds:.0f}"
         lines.append(_line([_plain(line.name), str(line.seeds), *cells, section.gflops[line.label], seconds]))
-    below = [*section.notes, *section.differs, *section.others]
-    return "\n".join([*lines, "", *(f"- {_plain(text)}" for text in below)])
+    below = [f"- {_plain(text)}" for text in (*section.notes, *section.differs, *section.others)]
+    return "\n".join([*lines, "", *below, *_markdown_differences(section)])
+
+
+def _markdown_differences(section: Section) -> list[str]:
+    """Every experiment's to the highest, paired by seed; none where nothing can be compared."""
+    found = compared(section)
+    if not found:
+        return []
+    lines = ["", f"Less {_plain(reference(section))}, paired by seed, with 95 % intervals:", ""]
+    lines += [_line(["experiment", *section.columns]), "|---" * (len(section.columns) + 1) + "|"]
+    for label, columns in found.items():
+        cells = (columns.get(column) for column in section.columns)
+        words = ("" if one is None else _plain(f"{one.mean:+.1f} {one.between}") for one in cells)
+        lines.append(_line([_plain(label), *words]))
+    return lines
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -103,7 +118,9 @@ def _plain(text: str) -> str:
 
 def _json(runs: Sequence[Run], rows: Sequence[dict[str, Any]]) -> str:
     provenance = [{"path": str(run.path), **run.record} for run in runs]
-    return json.dumps({"table": [row_as_values(row) for row in rows], "runs": provenance}, indent=1) + "\n"
+    differences = [one for section in sections_of(rows) for one in compared_values(section)]
+    table = [row_as_values(row) for row in rows]
+    return json.dumps({"table": table, "differences": differences, "runs": provenance}, indent=1) + "\n"
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:

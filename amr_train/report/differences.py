@@ -41,10 +41,10 @@ class Difference:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     @property
-    def words(self) -> str:
-        """`+1.2 [+0.3, +2.1], n 3`."""
-        between = "" if self.low is None else f" [{self.low:+.1f}, {self.high:+.1f}]"
-        return f"{self.mean:+.1f}{between}, n {len(self.values)}"
+    def between(self) -> str:
+        """`[+0.3, +2.1], n 3`."""
+        ends = "" if self.low is None else f"[{self.low:+.1f}, {self.high:+.1f}], "
+        return f"{ends}n {len(self.values)}"
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -59,7 +59,7 @@ def of_sample(row: Row) -> tuple[float, float] | None:
     """Where a figure of one training would lie on all clips like the judged ones, in percent: Wilson's
     interval of a share. None for figures that are no shares of clips. The noise between seeds comes on
     top."""
-    clips = row["clips"].get(row["part"])
+    clips = row["clips"].get(row["part"], 0) * max(1, len(row["folds"]))
     if row["protocol"] not in TOP1 or not clips:
         return None
     share, z = min(max(row["mean"] / 100, 0.0), 1.0), float(ndtri(TAIL))
@@ -69,7 +69,9 @@ def of_sample(row: Row) -> tuple[float, float] | None:
 
 
 def paired(one: Row, other: Row) -> Difference | None:
-    """`one` less `other`; None where they share no seed."""
+    """`one` less `other`; None where they share no seed, or are means over other folds."""
+    if one["folds"] != other["folds"]:
+        return None
     theirs = dict(zip(other["seeds"], other["values"], strict=True))
     found = {s: v - theirs[s] for s, v in zip(one["seeds"], one["values"], strict=True) if s in theirs}
     if not found:

@@ -82,7 +82,7 @@ def test_records_from_before_are_counted_from_their_settings(tmp_path):
     shown = write_report([tmp_path], form="md")
     assert "| GFLOPs | seconds of pre-training |" in shown
     assert "| 28.1 | 100 |" in shown
-    assert "<th>GFLOPs</th>" in write_report([tmp_path])
+    assert ">GFLOPs</th>" in write_report([tmp_path])
     assert "<td>28.1</td>" in write_report([tmp_path])
     told = json.loads(write_report([tmp_path], form="json"))["table"]
     assert {(r["kind"], r["body_gflops"], r["clip_gflops"]) for r in told} == {

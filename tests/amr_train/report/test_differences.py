@@ -12,7 +12,7 @@ SEEDED = {0: 80.0, 1: 83.0, 2: 86.0}
 
 def row(values: dict[int, float], **more):
     mean = sum(values.values()) / len(values)
-    about = {"protocol": "knn", "part": "test", "clips": {"train": 10, "test": 100}}
+    about = {"protocol": "knn", "part": "test", "clips": {"train": 10, "test": 100}, "folds": []}
     return {"seeds": list(values), "values": list(values.values()), "mean": mean, **about, **more}
 
 
@@ -38,10 +38,11 @@ def test_a_common_spread_of_seeds_does_not_hide_a_difference():
 def test_only_common_seeds_are_paired():
     found = paired(row({1: 5.0, 2: 7.0, 9: 70.0}), row({2: 6.0, 1: 5.5}))
     assert (found.seeds, found.values) == ((1, 2), (-0.5, 1.0))
-    assert found.words.endswith(", n 2")
+    assert found.between.endswith("], n 2")
     assert paired(row({1: 5.0}), row({2: 6.0})) is None
+    assert paired(row({1: 5.0}, folds=["a", "b"]), row({1: 6.0}, folds=["a"])) is None
     alone = paired(row({1: 5.0}), row({1: 6.0}))
-    assert (alone.words, alone.told_apart) == ("-1.0, n 1", False)
+    assert (alone.mean, alone.between, alone.told_apart) == (-1.0, "n 1", False)
 
 
 def test_no_lead_is_claimed_without_noise_to_judge_it_by():
@@ -60,4 +61,6 @@ def test_the_sample_of_one_training_is_wilsons():
     expected = stats.binomtest(83, 100).proportion_ci(0.95, method="wilson")
     assert of_sample(row({0: 83.0})) == pytest.approx((100 * expected.low, 100 * expected.high))
     assert of_sample(row({0: 83.0}, protocol="retrieval")) is None
+    two = of_sample(row({0: 83.0}, clips={"train": 10, "test": 50}, folds=["a", "b"]))
+    assert two == pytest.approx((100 * expected.low, 100 * expected.high))
     assert of_sample(row({0: 100.0}))[1] == pytest.approx(100)

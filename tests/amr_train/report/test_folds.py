@@ -82,7 +82,7 @@ def test_the_folds_of_a_training_share_a_row(tmp_path):
     (section,) = sections_of(rows_of(find_runs([tmp_path], print)))
     assert section.title == "sbu, mean over 5 folds: about 226 training and 56 test clips in each"
     assert [line.seeds for line in section.lines] == [2, 1]
-    assert section.best["linear mean"] == {"sbu-mae"}
+    assert section.highest["linear mean"] == {"sbu-mae"}
     lines = list(csv.DictReader(io.StringIO(write_report([tmp_path], form="csv"))))
     assert {line["folds"] for line in lines} == {" ".join(FOLDS)}
     page = write_report([tmp_path])
@@ -110,7 +110,7 @@ def test_folds_that_lack_are_named_and_win_nothing(tmp_path):
     assert rows[1]["missing_folds"] == ["fold1", "fold3", "fold5"]
     assert [cell(row, 1) for row in rows] == ["80.0", "92.0 (2 of 5 folds)", "77.0"]
     (section,) = sections_of(rows)
-    assert section.best["linear mean"] == {"sbu-amr"}
+    assert section.highest["linear mean"] == {"sbu-amr"}
     assert "sbu-amr, linear mean: seed 1 is left out, for it lacks fold2, fold4, fold5" in section.notes
     assert "sbu-mae, linear mean: fold2, fold4 alone, without fold1, fold3, fold5" in section.notes
 

@@ -3,7 +3,9 @@ browser where there is one."""
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import re
@@ -112,8 +114,13 @@ def test_a_mark_of_some_lines_stands_beside_these(tmp_path):
 
 
 def test_the_page_is_whole_and_loads_nothing(page):
-    # costs, loss and monitor, and for each method confusion and t-SNE
-    assert page.count("<svg") == 2 + 2 + 2 * 2
+    data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)[0])
+    assert [chart["name"] for chart in data["sections"][0]["costs"]] == [
+        "seconds of pre-training",
+        "MFLOPs of a forward pass, one body",
+    ]
+    assert len(data["curves"]) == 2  # loss and monitor
+    assert [(bool(d["confusion"]["cells"]), bool(d["plane"])) for d in data["details"]] == [(True, True)] * 2
     for text in (
         "ntu60-xsub-mamp",
         "Provenance",
@@ -123,10 +130,15 @@ def test_the_page_is_whole_and_loads_nothing(page):
         "held-out",
     ):
         assert text in page
-    assert not re.findall(r"<script|<iframe|src=|@import", page)
-    links = re.findall(r'(?:href|url)\s*[=(]\s*["\']?([^"\')>\s]+)', page)
+    assert page.count("<script") == 2
+    script = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'sha256-" in page
+    outside = page.replace(script, "")
+    assert not re.findall(r"<iframe|src=|@import| style=", outside)
+    links = re.findall(r'(?:href|url)\s*[=(]\s*["\']?([^"\')>\s]+)', outside)
     assert [link for link in links if not link.startswith(("#", "data:"))] == []
-    ids = re.findall(r'\bid="([^"]+)"', page)
+    ids = re.findall(r'\bid="([^"]+)"', outside)
     assert len(ids) == len(set(ids))
 
 
