@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.progress import BarColumn, Progress, TaskID, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TimeElapsedColumn
 from rich.table import Column
 
+from amr_cli.bars import Bars
 from amr_cli.panel import Panel, note_of
 from amr_cli.terminal import column, shown
 from amr_cli.ui import errors, tell, warn
@@ -61,7 +62,7 @@ class Crew(Told):
     def __init__(self, workers: int, quiet: bool) -> None:
         self.live, self.quiet = errors.is_terminal and not quiet, quiet
         self.failures: dict[str, str] = {}
-        self.bar = Progress(
+        self.bar = Bars(
             column("{task.fields[who]}"),
             column("{task.description}", _cut(2)),
             BarColumn(bar_width=10),

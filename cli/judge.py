@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from amr_cli.outcome import as_values, clips_in_words, data_in_words, print_figures
+from amr_cli.outcome import as_values, clips_in_words, cost_in_words, data_in_words, print_figures
 from amr_cli.ui import GOES_ON, facts, guarded, guarded_saying, renamed, say, warn
 from amr_data.looking.words import recipe_in_words
 
@@ -84,6 +84,8 @@ def eval_command(
         "joints": record["joints"],
         "seed": f"{judging.seed}, {record['precision']}",
     }
+    if record.get("body_gflops") is not None:
+        rows["features"] = cost_in_words(record)
     facts("", {**({"encoder": judging.standing} if judging.standing else {}), **rows})
     kept = f"results → {judging.folder}" if judging.folder else "results are not kept; --out keeps them"
     say(kept)

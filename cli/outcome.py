@@ -39,17 +39,20 @@ def print_subjects(records: Sequence[Mapping[str, Any]], title: str) -> None:
 
 
 def print_figures(records: Sequence[Mapping[str, Any]], title: str) -> None:
-    """A row for each figure of each subject, with the settings that matter beside it."""
+    """A row for each figure of each subject, with what its features cost and the settings that matter beside
+    it."""
     lines = _lines(title, "subject", "figure")
-    lines.add_column("%", justify="right", no_wrap=True)
+    for heading in ("%", "GFLOPs"):
+        lines.add_column(heading, justify="right", no_wrap=True)
     lines.add_column("settings", style="dim", overflow="fold")
     before = None
     for kind, subject in SUBJECTS.items():
         for record in (r for r in records if r["subject"]["kind"] == kind):
             name = "encoder" if kind == "encoder" else subject
+            cost = _gflops(record)
             for number, (figure, value) in enumerate(record["figures"].items()):
-                settings = record["spoken"] if number == 0 else ""
-                lines.add_row("" if before == kind else name, figure, f"{value:.1f}", settings)
+                beside = (cost, record["spoken"]) if number == 0 else ("", "")
+                lines.add_row("" if before == kind else name, figure, f"{value:.1f}", *beside)
                 before = kind
     console.print(lines)
 
@@ -97,7 +100,7 @@ def print_run(results: Mapping[str, Any], folder: object) -> None:
         rows |= {f"clips of {p}" if several else "clips": words for p, words in clips.items()}
         decoder = training.get("decoder_parameters", 0)
         rows["parameters"] = f"{mine[0]['subject']['parameters']:,} encoder, {decoder:,} decoder"
-    rows["features"] = _cost_in_words(results)
+    rows["features"] = cost_in_words(results)
     if training:
         loss = f", last loss {training['loss']:.4f}" if "loss" in training else ""
         rows["pre-training"] = f"{training['seconds']:.0f} s, {training['steps']:,} steps{loss}"
@@ -113,7 +116,7 @@ def _by_place(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[st
     return found
 
 
-def _cost_in_words(results: Mapping[str, Any]) -> str:
+def cost_in_words(results: Mapping[str, Any]) -> str:
     """`28.1 GFLOPs a clip, 14.0 a body`."""
     from amr_train.models.flops import gflops_in_words
 
@@ -121,6 +124,17 @@ def _cost_in_words(results: Mapping[str, Any]) -> str:
     if clip in (None, body):
         return f"{gflops_in_words(body)} GFLOPs a body"
     return f"{gflops_in_words(clip)} GFLOPs a clip, {gflops_in_words(body)} a body"
+
+
+def _gflops(record: Mapping[str, Any]) -> str:
+    """Those of a clip, as the tables of reports have them; of one body where nobody knows how many a clip
+    has."""
+    from amr_train.models.flops import gflops_in_words
+    from amr_train.report.costs import bodies_of, gflops_of
+
+    kept = dict(record)
+    body, bodies = gflops_of(kept), bodies_of([kept])
+    return gflops_in_words(body if body is None or bodies is None else body * bodies)
 
 
 def _tables(records: Sequence[Mapping[str, Any]]) -> list[dict[str, tuple[str, int]]]:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
-from rich.console import RenderableType
-from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
-
-from amr_cli.terminal import column, shown
+from amr_cli.bars import Bars
+from amr_cli.terminal import shown
 from amr_cli.ui import errors, tell, warn
 from amr_train.listening import Listener
 
@@ -29,15 +25,7 @@ class Panel(Listener):
     def __init__(self, quiet: bool) -> None:
         self.live = errors.is_terminal and not quiet
         self.quiet = quiet
-        self.bar = _Bar(
-            column("{task.description}"),
-            BarColumn(),
-            column("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=errors,
-            disable=not self.live,
-        )
+        self.bar = Bars(console=errors, disable=not self.live)
         self.task = self.bar.add_task("starting", total=None, note="")
         self.title, self.said = "starting", 0.0
 
@@ -60,17 +48,6 @@ class Panel(Listener):
 
     def warn(self, line: str) -> None:
         warn(line)
-
-
-class _Bar(Progress):
-    """The figures of the moment stand in a line of their own, so that the bar and the time that is left keep
-    their room at 80 columns."""
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield self.make_tasks_table(self.tasks)
-        for task in self.tasks:
-            if task.fields.get("note"):
-                yield Text(f"  {task.fields['note']}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def note_of(metrics: dict[str, float]) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amr_cli.terminal import table
-from amr_cli.ui import console
+from amr_cli.ui import console, say
 
 if TYPE_CHECKING:
     from amr_train.experiments.planning import Planned
@@ -37,7 +37,8 @@ def print_plan(name: str, stages: Sequence[Stage], as_json: bool, workers: str |
         click.echo(json.dumps([{**asdict(p), **_times(p, slots)} for p in planned]))
         return
     console.print(_table(name, planned))
-    console.print(in_words(planned))
+    console.pause()
+    say(in_words(planned))
     if any(slots.values()):
         _print_slots(slots, count)
 
@@ -74,7 +75,8 @@ def _print_slots(slots: dict[int, list[Slot]], count: int) -> None:
             lines.add_row(str(slot.worker), f"{slot.begins:,.1f}", f"{slot.ends:,.1f}", slot.title)
         console.print(lines)
     times = [f"{number}: {spelt(whole(found))}" for number, found in slots.items()]
-    console.print(f"workers, each with a device like this one's: {'; '.join(times)}")
+    console.pause()
+    say(f"workers, each with a device like this one's: {'; '.join(times)}")
 
 
 def _times(planned: Planned, slots: dict[int, list[Slot]]) -> dict[str, object]:

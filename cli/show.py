@@ -145,8 +145,12 @@ def print_splits(splits: Mapping[str, Mapping[str, int]]) -> None:
     console.print(lines)
 
 
+MANY, AT_EACH_END = 30, 10
+"""Bars beyond which the largest and the smallest are shown alone, so many of each."""
+
+
 def print_bars(title: str, values: Mapping[str, float], width: int = 40) -> None:
-    """Named numbers as bars."""
+    """Named numbers as bars; of many, the largest and the smallest."""
     if not values:
         return
     lines = table(title, header=False)
@@ -154,8 +158,15 @@ def print_bars(title: str, values: Mapping[str, float], width: int = 40) -> None
     lines.add_column(justify="right", no_wrap=True)
     lines.add_column(style="cyan", no_wrap=True)
     top = max([*values.values(), 1e-9])
-    for key, value in values.items():
-        lines.add_row(key, f"{value:,}", "█" * int(np.ceil(width * value / top)) if value else "")
+    shown = list(values.items())
+    if len(shown) > MANY:
+        shown.sort(key=lambda pair: -pair[1])
+    between = len(shown) - 2 * AT_EACH_END if len(shown) > MANY else 0
+    for number, (key, value) in enumerate(shown):
+        if between and number == AT_EACH_END:
+            lines.add_row(styled((f"{between:,} between", "dim")), "", "")
+        if not between or not AT_EACH_END <= number < AT_EACH_END + between:
+            lines.add_row(key, f"{value:,}", "█" * int(np.ceil(width * value / top)) if value else "")
     console.print(lines)
 
 

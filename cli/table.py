@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from amr_cli.terminal import shown, styled, table
-from amr_cli.ui import console
+from amr_cli.ui import console, say
 
 if TYPE_CHECKING:
     from amr_train.report.pivot import Line, Section
@@ -25,12 +26,16 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str = "") -> None:
 
     marks = "".join(f" [{mark.upper()}]" for mark in all_marks(rows))
     if title:
-        console.print(styled((title + marks, "bold")), soft_wrap=True)
+        console.pause()
+        say((title + marks, "bold"))
     for section in sections_of(rows):
-        console.print(styled((section.heading, "bold")))
-        for part in (*_tables(section, console.width), *_below(section)):
+        console.pause()
+        say((section.heading, "bold"))
+        for part in _tables(section, console.width):
             console.print(part)
-        console.print()
+        console.pause()
+        console.print(_below(section))
+    console.pause()
 
 
 def _tables(section: Section, width: int) -> list[RenderableType]:
@@ -50,7 +55,7 @@ def _tables(section: Section, width: int) -> list[RenderableType]:
     made: list[RenderableType] = []
     for number, columns in enumerate(blocks):
         if number:
-            made.append(Text("further figures", style="bold"))
+            made += [Text(), Text("further figures", style="bold")]
         left = width - len("seeds") - 2 - costs - 1 - sum(widths[c] + 1 for c in columns)
         lines = table(padding=(0, 1, 0, 0))
         lines.add_column("experiment", width=max(1, min(name, left)), overflow="fold", vertical="bottom")
@@ -73,14 +78,16 @@ def _cells(section: Section, line: Line) -> dict[str, Text]:
     return {
         column: Text(
             cell(row, line.seeds),
-            style="bold"
-            if line.label in section.best.get(column, ())
-            else "italic"
-            if line.label in section.highest.get(column, ())
-            else "",
+            style=_style(section, line, column),
         )
         for column, row in line.cells.items()
     }
+
+
+def _style(section: Section, line: Line, column: str) -> str:
+    if line.label in section.best.get(column, ()):
+        return "bold"
+    return "italic" if line.label in section.highest.get(column, ()) else ""
 
 
 def _of(texts: dict[str, dict[str, Text]], column: str) -> list[str]:
@@ -93,6 +100,9 @@ def _heading(column: str) -> str:
     return f"{shown(protocol)}\n{shown(pooling)}"
 
 
-def _below(section: Section) -> list[RenderableType]:
-    lines = [*section.notes, *section.published, *section.differs, *section.others]
-    return [Group(*(styled((line, "dim")) for line in lines))]
+def _below(section: Section) -> Table:
+    """What decides the figures, a point each."""
+    lines = Table.grid(padding=(0, 1, 0, 0))
+    for line in (*section.notes, *section.published, *section.differs, *section.others):
+        lines.add_row(styled(("·", "dim")), styled((line, "dim")))
+    return lines

@@ -67,7 +67,7 @@ def styled(*parts: str | tuple[object, str]) -> Text:
 
 def table(title: str = "", header: bool = True, **options: Any) -> Table:
     """A table as all are: no lines, title on the left."""
-    heading = Text(shown(title), style="italic") if title else None
+    heading = Text(shown(title), style="bold") if title else None
     return Table(
         title=heading,
         title_justify="left",
@@ -88,6 +88,23 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        self._printed = False
+
+    begun = False
+    """Whether something was printed on a terminal, here or on the other stream."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As Rich prints; a table with a title stands apart from what is above it."""
+        if any(isinstance(one, Table) and one.title for one in objects):
+            self.pause()
+        super().print(*objects, **options)
+        self._printed = True
+        Terminal.begun = Terminal.begun or self.is_terminal
+
+    def pause(self) -> None:
+        """An empty line, unless nothing is above it."""
+        if self._printed or (self.is_terminal and Terminal.begun):
+            super().print()
 
     def render_str(self, text: str, **options: Any) -> Text:
         """A string as it is written: one line."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from amr_cli.terminal import Terminal, column, shown, styled, table
+from amr_cli.bars import Bars
+from amr_cli.terminal import Terminal, shown, styled, table
 from amr_data.errors import AmrError, UsageError
 
 console = Terminal()
@@ -79,30 +79,22 @@ def _told(error: Exception) -> int:
 def progress_bar(
     title: str, quiet: bool = False, counted: bool = False
 ) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr; call it as (done, total, note)."""
-    count = [MofNCompleteColumn()] if counted else [column("{task.percentage:>3.0f} %")]
-    columns = [
-        column("{task.description}"),
-        BarColumn(),
-        *count,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    ]
-    with Progress(
-        *columns, column("{task.fields[note]}"), console=errors, disable=quiet or not errors.is_terminal
-    ) as bar:
+    """A bar on stderr; call it as (done, total, note). `counted` : the note says how many of how many."""
+    with Bars(console=errors, disable=quiet or not errors.is_terminal) as bar:
         task = bar.add_task(shown(title), total=None, note="")
 
         def update(done: int, total: int, note: str) -> None:
-            bar.update(task, completed=done, total=total, note=shown(note))
+            words = f"{done:,} of {total:,} {note}" if counted else note
+            bar.update(task, completed=done, total=total, note=shown(words).strip())
 
         yield update
 
 
 def facts(title: str, rows: Mapping[str, Any]) -> None:
     """A table of two columns under a title, which may hold a long path."""
+    console.pause()
     if title:
-        say((title, "italic"))
+        say((title, "bold"))
     lines = table(header=False)
     lines.add_column(style="bold", no_wrap=True)
     lines.add_column(overflow="fold")
@@ -112,13 +104,23 @@ def facts(title: str, rows: Mapping[str, Any]) -> None:
 
 
 def say(*parts: str | tuple[object, str]) -> None:
-    """A line on stdout, of texts and of (text, style); it is not broken where the terminal ends."""
-    console.print(styled(*parts), soft_wrap=True)
+    """A line on stdout, of texts and of (text, style), see `_line`."""
+    _line(console, parts)
 
 
 def tell(*parts: str | tuple[object, str]) -> None:
     """The same on stderr."""
-    errors.print(styled(*parts), soft_wrap=True)
+    _line(errors, parts)
+
+
+def _line(stream: Terminal, parts: Sequence[str | tuple[object, str]]) -> None:
+    """A terminal has it broken between words, never inside one, so that paths can be copied; files have it
+    whole."""
+    text = styled(*parts)
+    if stream.is_terminal:
+        stream.print(text, overflow="ignore", crop=False)
+    else:
+        stream.print(text, soft_wrap=True)
 
 
 def warn(text: str) -> None:

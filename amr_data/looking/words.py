@@ -3,7 +3,7 @@ and on pages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amr_data.errors import Record
@@ -86,12 +86,31 @@ def summary_charts(summary: Values) -> dict[str, dict[str, float]]:
     unit = UNITS[summary["length_unit"]]
     energies = unit.of(summary, "class_energy_root")
     return {
-        "clip lengths (frames)": {
-            f"{bar['first_frames']}-{bar['last_frames']}": bar["clips"] for bar in summary["lengths"]
-        },
+        "clip lengths (frames)": _lengths(summary["lengths"]),
         "bodies in a clip": dict(summary["bodies"]),
         "clips by class": dict(summary["classes"]),
         f"motion energy by class (root, {unit.fine})": _fine(energies, unit),
+    }
+
+
+MOST_BARS = 20
+"""Of a histogram."""
+
+
+def _lengths(bars: Sequence[Values]) -> dict[str, float]:
+    """The histogram of lengths with `MOST_BARS` bars at most: bars of equal width, those without a clip
+    too."""
+    if not bars:
+        return {}
+    first = int(bars[0]["first_frames"])
+    width = int(bars[0]["last_frames"]) - first + 1
+    wide = width * -(-((int(bars[-1]["last_frames"]) - first + 1) // width) // MOST_BARS)
+    found: dict[int, float] = {}
+    for bar in bars:
+        start = first + (int(bar["first_frames"]) - first) // wide * wide
+        found[start] = found.get(start, 0) + bar["clips"]
+    return {
+        f"{start}-{start + wide - 1}": found.get(start, 0) for start in range(first, max(found) + 1, wide)
     }
 
 
