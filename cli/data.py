@@ -224,7 +224,11 @@ def _renamed_to_split(context: click.Context, option: click.Parameter, value: st
 @click.argument("dataset_dir", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--format", "form", required=True, help="pyskl (annotation pickle), npz (CTR-GCN, MAMP) or csv."
+    "--format",
+    "form",
+    required=True,
+    help="pyskl (annotation pickle), npz (CTR-GCN, MAMP) or csv; of kept recordings: recordings (.csv) or "
+    "intervals (.csv, .json).",
 )
 @click.option("--split", help="npz: whose train and test parts.")
 @click.option("--protocol", hidden=True, expose_value=False, callback=_renamed_to_split)
@@ -242,16 +246,18 @@ def export_command(dataset_dir: Path, out: Path, form: str, as_json: bool, **opt
     \b
     amr-data export ntu60/ ntu60_3danno.pkl --format pyskl
     amr-data export ntu60/ NTU60_CS.npz --format npz --split xsub
+    amr-data export pku1/ true.json --format intervals
     """
     with progress_bar("exporting", quiet=as_json, counted=True) as bar:
         clips = export_dataset(
             open_dataset(dataset_dir), out, form, progress=lambda done, total: bar(done, total, ""), **options
         )
     size = out.stat().st_size
+    what = form if form in ("recordings", "intervals") else "clips"
     if as_json:
-        click.echo(json.dumps({"file": str(out), "format": form, "clips": clips, "bytes": size}))
+        click.echo(json.dumps({"file": str(out), "format": form, what: clips, "bytes": size}))
         return
-    facts(f"{dataset_dir} → {out}", {"format": form, "clips": clips, "size": f"{size / 1e6:,.1f} MB"})
+    facts(f"{dataset_dir} → {out}", {"format": form, what: clips, "size": f"{size / 1e6:,.1f} MB"})
 
 
 @main.command("synth")

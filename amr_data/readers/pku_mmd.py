@@ -10,35 +10,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from amr_data.clip import BodyTrack, Clip
+from amr_data.clip import Clip
 from amr_data.compiling import compiled
 from amr_data.errors import Reject, RejectError, UsageError
-from amr_data.readers.base import Discovery, Unit, files_ending, name_fields, path_names, unusable_detail
+from amr_data.readers.base import Discovery, Unit, files_ending, path_names, unusable_detail
 from amr_data.readers.family import HEAD_BYTES, Family, FamilyOptions
+from amr_data.readers.pku_mmd_clips import BODIES, LabelRow, cut, untrimmed
 from amr_data.readers.sources import Member, RawSource
-from amr_data.readers.text import check_positions, parse_columns, parse_lines, within_range
-from amr_data.readers.untrimmed import Cut, Untrimmed
-from amr_data.recording import Interval
+from amr_data.readers.text import parse_columns, parse_lines
+from amr_data.readers.untrimmed import Untrimmed
 from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
-BODIES = 2
 LABEL_FIELDS = 4
-
-
-class LabelRow(NamedTuple):
-    """A row of a label file as it stands there, and the clip that it makes; `shown` is where it stands."""
-
-    name: str
-    label: int
-    start: int
-    end: int
-    shown: str
 
 
 class PkuMmdOptions(FamilyOptions):
@@ -141,7 +129,7 @@ class PkuMmdFamily(Family):
         shown = source.shown(unit.members[0])
         try:
             video = parse_video(source.read(unit.members[0]), len(spec.skeleton.joints))
-            clip = _cut(unit.name, unit.name, spec, video, NO_LABEL, 0, len(video))
+            clip = cut(unit.name, unit.name, spec, video, NO_LABEL, 0, len(video))
         except RejectError as error:
             return Reject(shown, error.reason, error.detail)
         clip.source = shown
@@ -158,7 +146,7 @@ class PkuMmdFamily(Family):
             try:
                 if isinstance(video, RejectError):
                     raise video
-                clip = _cut(row.name, unit.name, spec, video, row.label, row.start - frame_base, row.end)
+                clip = cut(row.name, unit.name, spec, video, row.label, row.start - frame_base, row.end)
                 clip.source = row.shown
                 yield clip
             except RejectError as error:
@@ -182,7 +170,7 @@ class PkuMmdFamily(Family):
             try:
                 if isinstance(video, RejectError):
                     raise video
-                found = _untrimmed(unit.name, spec, video, rows, options.frame_base)
+                found = untrimmed(unit.name, spec, video, rows, options.frame_base)
                 found.whole.source = shown
             except RejectError as error:
                 for row in rows:
@@ -273,84 +261,6 @@ def parse_label_row(line: bytes, spec: DatasetSpec) -> tuple[int, int, int]:
     if end <= start:
         raise RejectError("interval", f"the end is not after the start (row {shown!r})")
     return label, start, end
-
-
-def _untrimmed(
-    name: str,
-    spec: DatasetSpec,
-    video: npt.NDArray[np.float64],
-    rows: Sequence[LabelRow | Reject],
-    frame_base: int,
-) -> Untrimmed:
-    """A whole video with its intervals. Frames that are no positions are left out of it, and clips that hold
-    one are rejected. Raises RejectError where no body is left."""
-    tracks, bad = [], np.zeros(len(video), bool)
-    for slot in range(BODIES):
-        there = np.flatnonzero(video[:, slot].any(axis=(1, 2)))
-        joints = video[there, slot]
-        if not within_range(joints):
-            sound = np.array([within_range(frame) for frame in joints])
-            bad[there[~sound]] = True
-            there, joints = there[sound], joints[sound]
-        if len(there):
-            tracks.append(BodyTrack(there, joints, str(slot + 1), slot))
-    if not tracks:
-        raise RejectError("no_body", f"{len(video):,} frames hold no body")
-    whole = Clip(name, NO_LABEL, len(video), tracks, **name_fields(spec, name))
-    whole.dropped += [f"frame {frame}: positions that no sensor gives" for frame in np.flatnonzero(bad)]
-    found = Untrimmed(whole, [])
-    for row in rows:
-        if isinstance(row, Reject):
-            found.cuts.append(row)
-            continue
-        start, end = row.start - frame_base, min(row.end, len(video))
-        try:
-            if start < 0 or start >= len(video):
-                raise RejectError("interval", _outside(start, row.end, video))
-            if row.label != NO_LABEL:
-                found.intervals.append(Interval(row.label, start, end))
-            if bad[start:end].any():
-                _cut(row.name, name, spec, video, row.label, start, row.end)  # says which
-        except RejectError as error:
-            found.cuts.append(Reject(row.shown, error.reason, error.detail))
-            continue
-        past = (_past(row.end, video),) if row.end > len(video) else ()
-        found.cuts.append(Cut(row.name, row.label, start, end, row.shown, dropped=past))
-    return found
-
-
-def _outside(start: int, end: int, video: npt.NDArray[np.float64]) -> str:
-    return f"frames [{start}, {end}) do not begin inside the video of {len(video)} frames"
-
-
-def _past(end: int, video: npt.NDArray[np.float64]) -> str:
-    return f"{end - len(video)} frames that the label names lie past the video's end"
-
-
-def _cut(
-    name: str,
-    recording: str,
-    spec: DatasetSpec,
-    video: npt.NDArray[np.float64],
-    label: int,
-    start: int,
-    end: int,
-) -> Clip:
-    if start < 0 or start >= len(video):
-        raise RejectError("interval", _outside(start, end, video))
-    part = video[start:end]
-    fields = name_fields(spec, recording)
-    clip = Clip(name, label, len(part), [], video=recording, start=start, **fields)
-    if end > len(video):
-        clip.dropped.append(_past(end, video))
-    for slot in range(BODIES):
-        frames = np.flatnonzero(part[:, slot].any(axis=(1, 2)))
-        if len(frames):
-            check_positions(part[frames, slot], frames + start)
-            clip.tracks.append(BodyTrack(frames, part[frames, slot], str(slot + 1), slot))
-    if not clip.tracks:
-        raise RejectError("no_body", f"frames [{start}, {end}) hold no body")
-    return clip
 
 
 def parse_split_file(text: str) -> tuple[list[str], list[str]]:

@@ -20,6 +20,12 @@ from amr_data.errors import UsageError
 from amr_data.files import whole_file
 from amr_data.shards.layout import COORDINATES
 from amr_data.shards.reader import ShardDataset
+from amr_data.shards.recording_exchange import (
+    coordinate_columns,
+    track_columns,
+    write_recordings,
+    write_true_intervals,
+)
 from amr_data.specs import unknown
 
 Progress = Callable[[int, int], None]
@@ -40,7 +46,8 @@ def export_dataset(
 
     Args:
         out: the file to write, whole or not at all.
-        form: 'pyskl', 'npz' or 'csv'.
+        form: 'pyskl', 'npz' or 'csv' of the clips; where recordings were kept, 'recordings' (a table of all
+            their frames, .csv) or 'intervals' (what their labels say, .csv or .json).
         split: whose train and test parts an .npz holds; the dataset's only split by default.
         frames: frames of every clip in an .npz, 300 by default as in the published files; a longer clip is
             refused.
@@ -49,7 +56,7 @@ def export_dataset(
         protocol: what `split` was once called; refused.
     Memory does not grow with the number of clips: each is written as soon as it is read.
 
-    Returns: how many clips were written.
+    Returns: how many clips were written, or recordings, or intervals.
     Raises: UsageError, DamageError, WriteError.
     """
     if protocol is not None:
@@ -58,9 +65,14 @@ def export_dataset(
         "pyskl": lambda path: _write_pyskl(dataset, path, progress),
         "npz": lambda path: _write_npz(dataset, path, split, frames or 300, copy_single_body, progress),
         "csv": lambda path: _write_csv(dataset, path, progress),
+        "recordings": lambda path: write_recordings(dataset, path, progress),
     }
+    if form in ("recordings", "intervals") and not dataset.keeps_recordings:
+        raise UsageError(f"{dataset.path} keeps no recordings; convert it again with --keep recordings")
+    if form == "intervals":
+        return write_true_intervals(dataset, Path(out), progress)
     if form not in forms:
-        raise UsageError(unknown("format", form, forms))
+        raise UsageError(unknown("format", form, [*forms, "intervals"]))
     if form != "npz" and (split or frames or copy_single_body):
         raise UsageError("split, frames and copy_single_body belong to the format npz")
     out = Path(out)
@@ -166,24 +178,13 @@ def _npy(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Iterato
 
 def _write_csv(dataset: ShardDataset, path: Path, progress: Progress | None) -> int:
     """One row per clip, body and frame: clip, label, body, frame, then x, y, z of every joint by its name."""
-    joints = dataset.spec.skeleton.joints
-    coordinates = [f"{j}_{axis}" for j in joints for axis in "xyz"]
-    schema = pa.schema(
-        [("clip", pa.string()), ("label", pa.int32()), ("body", pa.int32()), ("frame", pa.int32())]
-        + [(c, pa.float32()) for c in coordinates]
-    )
+    numbers = [("label", pa.int32()), ("body", pa.int32()), ("frame", pa.int32())]
+    schema = pa.schema([("clip", pa.string()), *numbers, *coordinate_columns(dataset)])
     with csv.CSVWriter(path, schema) as writer:
         for clip in _clips(dataset, np.arange(len(dataset)), progress):
             for track in clip.tracks:
-                rows = len(track.frames)
-                flat: npt.NDArray[np.float32] = track.joints.astype(np.float32).reshape(rows, -1)
-                columns = [
-                    pa.array([clip.name] * rows),
-                    pa.array(np.full(rows, clip.label, np.int32)),
-                    pa.array(np.full(rows, track.slot, np.int32)),
-                    pa.array(track.frames.astype(np.int32)),
-                    *(pa.array(np.ascontiguousarray(flat[:, i])) for i in range(flat.shape[1])),
-                ]
+                label = pa.array(np.full(len(track.frames), clip.label, np.int32))
+                columns = [pa.array([clip.name] * len(track.frames)), label, *track_columns(track)]
                 writer.write_batch(pa.record_batch(columns, schema=schema))
     return len(dataset)
 

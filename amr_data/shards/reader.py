@@ -99,20 +99,15 @@ class ShardDataset:
         """
         if part not in PARTS:
             raise UsageError(unknown("part", part, PARTS))
-        rows = self.recordings.rows
-        rule = None if name == ALL and ALL not in self.spec.protocols else self.spec.protocol(name)
-        if rule is None:
-            sides = np.full(len(rows), TRAIN, np.int8)
-        elif rule.by == "name":
-            inside = (self.membership(name) == PARTS[part]).astype(np.int64)
-            there = np.bincount(self.recording_of, minlength=len(rows)) if len(rows) else np.zeros(0, int)
-            found = np.bincount(self.recording_of, inside, len(rows)) if len(rows) else there
-            return np.flatnonzero((there > 0) & (found == there))
-        elif rule.by == "video":
-            sides = rule.assign(np.array(self.recordings.names, np.str_))
-        else:
-            sides = rule.assign(rows[rule.by])
-        return np.flatnonzero(sides == PARTS[part])
+        if name == ALL and ALL not in self.spec.protocols:
+            return np.arange(len(self.recordings) if part == "train" else 0)
+        rule = self.spec.protocol(name)
+        if rule.by != "name":
+            return np.flatnonzero(self.recordings.assigned(rule) == PARTS[part])
+        of = self.recording_of[self.recording_of >= 0]
+        inside = (self.membership(name) == PARTS[part])[self.recording_of >= 0]
+        clips, found = (np.bincount(some, minlength=len(self.recordings)) for some in (of, of[inside]))
+        return np.flatnonzero((clips > 0) & (found == clips))
 
     def _shard(self, index: int) -> Shard:
         file = self.path / self.manifest["shards"][index]["file"]

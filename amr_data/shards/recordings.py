@@ -16,6 +16,7 @@ from amr_data.shards.kept import KeptTables, Table
 from amr_data.shards.layout import INTERVAL_DTYPE, VIEW_DTYPE, recording_dtype, stretch_dtype
 from amr_data.shards.opening import Shard
 from amr_data.shards.tables import decoded, joined
+from amr_data.specs import Protocol
 
 
 class Recordings(Sequence[Recording]):
@@ -66,6 +67,10 @@ class Recordings(Sequence[Recording]):
         """The intervals of a recording, sorted by their first frame; no frame is read."""
         low, high = np.searchsorted(self.intervals["recording"], [index, index + 1])
         return tuple(Interval(*row) for row in self.intervals[["label", "first", "end"]][low:high].tolist())
+
+    def assigned(self, rule: Protocol) -> npt.NDArray[np.int8]:
+        """(R,) TRAIN, TEST, VALIDATION or UNASSIGNED by a split that goes by anything but clips' names."""
+        return rule.assign(np.array(self.names, np.str_) if rule.by == "video" else self.rows[rule.by])
 
     @overload
     def __getitem__(self, index: int) -> Recording: ...
