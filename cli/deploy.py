@@ -70,8 +70,8 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling:
 
 
 @click.command("predict", cls=FamilyCommand)
-@click.argument("classifier", type=click.Path(path_type=Path))
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, type=click.Path(path_type=Path, exists=True, allow_dash=True))
 @click.option("--dataset", help="The dataset whose raw files these are; recognised by default.")
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset."
@@ -79,31 +79,89 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling:
 @click.option(
     "--top", default=3, show_default=True, type=click.IntRange(min=1), help="Classes shown for each clip."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print all as JSON.")
+@click.option(
+    "-o",
+    "--out",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Of a detector: write the actions to a .csv, .json or .eaf (ELAN) file, or all three into a folder; "
+    "may be repeated.",
+)
+@click.option(
+    "--least",
+    type=click.FloatRange(0, 1),
+    help="Of a detector: the lowest score that is told; chosen on held-out recordings by default.",
+)
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Of a detector: read frames, one JSON or CSV line each, from standard input or a growing file.",
+)
+@click.option("--fps", type=click.FloatRange(0.1, 1000), help="With --follow: frames a second.")
+@click.option(
+    "--idle",
+    type=click.FloatRange(0),
+    help="With --follow: end when a file has not grown for so many seconds; by default it is awaited.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all as JSON; with --follow a line an event.")
 @guarded
 def predict_command(
-    classifier: Path,
+    model: Path,
     sources: tuple[Path, ...],
     dataset: str | None,
     spec: Path | None,
     top: int,
+    out: tuple[Path, ...],
+    least: float | None,
+    follow: bool,
+    fps: float | None,
+    idle: float | None,
     as_json: bool,
     options: dict[str, Any],
 ) -> None:
     """Say what is done in SOURCES: raw files of any name, folders, archives, or converted datasets.
 
-    CLASSIFIER is what `amr-train eval RUN --protocol finetune` leaves in RUN/evaluations. Raw files are
-    cleaned and normalised as its training clips were.
+    MODEL is a classifier, which `amr-train eval RUN --protocol finetune` leaves in RUN/evaluations, for clips
+    of one action each; or a detector, which `--protocol detect` leaves there, for recordings of any length:
+    then a timeline says what is done when. Raw files are cleaned and normalised as its training clips were.
 
     \b
     amr-train predict runs/a/evaluations/finetune-1234/classifier.safetensors "my recording.skeleton"
     amr-train predict classifier.safetensors new-recordings/ more.zip --top 1 --json
+    amr-train predict runs/a/evaluations/detect-1234/detector.safetensors hour.skeleton -o hour.eaf
+    sensor | amr-train predict detector.safetensors --follow
     """
+    from amr_cli.timeline import predict_following, predict_timelines
+    from amr_train.detection.files import is_detector
+
+    if follow:
+        predict_following(model, sources, fps, least, idle, as_json)
+        return
+    if not sources:
+        raise UsageError("say which files are to be labelled; frames from a pipe with --follow")
+    if fps is not None or idle is not None:
+        raise UsageError("--fps and --idle are of --follow: a file's dataset says its frame rate")
+    if is_detector(model):
+        predict_timelines(model, sources, dataset_or_spec(dataset, spec), options, least, out, as_json)
+        return
+    if out or least is not None:
+        raise UsageError(f"--out and --least are of a detector, and {model} is none")
+    _predict_clips(model, sources, dataset_or_spec(dataset, spec), top, as_json, options)
+
+
+def _predict_clips(
+    classifier: Path,
+    sources: tuple[Path, ...],
+    what: Any,
+    top: int,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    """Print what a classifier says of clips."""
     from amr_cli.panel import Panel
     from amr_train.deploy.anything import predict_anything
     from amr_train.evaluation.classifier import load_classifier
 
-    what = dataset_or_spec(dataset, spec)
     loaded = load_classifier(classifier)
     found, rejects = predict_anything(loaded, sources, what, options=options, listener=Panel(quiet=True))
     rows = [prediction.as_dict(loaded.config.classes, top) for prediction in found]

@@ -90,13 +90,15 @@ def predict_anything(
     for given in map(Path, sources):
         if (given / MANIFEST).is_file():
             data = open_dataset(given)
-            _check_recipe(data, loaded)
+            check_recipe(data, loaded.config.encoder.recipe, "classifier")
             found += [replace(p, path=str(given)) for p in _of_dataset(loaded, data, listener)]
             continue
         with TemporaryDirectory() as scratch:
-            made = _converted(given, dataset, loaded, Path(scratch), options)
+            own = own_spec(loaded.config.spec)
+            known = loaded.config.encoder.recipe
+            made = converted(given, dataset, known, own, Path(scratch), options)
             rejects += read_rejects(made.path)
-            found += [replace(p, path=_path(given, p.path)) for p in _of_dataset(loaded, made, listener)]
+            found += [replace(p, path=path_in(given, p.path)) for p in _of_dataset(loaded, made, listener)]
     return found, rejects
 
 
@@ -109,17 +111,18 @@ def _of_dataset(loaded: ClipClassifier, data: ShardDataset, listener: Listener |
     return made
 
 
-def _converted(
+def converted(
     given: Path,
     dataset: str | Path | DatasetSpec | None,
-    loaded: ClipClassifier,
+    known: Mapping[str, Any],
+    own: DatasetSpec | None,
     scratch: Path,
     options: Mapping[str, Any] | None,
 ) -> ShardDataset:
-    """Convert a source as the classifier's training clips were; its own kind of files is tried first."""
-    known = loaded.config.encoder.recipe
+    """Convert a source as a model's training clips were, by the recipe that is `known` of them; its `own`
+    kind of files is tried first."""
     recipe = Recipe(**{key: known[key] for key in ("name", "rotate", "scale") if key in known})
-    ways = [dataset] if dataset is not None else [own for own in (_own(loaded),) if own] + [None]
+    ways = [dataset] if dataset is not None else [kind for kind in (own,) if kind] + [None]
     made: list[ShardDataset] = []
     problems: dict[str, None] = {}  # each once, in their order
     for number, way in enumerate(ways):
@@ -144,29 +147,30 @@ def _converted(
     return made[0]
 
 
-def _check_recipe(data: ShardDataset, loaded: ClipClassifier) -> None:
-    """Refuse clips that were cleaned otherwise than the classifier's. Raises: UsageError."""
-    known, there = loaded.config.encoder.recipe, data.manifest["recipe"]
+def check_recipe(data: ShardDataset, known: Mapping[str, Any], model: str) -> None:
+    """Refuse clips that were cleaned otherwise than those that a model (in words) learnt from. Raises:
+    UsageError."""
+    there = data.manifest["recipe"]
     other = [k for k in ("name", "rotate", "scale") if k in known and known[k] != there.get(k, False)]
     if other:
         has, wants = (", ".join(f"{k} {r.get(k, False)}" for k in other) for r in (there, known))
         raise UsageError(
-            f"{data.path} was converted with the recipe's {has}, the classifier learnt from clips with "
+            f"{data.path} was converted with the recipe's {has}, the {model} learnt from clips with "
             f"{wants}; convert the files again, or give them as they are"
         )
 
 
-def _own(loaded: ClipClassifier) -> DatasetSpec | None:
-    """The spec of the dataset that the classifier was trained on, from its file. A family that is named as
+def own_spec(described: dict[str, Any]) -> DatasetSpec | None:
+    """The spec of the dataset that a model was trained on, as its file has it. A family that is named as
     module:Class is not believed, since naming one would import it."""
     try:
-        spec = spec_from_json(loaded.config.spec) if loaded.config.spec else None
+        spec = spec_from_json(described) if described else None
     except ValueError:
         return None
     return None if spec is None or ":" in spec.raw else spec
 
 
-def _path(given: Path, source: str) -> str:
+def path_in(given: Path, source: str) -> str:
     """A clip's file as the user can name it: the source itself, or what lies in it."""
     inside = source.partition("/")[2]
     return str(given / inside) if given.is_dir() or given.suffix.lower() in ARCHIVES else str(given)

@@ -13,13 +13,23 @@ from amr_data import Recording
 from amr_train.detection.decoding import Decoding, decode
 from amr_train.detection.heads import Head
 from amr_train.detection.intervals import Intervals, intervals, joined
-from amr_train.detection.scoring import HEADLINE, DetectionScores, frame_accuracy, score_detections
+from amr_train.detection.scoring import (
+    HEADLINE,
+    DetectionScores,
+    Matches,
+    frame_accuracy,
+    match,
+    precision_recall,
+    score_detections,
+)
 from amr_train.detection.training import Example
 from amr_train.detection.windows import Grid
 
 SMOOTH, GAP, LEAST = (1, 3, 7), (0, 2), (2, 4)
 """What is tried of a decoding, in steps; the first of equals is taken."""
 HELD_EVERY = 5
+SURE = tuple(round(0.05 * step, 2) for step in range(1, 18))
+"""Scores from which detections may be told."""
 
 
 def truth_of(recordings: Sequence[Recording]) -> Intervals:
@@ -74,19 +84,32 @@ def found_in(
 
 def chosen_decoding(
     head: Head, examples: Sequence[Example], recordings: Sequence[Recording], grid: Grid, classes: int
-) -> tuple[Decoding, float]:
-    """The decoding with the best mean average precision over the classes at the headline's overlap, and that
-    one, in percent."""
+) -> tuple[Decoding, float, float]:
+    """The decoding with the best mean average precision over the classes at the headline's overlap; that one,
+    in percent; and the score from which its detections are to be told."""
     frames, truth = [recording.frames for recording in recordings], truth_of(recordings)
     known = [head.probabilities(example.features, example.there) for example in examples]
-    best: tuple[float, Decoding] = (-1.0, Decoding())
+    best: tuple[float, Decoding, float] = (-1.0, Decoding(), SURE[0])
     for smooth, gap, least in itertools.product(SMOOTH, GAP, LEAST):
         tried = Decoding(smooth=smooth, gap=gap, least=least)
         found, _ = found_in(known, frames, tried, grid)
         value = score_detections(found, truth, classes, len(recordings), (HEADLINE,)).map_action[HEADLINE]
         if value > best[0]:
-            best = (value, tried)
-    return best[1], 100 * best[0]
+            best = (value, tried, sure_from(found, truth))
+    return best[1], 100 * best[0], best[2]
+
+
+def sure_from(found: Intervals, truth: Intervals) -> float:
+    """The score from which detections agree best with the truth, by F1 at the headline's overlap."""
+    matches = match(found, truth)
+    best = (-1.0, SURE[0])
+    for least in SURE:
+        kept = found.score >= least
+        some = Matches(matches.truth[kept], matches.overlap[kept])
+        precision, recall = precision_recall(some, len(truth), HEADLINE)
+        f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+        best = max(best, (f1, least))
+    return best[1]
 
 
 def judged_on(

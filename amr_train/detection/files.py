@@ -31,6 +31,7 @@ class DetectorConfig(BaseModel):
     `spec` : of the dataset that it was trained on, for reading other files of its kind.  `recipe` : how its
     recordings were converted.  `shown`, `anatomy`, `names`, `kept` : how a window is laid, see `Placing`.
     `lengths`, `cover`, `token_s` : see `Windowing`.  `bodies` : of a recording, at most.
+    `sure` : the score from which detections are told, the best one on held-out recordings.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -57,6 +58,7 @@ class DetectorConfig(BaseModel):
     frame_rate: float = Field(gt=0)
     dataset: str = ""
     synthetic: bool = False
+    sure: float = Field(0.2, ge=0, le=1)
 
     @property
     def placing(self) -> Placing:

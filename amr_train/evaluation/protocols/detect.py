@@ -32,6 +32,8 @@ from amr_train.models.skeletons import encoder_on
 
 SEGMENT = 4
 """Frames of a step of the coordinates."""
+SURE = 0.2
+"""The score from which detections are told where nobody could be held out."""
 
 
 class Detect(Protocol):
@@ -79,7 +81,7 @@ class Detect(Protocol):
         details: dict[str, Any] = {}
         best = -1.0
         for kind in how.heads:
-            made, decoding, validated = work.head(kind, learnt, held)
+            made, decoding, validated, sure = work.head(kind, learnt, held)
             scores, right, found = work.judged(made, judged, decoding)
             figures[f"detect {kind} mAP_a"] = 100 * scores.map_action[HEADLINE]
             figures[f"detect {kind} mAP_v"] = 100 * scores.map_video[HEADLINE]
@@ -89,6 +91,7 @@ class Detect(Protocol):
                 **scores.as_dict(),
                 "frame_accuracy": right,
                 "validated": validated,
+                "sure": sure,
                 "decoding": decoding.model_dump(mode="json"),
                 "found": len(found),
                 "misses": worst_misses(
@@ -97,7 +100,7 @@ class Detect(Protocol):
             }
             if (validated or 0.0) > best and task.work is not None:
                 best = validated or 0.0
-                work.keep(made, decoding)
+                work.keep(made, decoding, sure)
         counts = {"train": len(train), task.part: len(test), "held_out": int(held.sum())}
         return Result(figures, {**details, "recordings": counts})
 
@@ -171,25 +174,26 @@ class _Work:
 
     def head(
         self, kind: str, learnt: Sequence[Learnt], held: npt.NDArray[np.bool_]
-    ) -> tuple[Head, Decoding, float | None]:
-        """A head trained on all of them, its decoding, and what that is worth on those held out, None where
-        nobody can be."""
-        decoding, validated = Decoding(), None
+    ) -> tuple[Head, Decoding, float | None, float]:
+        """A head trained on all of them, its decoding, what that is worth on those held out, None where
+        nobody can be, and the score from which its detections are to be told."""
+        decoding, validated, sure = Decoding(), None, SURE
         if held.any():
             self.task.listener.stage(f"{kind} head without held-out recordings, {self.task.subject.kind}")
             kept = [example for (_, example), out in zip(learnt, held, strict=True) if not out]
             asked = [one for one, out in zip(learnt, held, strict=True) if out]
             made = self._trained(kind, kept)
             recordings, examples = [r for r, _ in asked], [e for _, e in asked]
-            decoding, validated = chosen_decoding(made, examples, recordings, self.grid, self.task.classes)
+            chosen = chosen_decoding(made, examples, recordings, self.grid, self.task.classes)
+            decoding, validated, sure = chosen
         self.task.listener.stage(f"{kind} head, {self.task.subject.kind}")
-        return self._trained(kind, [example for _, example in learnt]), decoding, validated
+        return self._trained(kind, [example for _, example in learnt]), decoding, validated, sure
 
     def judged(self, made: Head, judged: Sequence[Learnt], decoding: Decoding) -> Any:
         recordings, examples = [r for r, _ in judged], [e for _, e in judged]
         return judged_on(made, examples, recordings, decoding, self.grid, self.task.classes)
 
-    def keep(self, made: Head, decoding: Decoding) -> None:
+    def keep(self, made: Head, decoding: Decoding, sure: float) -> None:
         """Save the detector in the task's folder, with all that is needed to use it."""
         task, dataset, place = self.task, self.task.dataset, self.dense.placing
         assert task.work is not None
@@ -218,6 +222,7 @@ class _Work:
             frame_rate=self.rate,
             dataset=dataset.spec.name,
             synthetic=dataset.synthetic,
+            sure=sure,
         )
         detector = fresh_detector(config)
         detector.dense.load_state_dict(self.dense.state_dict())

@@ -1,0 +1,149 @@
+"""Found actions as files that others open: CSV, JSON, and tiers for annotators in ELAN's EAF."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from amr_data import UsageError
+from amr_data.files import whole_file
+from amr_train.deploy.timelines import Timeline
+
+COLUMNS = ("recording", "label", "class", "first", "end", "start_s", "end_s", "score")
+FORMS = (".csv", ".json", ".eaf")
+SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
+INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_A_FILE = re.compile(r"[^A-Za-z0-9._ -]+")
+
+
+def write_timelines(found: Sequence[Timeline], classes: Sequence[str], out: Path) -> list[Path]:
+    """Write to a .csv, .json or .eaf file, or all three for each recording into a folder. Returns the files.
+
+    Raises: UsageError for another ending, or where one .eaf file should hold several recordings.
+    """
+    if out.suffix.lower() not in FORMS:
+        if out.suffix and not out.is_dir():
+            raise UsageError(f"found actions are written to {', '.join(FORMS)} or a folder, not {out.suffix}")
+        return _into(found, classes, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write(found, classes, out)
+    return [out]
+
+
+def as_csv(found: Sequence[Timeline], classes: Sequence[str]) -> str:
+    """A row an interval, with a heading. Texts that a spreadsheet would take for a formula get a leading
+    apostrophe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in found:
+        for row in one.as_dict(classes)["intervals"]:
+            start, end = row["first"] / one.fps, row["end"] / one.fps
+            named = (_plain(one.recording), row["label"], _plain(row["class"]))
+            writer.writerow([*named, row["first"], row["end"], f"{start:.3f}", f"{end:.3f}", row["score"]])
+    return out.getvalue()
+
+
+def as_json(found: Sequence[Timeline], classes: Sequence[str]) -> str:
+    """One object for one recording, a list for several."""
+    values: list[dict[str, Any]] = [one.as_dict(classes) for one in found]
+    return json.dumps(values[0] if len(values) == 1 else values, indent=1)
+
+
+def as_eaf(one: Timeline, classes: Sequence[str]) -> bytes:
+    """A tier a class in milliseconds, with the score behind the class's name. What overlaps stands in a
+    further tier, since ELAN's hold no two annotations at a time."""
+    root = ElementTree.Element(
+        "ANNOTATION_DOCUMENT",
+        {
+            "AUTHOR": "amr-train",
+            "DATE": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "FORMAT": "3.0",
+            "VERSION": "3.0",
+            "xmlns:xsi": INSTANCE,
+            "xsi:noNamespaceSchemaLocation": SCHEMA,
+        },
+    )
+    header = ElementTree.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
+    times = ElementTree.SubElement(root, "TIME_ORDER")
+    tiers: dict[tuple[int, int], ElementTree.Element] = {}
+    ends: dict[tuple[int, int], int] = {}
+    rows = one.as_dict(classes)["intervals"]
+    for number, row in enumerate(rows, 1):
+        first, end = (round(1000 * row[key] / one.fps) for key in ("first", "end"))
+        layer = next(n for n in range(len(rows)) if ends.get((row["label"], n), 0) <= first)
+        place = (row["label"], layer)
+        if place not in tiers:
+            called = _text(row["class"]) + (f" {layer + 1}" if layer else "")
+            about = {"LINGUISTIC_TYPE_REF": "action", "TIER_ID": called}
+            tiers[place] = ElementTree.Element("TIER", about)
+        ends[place] = end
+        slots = [f"ts{2 * number - 1}", f"ts{2 * number}"]
+        for slot, value in zip(slots, (first, end), strict=True):
+            ElementTree.SubElement(times, "TIME_SLOT", {"TIME_SLOT_ID": slot, "TIME_VALUE": str(value)})
+        annotation = ElementTree.SubElement(
+            ElementTree.SubElement(tiers[place], "ANNOTATION"),
+            "ALIGNABLE_ANNOTATION",
+            {"ANNOTATION_ID": f"a{number}", "TIME_SLOT_REF1": slots[0], "TIME_SLOT_REF2": slots[1]},
+        )
+        value = ElementTree.SubElement(annotation, "ANNOTATION_VALUE")
+        value.text = f"{_text(row['class'])} {row['score']:.2f}"
+    ElementTree.SubElement(header, "PROPERTY", {"NAME": "lastUsedAnnotationId"}).text = str(len(rows))
+    for place in sorted(tiers):
+        root.append(tiers[place])
+    ElementTree.SubElement(
+        root,
+        "LINGUISTIC_TYPE",
+        {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": "action", "TIME_ALIGNABLE": "true"},
+    )
+    ElementTree.indent(root)
+    made: bytes = ElementTree.tostring(root, "utf-8", xml_declaration=True)
+    return made
+
+
+def _into(found: Sequence[Timeline], classes: Sequence[str], folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    made: list[Path] = []
+    taken: set[str] = set()
+    for one in found:
+        name = base = _NOT_A_FILE.sub("-", one.recording).strip(". ") or "recording"
+        number = 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name.lower())
+        for form in FORMS:
+            path = folder / f"{name}{form}"
+            _write([one], classes, path)
+            made.append(path)
+    return made
+
+
+def _write(found: Sequence[Timeline], classes: Sequence[str], path: Path) -> None:
+    form = path.suffix.lower()
+    if form == ".eaf":
+        if len(found) != 1:
+            raise UsageError(f"{path} holds one recording, and here are {len(found)}: give a folder")
+        data = as_eaf(found[0], classes)
+    else:
+        text = as_csv(found, classes) if form == ".csv" else as_json(found, classes)
+        data = text.encode()
+    with whole_file(path) as temporary:
+        Path(temporary).write_bytes(data)
+
+
+def _plain(text: str) -> str:
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+
+
+def _text(text: str) -> str:
+    """Without characters that XML cannot hold."""
+    return _NOT_XML.sub("\ufffd", text)
