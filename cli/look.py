@@ -129,8 +129,8 @@ def inspect_command(
         _show_clips(dataset, list(doubts), doubts, seed, html, as_json, True, **options)
         return
     if chosen:
-        found = find_clips(dataset, clips, class_name, random, seed)
-        _show_clips(dataset, found, {}, seed, html, as_json, random is not None, **options)
+        named = find_clips(dataset, clips, class_name, random, seed)
+        _show_clips(dataset, named, {}, seed, html, as_json, random is not None, **options)
         return
     given = [f"--{name}" for name in ("raw", "run", "layer", "png", "animate") if options[name]]
     if given:
