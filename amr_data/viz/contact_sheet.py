@@ -142,7 +142,7 @@ def _draw_poses(axes: Any, row: _Row, scene: Scene) -> None:
             own = LIGHT.bodies[body % len(LIGHT.bodies)]
             if panel.marked is not None:
                 seen = there & panel.marked[body, t]
-                axes.scatter(*points[seen].T, s=13, color=LIGHT.mark, zorder=3, linewidths=0)
+                axes.scatter(*points[seen].T, s=34, color=LIGHT.mark, zorder=3, linewidths=0)
             elif body or not there.all():
                 axes.scatter(*points[there].T, s=9, color=own, zorder=3, linewidths=0)
             if len(panel.joints) > 1:

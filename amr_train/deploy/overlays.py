@@ -104,10 +104,13 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     shown = _visible(model, order, joints)
     name = f"{dataset.names[index]} · {spec.class_title(int(feed.labels[0]))}"
     title = f"{name} · as {config.name} sees it, {joints.shape[1]} frames"
+    seen = np.asarray(shown.numpy())
     panels = [
-        Panel("input", _array(_there(joints, present)), marked=np.asarray(shown.numpy())),
+        Panel("input", _array(_there(joints, present)), marked=seen),
         Panel(
-            "what stays visible", _array(torch.where(shown[..., None], _there(joints, present), torch.nan))
+            "what stays visible",
+            _array(torch.where(shown[..., None], _there(joints, present), torch.nan)),
+            marked=seen,
         ),
     ]
     layers = [Layer("masked", _array((~shown).float()), 1.0, printed=True, states=("visible", "masked"))]

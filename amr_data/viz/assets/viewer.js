@@ -329,8 +329,9 @@
   addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !$("scrim").hidden) return drawer(false);
     if (event.ctrlKey || event.metaKey || event.altKey || !view.clip) return;
-    if (["INPUT", "SELECT"].includes(event.target.tagName) && event.target.type !== "range") return;
-    if (event.key === " " && event.target.tagName === "BUTTON") return; // the button's own
+    const { tagName: tag, type } = event.target;
+    if (tag === "SELECT" || (tag === "INPUT" && !["range", "checkbox"].includes(type))) return;
+    if (event.key === " " && (tag === "BUTTON" || type === "checkbox")) return; // their own
     const far = event.shiftKey ? 10 : 1;
     const does = {
       " ": toggle, ArrowRight: () => { pause(); seek(Math.floor(time) + far); }, ArrowLeft: () => { pause(); seek(Math.floor(time) - far); },

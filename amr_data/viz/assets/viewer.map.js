@@ -79,10 +79,12 @@ function makeMap(view, canvas) {
     axis(context, at, x, faint);
     bar(context, at, ink);
     for (const { first, end, colour, alarm } of view.marks()) {
-      const top = h - AXIS;
-      context.fillStyle = colour;
-      if (alarm && end - first < view.clip.frames) context.fillRect(x(first + 0.5) - 1, 0, 2, top);
-      if (!alarm) for (const edge of [first, end]) if (edge > 0 && edge < view.clip.frames) context.fillRect(x(edge) - 0.75, 0, 1.5, top);
+      if (alarm && end - first >= view.clip.frames) continue;
+      const edges = alarm ? [first + 0.5] : [first, end].filter((edge) => edge > 0 && edge < view.clip.frames);
+      for (const edge of edges) { // with a light rim, since the map below is of any colour
+        context.fillStyle = "rgba(255,255,255,.75)"; context.fillRect(x(edge) - 2, 0, 4, h - AXIS);
+        context.fillStyle = colour; context.fillRect(x(edge) - 1, 0, 2, h - AXIS);
+      }
     }
     const now = x(Math.min(t, view.clip.frames - 1) + 0.5);
     context.fillStyle = "#fff"; context.fillRect(now - 1.5, 0, 3, h - AXIS);

@@ -65,21 +65,23 @@ function makeStage(view, canvas) {
   const range = (values) => Math.max(...values) - Math.min(...values);
   const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
 
-  // Extent of a panel's bodies about the place that is followed, or about their middle; single outliers do not count.
+  // Extent of a panel's bodies about the place that is followed, or about their middle; a few frames that jump do not count.
   function extent(panel, turn, path, height) {
-    const [a, b] = across(), up = zUp ? 2 : 1, point = new THREE.Vector3(), axes = [[], [], []];
+    const [a, b] = across(), up = zUp ? 2 : 1, point = new THREE.Vector3(), least = [[], [], []], most = [[], [], []];
     for (let t = 0; t < panel.frames; t += Math.max(1, Math.floor(panel.frames / 80))) {
       const [x, y] = path ? path[Math.min(t, path.length - 1)] : [0, 0];
+      const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
       for (let body = 0; body < panel.bodies; body++) for (let j = 0; j < V; j++) {
         if (!position(panel, body, t, j, point)) continue;
         point.applyQuaternion(turn);
-        axes[0].push(point.getComponent(a) - x); axes[1].push(point.getComponent(b) - y); axes[2].push(point.getComponent(up) - height);
+        [point.getComponent(a) - x, point.getComponent(b) - y, point.getComponent(up) - height].forEach((v, i) => {
+          low[i] = Math.min(low[i], v); high[i] = Math.max(high[i], v);
+        });
       }
+      if (isFinite(low[0])) low.forEach((v, i) => { least[i].push(v); most[i].push(high[i]); });
     }
-    return axes.map((values) => {
-      const sorted = Float64Array.from(values).sort();
-      return sorted.length ? [quantile(sorted, 0.02), quantile(sorted, 0.98)] : [-1, 1];
-    });
+    const at = (values, q) => quantile(Float64Array.from(values).sort(), q);
+    return least.map((values, i) => (values.length ? [at(values, 0.03), at(most[i], 0.97)] : [-1, 1]));
   }
 
   function build() {
