@@ -60,7 +60,7 @@ BROKEN = {
     "b.json": ("[" * 100_000, "is no JSON"),
     "c.json": ('{"intervals": []}', r"0.recording: Field required"),
     "d.json": (
-        f'{{"recording": "x", "intervals": [{GOOD}, {{"label": 1, "first": 4, "end": 4}}]}}',
+        '{"recording": "x", "intervals": [{"label": 1, "first": 4, "end": 4}]}',
         "not after its first",
     ),
     "e.json": ('{"recording": "x", "intervals": [{"label": -1, "first": 2, "end": 4}]}', "intervals.0.label"),

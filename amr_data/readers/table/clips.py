@@ -87,7 +87,8 @@ def untrimmed(
         first, last = start - take.first, end - take.first
         if label != NO_LABEL:
             kept.intervals.append(Interval(label, first, last))
-        kept.cuts.append(Cut(f"{name}_{number:03d}", label, first, last, where, subject, tuple(said)))
+        dropped = (*said, *take.notes)
+        kept.cuts.append(Cut(f"{name}_{number:03d}", label, first, last, where, subject, dropped))
     people = {c.subject for c in kept.cuts if isinstance(c, Cut)} - {None}
     if len(people) == 1:
         whole.subject = int(people.pop() or 0)

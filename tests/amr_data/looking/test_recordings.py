@@ -30,9 +30,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kept")
     second = walking(60, 1)
     second[:30] = 0
-    write_video(
-        folder / "raw", "0002-L", [walking(60), second], ["1,0,10,2", "1,5,15,2", "13,20,30,2", "1,50,60,2"]
-    )
+    rows = ["1,0,10,2", "1,5,15,2", "13,20,30,2", "1,50,60,2"]
+    write_video(folder / "raw", "0002-L", [walking(60), second], rows)
     write_video(folder / "raw", "0003-L", [walking(40)], [])
     convert(folder / "raw", folder / "data", small_pku(), workers=1, keep="recordings")
     return folder / "data"
@@ -93,7 +92,7 @@ def test_a_timeline_has_a_row_for_each_class(kept):
     assert wave == ("13 hand waving", "·" * 20 + TRUE * 2 + BOTH * 8 + FOUND * 6 + "·" * 24)
     alone = timeline_lines(recording_facts(open_dataset(kept), 0), 6)
     assert alone[1:] == [("1 bow", BOTH * 2 + "···" + BOTH), ("13 hand waving", "··" + BOTH + "···")]
-    assert timeline_lines(recording_facts(open_dataset(kept), 1), 30) == [("", "0:00" + " " * 21 + "0:01")]
+    assert timeline_lines(recording_facts(open_dataset(kept), 1), 30) == [("", "0:00" + " " * 18 + "0:01")]
 
 
 def test_time_is_told_in_hours_where_there_are_any():
@@ -150,17 +149,8 @@ def test_the_command_shows_a_recording(kept, tmp_path):
     found = tmp_path / "found.csv"
     write_intervals(found, [IntervalsOf("0002-L", 30, 60, FOUND_IN)], open_dataset(kept).spec.class_names)
     pictures = tmp_path / "t.png", tmp_path / "v.html"
-    code, said = run(
-        "--recording",
-        "0002-L",
-        "--timeline",
-        "--found",
-        str(found),
-        "--png",
-        str(pictures[0]),
-        "--html",
-        str(pictures[1]),
-    )
+    drawn = "--png", str(pictures[0]), "--html", str(pictures[1])
+    code, said = run("--recording", "0002-L", "--timeline", "--found", str(found), *drawn)
     assert (code, all(p.stat().st_size > 10_000 for p in pictures)) == (0, True)
     assert "2 of 4 intervals, 3 proposals" in said
     assert f"{TRUE} true" in said

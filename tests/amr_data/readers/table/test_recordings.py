@@ -88,18 +88,13 @@ def test_labels_in_seconds_mean_the_frames_whose_time_lies_in_them(tmp_path, uni
     dataset = same_clips(spec, tmp_path / "raw", tmp_path)
     assert [(i.first, i.end) for i in dataset.recordings[0].intervals] == [(0, 5), (5, 7), (7, 12)]
     assert dataset.clip("a_003").dropped == ["78 frames that the label names lie past the recording's end"]
-    details = [r.detail for r in read_rejects(tmp_path / "kept")]
-    assert (
-        details
-        == [
-            "seconds 1.05 to 1.09: no frame lies between them",
-            "seconds 2 to 1: no frame lies between them",
-            "seconds 5 to 6 lie outside the recording, which has 0 to 11",
-            f"start is 'soon', not a time in {unit}",
-            f"start is '-1', not a time in {unit}",
-        ]
-        or details[-2:] == details[:2]
-    )  # what no recording is needed for is told at discovery
+    assert [r.detail for r in read_rejects(tmp_path / "kept")] == [
+        f"start is 'soon', not a time in {unit}",
+        f"start is '-1', not a time in {unit}",
+        "seconds 1.05 to 1.09: no frame lies between them",
+        "seconds 2 to 1: no frame lies between them",
+        "seconds 5 to 6 lie outside the recording, which has 0 to 11",
+    ]
 
 
 def test_times_need_intervals_and_no_numbers_of_frames():
@@ -120,7 +115,7 @@ def test_people_who_come_and_go_share_places(tmp_path):
     (tmp_path / "raw").mkdir()
     there = {7: range(10), 8: range(5, 15), 9: range(10, 20), 12: range(12, 14)}
     rows = [
-        [frame, body, *(PERSON + [0.01 * frame, 0, body / 10]).ravel()]
+        [frame, body, *np.add(PERSON, [0.01 * frame, 0, body / 10]).ravel()]
         for frame in range(20)
         for body in there
         if frame in there[body]
