@@ -21,7 +21,8 @@ from amr_data.looking.words import recipe_in_words
     "--protocol",
     "protocols",
     multiple=True,
-    help="linear, logistic, knn, retrieval, finetune, supervised, semi, or one of your own; may be repeated.",
+    help="linear, logistic, knn, retrieval, finetune, supervised, semi, detect, or one of your own; may be "
+    "repeated.",
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Another converted dataset than the run's.")
 @click.option("--split", help="The dataset's train/test split; the run's, or the only one.")

@@ -67,7 +67,9 @@ class DenseEncoder(nn.Module):
         found = flat.new_zeros(len(flat), self.tokens, self.width)
         rows = torch.arange(len(flat), device=flat.device) if weight is None else weight.nonzero()[:, 0]
         if len(rows):
-            values = module(flat[rows], present=None if present is None else present[rows])
+            # a mask that masks nothing costs time
+            masked = present is not None and not bool(present[rows].all())
+            values = module(flat[rows], present=present[rows] if masked and present is not None else None)
             values = values.float().unflatten(1, (self.tokens, module.joints))  # (S, T / l, V, D)
             found[rows] = values.flatten(2) if self.pooling == JOINTS else values.mean(dim=2)
         anybody = there if seen is None else seen
