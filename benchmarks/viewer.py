@@ -1,19 +1,16 @@
 """The viewer's limits: `python -m benchmarks.viewer`.
 
-A page of one clip of 300 frames and two bodies (size, time to open in Chromium where there is one), and
-`amr-data serve` with 50,000 clips.
+A page of one clip of 300 frames and two bodies: its size, and the time to open it in Chromium where there is
+one. What `amr-data serve` takes is measured by `benchmarks.workbench`.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 import time
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -22,26 +19,6 @@ from amr_data.looking.inspection import find_clips
 from amr_data.shards.reader import ShardDataset
 from amr_data.synth import synthesize
 from amr_data.viz import Scene, clip_scene, viewer_page
-from amr_data.viz.server import open_server
-
-CLIPS = 50_000
-
-
-def many(dataset: ShardDataset, count: int) -> ShardDataset:
-    """The same clips again and again under new names, as many as wanted; their frames are read from the same
-    shards."""
-    times = -(-count // len(dataset))
-    names = [f"{name}-{i:05d}" for i in range(times) for name in dataset.names][:count]
-    per, clips = len(dataset), dataset.clips
-    tracks = [dataset.tracks.copy() for _ in range(times)]
-    for i, part in enumerate(tracks):
-        part["clip"] += i * per
-    dataset.tracks, dataset.clips = np.concatenate(tracks), np.tile(clips, times)[:count]
-    shards = len(dataset._files)
-    dataset.shard_of = np.concatenate([dataset.shard_of + i * shards for i in range(times)])[:count]
-    dataset._files = dataset._files * times
-    dataset.__dict__["names"] = names
-    return dataset
 
 
 def long_scene(dataset: ShardDataset) -> Scene:
@@ -71,7 +48,6 @@ def main() -> None:
         )
         (folder / "page.html").write_text(page, encoding="utf-8")
         _open(folder / "page.html")
-        _serve(many(dataset, CLIPS))
 
 
 def _open(page: Path) -> None:
@@ -94,30 +70,6 @@ def _open(page: Path) -> None:
             tab.close()
         browser.close()
     print(f"opened and drawn in Chromium, graphics by the CPU: {', '.join(f'{s:.2f}' for s in seconds)} s")
-
-
-def _serve(dataset: ShardDataset) -> None:
-    began = time.perf_counter()
-    server = open_server(dataset, 0)
-    print(f"serve: {len(dataset):,} clips, ready in {time.perf_counter() - began:.2f} s")
-    threading.Thread(target=server.run, daemon=True).start()
-    address = f"http://127.0.0.1:{server.effective_port}"
-    for what, path in (
-        ("the page", "/"),
-        ("first 100 clips", "/api/clips?count=100"),
-        ("100 clips from 49,900 on", "/api/clips?from=49900&count=100"),
-        ("search for two words", "/api/clips?q=walking+c003&count=100"),
-        ("search that finds nothing", "/api/clips?q=nothing&count=100"),
-        ("a clip", "/api/clips/4321"),
-    ):
-        times = []
-        for _ in range(20):
-            began = time.perf_counter()
-            with urllib.request.urlopen(address + path) as answer:
-                answer.read()
-            times.append((time.perf_counter() - began) * 1000)
-        print(f"  {what}: median {median(times):.1f} ms, slowest {max(times):.1f} ms")
-    server.close()
 
 
 if __name__ == "__main__":

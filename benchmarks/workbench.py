@@ -17,6 +17,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -27,13 +28,12 @@ import numpy as np
 import psutil
 
 from amr_data import Record, convert, open_dataset
-from amr_data.clip import Clip
 from amr_data.manifest import split_columns, write_manifest
 from amr_data.plan import Settings
 from amr_data.recipes.normalize import Recipe
 from amr_data.shards.features import write_features
 from amr_data.shards.layout import shard_name
-from amr_data.shards.writer import build_tables, write_shard
+from amr_data.shards.writer import ShardTables, build_tables, write_shard
 from amr_data.specs import DatasetSpec
 from amr_data.synth import synthesize
 
@@ -50,18 +50,13 @@ SEARCHES = (
 
 
 def write_dataset(
-    folder: Path,
-    spec: DatasetSpec,
-    clips: Iterable[Clip],
-    rejects: Sequence[Record] = (),
-    per_shard: int = PER_SHARD,
+    folder: Path, spec: DatasetSpec, parts: Iterable[ShardTables], rejects: Sequence[Record] = ()
 ) -> Path:
-    """A dataset of finished clips, whose tracks have energies, without any raw files."""
+    """A dataset of finished tables, a shard each, without any raw files; the first has the rejects."""
     folder.mkdir(parents=True)
-    rest, records, sums, columns = iter(clips), [], [], []
-    while some := list(islice(rest, per_shard)):
-        tables = build_tables(some, len(spec.skeleton.joints), spec.frame_rate)
-        mine = rejects if not records else ()
+    records, sums, columns = [], [], []
+    for tables in parts:
+        mine = () if records else rejects
         record, sha256 = write_shard(folder / shard_name(len(records)), tables, mine, "f", "none")
         records.append(record)
         sums.append(sha256)
@@ -82,30 +77,37 @@ def write_dataset(
 
 
 def many(folder: Path, count: int) -> Path:
-    """So many clips in the manner of NTU RGB+D 60, and features of them."""
+    """So many clips in the manner of NTU RGB+D 60, and features of them. The frames of every shard are the
+    same; names, classes, subjects, cameras and setups are not."""
     with tempfile.TemporaryDirectory() as scratch:
         synthesize(Path(scratch) / "raw", "ntu60", classes=8, subjects=4, replications=1, broken=0)
         convert(Path(scratch) / "raw", Path(scratch) / "shards", "ntu60")
         dataset = open_dataset(Path(scratch) / "shards")
         few = list(dataset)
+    spec = dataset.spec
+    clips = [few[i % len(few)].changed(name="x" * 20) for i in range(PER_SHARD)]
+    whole = build_tables(clips, len(spec.skeleton.joints), spec.frame_rate)
+    rng = np.random.default_rng(0)
 
-    def clips() -> Iterator[Clip]:
-        rng = np.random.default_rng(0)
-        for i in range(count):
-            setup, camera, subject = i % 17 + 1, i // 17 % 3 + 1, i // 51 % 40 + 1
-            label, take = int(rng.integers(60)), i // 2040
-            name = f"S{setup:03d}C{camera:03d}P{subject:03d}R{take:03d}A{label + 1:03d}"
-            numbers = {"setup": setup, "camera": camera, "subject": subject, "replication": take}
-            source = f"{name}.skeleton"
-            yield few[i % len(few)].changed(name=name, label=label, source=source, **numbers)
+    def parts() -> Iterator[ShardTables]:
+        for first in range(0, count, PER_SHARD):
+            i = np.arange(first, first + PER_SHARD)
+            rows = whole.clips.copy()
+            rows["setup"], rows["camera"], rows["subject"] = i % 17 + 1, i // 17 % 3 + 1, i // 51 % 40 + 1
+            rows["label"], rows["replication"] = rng.integers(60, size=PER_SHARD), i // 2040
+            fields = ("setup", "camera", "subject", "replication", "label")
+            rows["name"] = [
+                "S{:03d}C{:03d}P{:03d}R{:03d}A{:03d}".format(*(r[f] for f in fields)) for r in rows
+            ]
+            yield replace(whole, clips=rows)
 
     rejects = [Record(f"S{i:03d}.skeleton", "truncated", "line 9") for i in range(200)]
-    write_dataset(folder, dataset.spec, clips(), rejects)
-    labels = open_dataset(folder).clips["label"].astype(np.int64)
-    features = np.random.default_rng(1).normal(size=(count, WIDTH)).astype(np.float32)
+    write_dataset(folder, spec, parts(), rejects)
+    made = open_dataset(folder)
+    labels = made.clips["label"].astype(np.int64)
+    features = np.random.default_rng(1).normal(size=(len(made), WIDTH)).astype(np.float32)
     features[:, :60] += 3 * np.eye(60, dtype=np.float32)[labels]
-    names = open_dataset(folder).names
-    write_features(folder.with_suffix(".parquet"), features, names, labels, {})
+    write_features(folder.with_suffix(".parquet"), features, made.names, labels, {})
     return folder
 
 
@@ -183,7 +185,8 @@ def _browse(address: str, when: str) -> None:
 
 CLICK = """() => new Promise((done) => {
   const count = document.getElementById("count"), began = performance.now();
-  new MutationObserver(() => done(performance.now() - began)).observe(count, { childList: true, subtree: true });
+  const seen = new MutationObserver(() => done(performance.now() - began));
+  seen.observe(count, { childList: true, subtree: true });
   document.querySelector("[data-facet^='class:']").click();
 })"""
 

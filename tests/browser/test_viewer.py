@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +20,6 @@ from amr_data.looking.inspection import dataset_summary, find_clips
 from amr_data.viz import Interval, Panel, Track, clip_scene, viewer_page
 from amr_data.viz.colours import LEAST, THEMES, contrast
 from amr_data.viz.overview import overview_page
-from amr_data.viz.server import open_server
 from benchmarks.viewer import long_scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -355,30 +353,6 @@ def test_a_long_clip_of_two_is_a_small_page(browser, ntu_shards, tmp_path):
     (tmp_path / "long.html").write_text(page, encoding="utf-8")
     with opened(browser, (tmp_path / "long.html").as_uri()) as (shown, _):
         assert shown.get_attribute("#scrub", "max") == "299"
-
-
-def test_a_served_dataset_is_searched_and_read_when_it_is_looked_at(browser, ntu_shards):
-    dataset = open_dataset(ntu_shards)
-    server = open_server(dataset, 0)
-    threading.Thread(target=server.run, daemon=True).start()
-    address = f"http://127.0.0.1:{server.effective_port}/"
-    try:
-        with opened(browser, address) as (page, requests):
-            assert {r.split("?")[0] for r in requests} == {
-                address,
-                f"{address}api/clips",
-                f"{address}api/clips/0",
-            }
-            assert page.text_content("#count") == f"{len(dataset)} clips"
-            page.fill("#search", "walking C003")
-            until(page, f"!document.getElementById('count').textContent.startsWith('{len(dataset)}')")
-            count = int(page.text_content("#count").split()[0])
-            assert page.locator("#list button").count() == count < len(dataset)
-            page.click("#list li:first-child button")
-            until(page, "document.getElementById('title').textContent.includes('C003')")
-            until(page, "document.getElementById('view').dataset.bodies === '2'")
-    finally:
-        server.close()
 
 
 def test_the_overview_opens(browser, ntu_shards, tmp_path):
