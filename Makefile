@@ -54,7 +54,7 @@ browser:
 test: lint browser
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# The pictures of README and docs, from the distributed clips of NW-UCLA; needs Chromium.
+# The pictures of README and docs, from synthetic clips and the distributed ones of NW-UCLA; needs Chromium.
 figures: $(VENV)/.dev
 	@test -n "$(UCLA)" || (echo "say where the clips are: make figures UCLA=all_sqe.zip" && exit 2)
 	rm -rf .figures

@@ -1,4 +1,5 @@
-"""The pictures of README and docs, from NW-UCLA's clips: `make figures UCLA=all_sqe.zip`."""
+"""The pictures of README and docs, from NW-UCLA's clips: `make figures UCLA=all_sqe.zip`; only the README's moving
+one, from synthetic clips and a small run on them: `python docs/figures.py hero .figures`."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from playwright.sync_api import sync_playwright
 from amr_data import convert, open_dataset
 from amr_data.looking.faults import find_faults
 from amr_data.looking.inspection import dataset_summary, find_clips
+from amr_data.synth import synthesize
 from amr_data.viz import clip_scene, contact_sheet, viewer_page, write_animation
 from amr_data.viz.overview import overview_page
 from amr_train import load_experiment, run_experiment
@@ -18,6 +20,19 @@ from amr_train.deploy.overlays import model_scenes
 
 IMAGES = Path(__file__).parent / "images"
 CLIP = "a05_s06_e04_v03"
+PUSHING = "S002C003P001R001A052"
+
+
+def hero(scratch: Path) -> None:
+    """What goes in, what the mask leaves of it, and what a model that was trained for a minute makes of
+    that."""
+    if not (scratch / "hero").is_dir():
+        synthesize(scratch / "raw", "ntu60", classes=8, subjects=4, replications=1)
+        convert(scratch / "raw", scratch / "hero", "ntu60")
+    dataset = open_dataset(scratch / "hero")
+    run_experiment(load_experiment("demo", [f"data.path={dataset.path}"]), scratch / "hero-run")
+    scene = model_scenes(scratch / "hero-run", dataset, [dataset.index(PUSHING)], seed=1)[0]
+    write_animation(scene, IMAGES / "hero.gif", height=330)
 
 
 def main(archive: Path, scratch: Path) -> None:
@@ -26,7 +41,7 @@ def main(archive: Path, scratch: Path) -> None:
     index = find_clips(dataset, [CLIP])[0]
     scene = clip_scene(dataset, index)
     contact_sheet(scene).savefig(IMAGES / "clip.png", dpi=100)
-    write_animation(scene, IMAGES / "clip.gif", scene.layers[0], height=280)
+    write_animation(scene, IMAGES / "clip.gif", scene.layers[0], height=320)
     run = scratch / "run"
     run_experiment(load_experiment("nw-ucla-amr", [f"data.path={dataset.path}", "pretrain.epochs=30"]), run)
     contact_sheet(model_scenes(run, dataset, [index])[0], poses=7).savefig(
@@ -54,4 +69,6 @@ def main(archive: Path, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    hero(Path(sys.argv[2]))
+    if sys.argv[1] != "hero":
+        main(Path(sys.argv[1]), Path(sys.argv[2]))

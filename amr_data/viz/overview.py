@@ -13,7 +13,8 @@ from amr_data.looking.faults import KINDS
 from amr_data.looking.inspection import SIDES
 from amr_data.looking.words import fault_in_words, summary_charts, summary_rows
 
-MOST = 200
+FIRST, MOST = 10, 200
+"""Faults that stand open on the page, after the charts, and those that can be opened below them."""
 
 
 def overview_page(summary: Mapping[str, Any], faults: Sequence[Record] | None) -> str:
@@ -30,6 +31,7 @@ def overview_page(summary: Mapping[str, Any], faults: Sequence[Record] | None) -
         charts=[(title, values, max([*values.values(), 1e-9])) for title, values in charts if values],
         left_out=[kind for kind in KINDS if kind not in summary["fault_kinds"]],
         in_words=fault_in_words,
+        first=FIRST,
         faults=None if faults is None else list(faults)[:MOST],
         doubtful=len({f.where for f in faults or ()}),
         found=len(faults or ()),

@@ -135,7 +135,8 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
         dataset.names[index],
         title,
         spec.skeleton,
-        spec.frame_rate,
+        # its frames are spread over the part of the clip that is shown, which lasts as long as it did
+        spec.frame_rate * joints.shape[1] / (CROP * int(dataset.clips["frames"][index])),
         panels,
         layers,
         dataset.up if config.input.frame == "recorded" else 2,

@@ -59,6 +59,13 @@ def test_mask_reconstruction_and_layers_of_a_run(run, ntu_shards):
     assert [p.title for p in scene.panels] == ["input", "what stays visible", "reconstruction"]
     shape = (2, 24, 25)
     assert {p.joints.shape for p in scene.panels} == {(*shape, 3)}
+    seconds = dataset.clips["frames"][index] / dataset.spec.frame_rate
+    assert scene.frames / scene.frame_rate == pytest.approx(
+        0.95 * seconds
+    )  # as long as the part that is shown
+    assert (scene.panels[0].marked == np.isfinite(scene.panels[1].joints[..., 0])).all()
+    assert [p.ghost for p in scene.panels] == [False, False, True]
+    assert scene.layer("masked").states == ("visible", "masked")
     masked = scene.layer("masked").values
     assert (np.isfinite(scene.panels[1].joints[..., 0]) == (masked == 0)).all()
     experiment = load_experiment(str(_written(run)))
