@@ -1,5 +1,5 @@
-"""The pictures of README and docs, from NW-UCLA's clips: `make figures UCLA=all_sqe.zip`; only the README's moving
-one, from synthetic clips and a small run on them: `python docs/figures.py hero .figures`."""
+"""The pictures of README and docs, from NW-UCLA's clips: `make figures UCLA=all_sqe.zip`; only the README's
+moving one, from synthetic clips and a small run on them: `python docs/figures.py hero .figures`."""
 
 from __future__ import annotations
 

@@ -146,7 +146,11 @@ def _draw_poses(axes: Any, row: _Row, scene: Scene) -> None:
             elif body or not there.all():
                 axes.scatter(*points[there].T, s=9, color=own, zorder=3, linewidths=0)
             if len(panel.joints) > 1:
-                x, y = points[there][points[there][:, 1].argmax()]
+                if row.base is not panel and body < len(row.base.joints):  # over the head, were it hidden
+                    behind = _on_row(row.base.joints[body, t], scene, middle, place, row)
+                    points = behind if np.isfinite(behind[:, 0]).sum() > there.sum() else points
+                points = points[np.isfinite(points[:, 0])]
+                x, y = points[points[:, 1].argmax()]
                 label = {"ha": "center", "va": "bottom", "fontsize": 9, "fontweight": "bold"}
                 axes.text(x, y + 0.03, str(body + 1), color=own, zorder=4, **label)
     axes.set_xlim(-row.step / 2, (max(len(row.frames), 1) - 0.5) * row.step)

@@ -155,9 +155,21 @@ class _Place:
                 px, py = points[j]
                 draw.ellipse([px - radius, py - radius, px + radius, py + radius], fill=colour)
             if len(self.panel.joints) > 1:
-                px, py = points[there][points[there][:, 1].argmin()]
+                whole = self._whole(points, body, t, x, y)
+                px, py = whole[whole[:, 1].argmin()]
                 own = LIGHT.bodies[body % len(LIGHT.bodies)]
                 draw.text((px, py - 0.3 * font.size), str(body + 1), fill=own, font=font, anchor="mb")
+
+    def _whole(
+        self, points: npt.NDArray[np.float64], body: int, t: int, x: float, y: float
+    ) -> npt.NDArray[np.float64]:
+        """The joints of a body that are there, or, where most of them are hidden, those of the first panel:
+        its number stands over its head."""
+        if self.base is not None and body < len(self.base.joints) and t < self.base.joints.shape[1]:
+            behind = self._pixels(self.base.joints[body, t], x, y)
+            if np.isfinite(behind[:, 0]).sum() > np.isfinite(points[:, 0]).sum():
+                points = behind
+        return points[np.isfinite(points[:, 0])]
 
     def _lines(
         self, draw: ImageDraw.ImageDraw, points: npt.NDArray[np.float64], colours: list[str], width: float
