@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from rich.console import RenderableType
-from rich.padding import Padding
+from rich.constrain import Constrain
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.table import Column
 from rich.text import Text
@@ -33,16 +33,17 @@ class Bars(Progress):
             column("{task.percentage:>3.0f} %"),
             Times(),
         )
-        self.noted = not columns
+        self.noted, self.terminal = not columns, console
         super().__init__(*(columns or usual), console=console, disable=disable, expand=expand)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """What is drawn: the bars, and a line for each note."""
-        yield Padding(self.make_tasks_table(self.tasks), (0, SPARE, 0, 0))
+        width = self.terminal.width - SPARE
+        yield Constrain(self.make_tasks_table(self.tasks), width)
         for task in self.tasks:
             if self.noted and task.fields.get("note"):
                 note = Text(f"  {task.fields['note']}", style="dim", no_wrap=True, overflow="ellipsis")
-                yield Padding(note, (0, SPARE, 0, 0))
+                yield Constrain(note, width)
 
 
 class Times(ProgressColumn):

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amr_cli.terminal import shown, styled, table
-from amr_cli.ui import console, say
+from amr_cli.ui import console, write_line
 
 if TYPE_CHECKING:
     from amr_train.report.pivot import Line, Section
@@ -27,10 +27,10 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str = "") -> None:
     marks = "".join(f" [{mark.upper()}]" for mark in all_marks(rows))
     if title:
         console.pause()
-        say((title + marks, "bold"))
+        write_line(console, (title + marks, "bold"))
     for section in sections_of(rows):
         console.pause()
-        say((section.heading, "bold"))
+        write_line(console, (section.heading, "bold"))
         for part in _tables(section, console.width):
             console.print(part)
         console.pause()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
@@ -104,23 +104,21 @@ def facts(title: str, rows: Mapping[str, Any]) -> None:
 
 
 def say(*parts: str | tuple[object, str]) -> None:
-    """A line on stdout, of texts and of (text, style), see `_line`."""
-    _line(console, parts)
+    """A line on stdout, of texts and of (text, style), see `write_line`."""
+    write_line(console, *parts)
 
 
 def tell(*parts: str | tuple[object, str]) -> None:
     """The same on stderr."""
-    _line(errors, parts)
+    write_line(errors, *parts)
 
 
-def _line(stream: Terminal, parts: Sequence[str | tuple[object, str]]) -> None:
-    """A terminal has it broken between words, never inside one, so that paths can be copied; files have it
-    whole."""
+def write_line(stream: Terminal, *parts: str | tuple[object, str]) -> None:
+    """A terminal has it broken between words, unless a word such as a path is longer than a line; files have
+    it whole."""
     text = styled(*parts)
-    if stream.is_terminal:
-        stream.print(text, overflow="ignore", crop=False)
-    else:
-        stream.print(text, soft_wrap=True)
+    longest = max((len(word) for word in text.plain.split(" ")), default=0)
+    stream.print(text, soft_wrap=not stream.is_terminal or longest > stream.width)
 
 
 def warn(text: str) -> None:

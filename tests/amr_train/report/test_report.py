@@ -1,5 +1,5 @@
-"""Reports of finished runs: the same numbers in every form, one page that loads nothing, opened in a real
-browser where there is one."""
+"""Reports of finished runs: the same numbers in every form, one page that loads nothing (`tests/browser`
+opens it)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,9 +24,6 @@ from amr_train.report import find_runs, rows_of, write_report
 from amr_train.report.pivot import sections_of
 from tests.amr_train.report.folders import FIGURES, judge, run_with, write_run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-BROWSER = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-QUIET = "--disable-background-networking --disable-component-update"
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -115,10 +111,8 @@ def test_a_mark_of_some_lines_stands_beside_these(tmp_path):
 
 def test_the_page_is_whole_and_loads_nothing(page):
     data = json.loads(re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)[0])
-    assert [chart["name"] for chart in data["sections"][0]["costs"]] == [
-        "seconds of pre-training",
-        "MFLOPs of a forward pass, one body",
-    ]
+    costs = [chart["name"] for section in data["sections"] for chart in section["costs"]]
+    assert costs == ["seconds of pre-training", "MFLOPs of a forward pass, one body"]
     assert len(data["curves"]) == 2  # loss and monitor
     assert [(bool(d["confusion"]["cells"]), bool(d["plane"])) for d in data["details"]] == [(True, True)] * 2
     for text in (
@@ -222,22 +216,6 @@ def test_the_terminals_table_fits_and_folds(tmp_path, monkeypatch):
                 assert f"{value + 1.5:.1f} ± 0.7" in text, figure
     (section,) = sections_of(rows_of(find_runs([tmp_path], lambda line: None)))
     assert all(names == {"ntu60-xsub-amr"} for names in section.best.values())
-
-
-@pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: install Debian's chromium to open the report in a browser"
-)
-def test_the_page_opens_in_a_browser_without_complaints(page, tmp_path):
-    (tmp_path / "report.html").write_text(page)
-    options = [*BROWSER.split(), *QUIET.split(), f"--user-data-dir={tmp_path / 'profile'}", "--v=0"]
-    for width in (390, 1200):
-        file = (tmp_path / "report.html").as_uri()
-        logged = [f"--window-size={width},900", "--enable-logging=stderr", "--dump-dom"]
-        command = [str(CHROMIUM), *options, *logged, file]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        assert "CONSOLE" not in done.stderr
-        assert 'id="results"' in done.stdout
 
 
 def test_wrong_use(runs, tmp_path):
