@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
-ALL := .[dev,archives,cluster,export,fast,report,video]
-SITE := mkdocs-material
+ALL := .[dev,archives,cluster,docs,export,fast,report,video]
 # Constraints reach the packages that builds need only through the environment: old pips read the first, new ones the second.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
@@ -60,10 +59,9 @@ figures: $(VENV)/.dev
 	rm -rf .figures
 	$(BIN)/python docs/figures.py $(UCLA) .figures
 
-# The guide as a site, in .site/.
+# The guide as a site, in .site/; it is read from disk: open .site/index.html.
 site: $(VENV)/.dev
-	$(PINNED) $(BIN)/python -m pip install --quiet $(SITE)
-	$(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs .site
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
@@ -73,7 +71,7 @@ bench: $(VENV)/.dev
 pins:
 	fresh=$$(mktemp -d) && trap "rm -rf $$fresh" EXIT && grep '^torch==' constraints.txt > $$fresh/torch.txt && \
 	$(PYTHON) -m venv $$fresh/venv && \
-	$$fresh/venv/bin/python -m pip install --quiet --upgrade -c $$fresh/torch.txt -e '$(ALL)' $(SITE) && \
+	$$fresh/venv/bin/python -m pip install --quiet --upgrade -c $$fresh/torch.txt -e '$(ALL)' && \
 	$$fresh/venv/bin/python -m pip check && $$fresh/venv/bin/python .ci/pins.py
 
 clean:

@@ -3,7 +3,9 @@ pointed to exist."""
 
 from __future__ import annotations
 
+import ast
 import doctest
+import importlib.metadata
 import re
 import shlex
 import shutil
@@ -11,11 +13,10 @@ from pathlib import Path
 
 import click
 import pytest
-import yaml
 
 from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
-from amr_data import convert
+from amr_data import convert, load_spec, spec_names
 from amr_train import load_experiment
 from amr_train.experiments.judging import evaluation_settings
 from amr_train.experiments.stages import stages_of
@@ -119,7 +120,54 @@ def test_links_lead_somewhere(document):
             assert (document.parent / target).exists(), target
 
 
-def test_every_page_is_in_the_guide():
-    listed = set(re.findall(r"[a-z-]+\.md", (ROOT / ".mkdocs.yml").read_text(encoding="utf-8")))
-    assert listed == {p.name for p in (ROOT / "docs").glob("*.md")}
-    assert yaml.safe_load((ROOT / ".mkdocs.yml").read_text(encoding="utf-8"))["docs_dir"] == "docs"
+def test_every_extra_is_in_the_guide():
+    text = (ROOT / "docs" / "installation.md").read_text(encoding="utf-8")
+    extras = importlib.metadata.metadata("amr-skeleton").get_all("Provides-Extra") or []
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    written = re.findall(
+        r"^([a-z]+) = \[", project.split("optional-dependencies]")[1].split("[project")[0], re.M
+    )
+    assert set(re.findall(r"^\| `([a-z]+)` \|", text, re.M)) == set(written)
+    assert set(extras) <= set(written) | {"docs"}
+    for document in DOCUMENTS:  # the name is on no index: what is installed is a checkout or a wheel
+        said = re.findall(r"^(?:[^`]*)pip install.*$", document.read_text(encoding="utf-8"), re.M)
+        assert not [line for line in said if re.search(r"pip install (-\S+ )*amr-skeleton(?!\[)", line)], (
+            document
+        )
+
+
+def test_terms_of_the_datasets_are_those_of_their_specs():
+    rows = re.findall(
+        r"^\| `([\w-]+)` \|(.*)$", (ROOT / "docs" / "obtaining-datasets.md").read_text("utf-8"), re.M
+    )
+    told = {name: [cell.strip() for cell in row.split("|")] for name, row in rows}
+    assert set(told) == {name for name in spec_names() if load_spec(name).licence}
+    for name, cells in told.items():
+        spec = load_spec(name)
+        assert cells[2] == spec.licence
+        assert not spec.homepage or f"<{spec.homepage}>" in cells[1] or cells[1] == "the same"
+
+
+def test_every_message_of_troubleshooting_is_one_that_the_code_prints():
+    known = messages()
+    quoted = re.findall(
+        r"^### `(.+)`$", (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"), re.M
+    )
+    assert len(quoted) > 30
+    assert all(len(message.replace("…", "")) > 15 for message in quoted)
+    for message in quoted:
+        assert any(message in one for one in known), message
+
+
+def messages() -> list[str]:
+    """Every text in the code, with an ellipsis in place of what is put in."""
+    found = []
+    for package in ("amr_data", "amr_train", "cli"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [p.value if isinstance(p, ast.Constant) else "…" for p in node.values]
+                    found.append(re.sub("…+", "…", "".join(map(str, parts))))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return found
