@@ -10,6 +10,8 @@ from pathlib import Path
 from amr_data.errors import Reject
 
 MAX_MEMBER_BYTES = 256 * 1024 * 1024
+MAX_RECORDING_BYTES = 4 << 30
+"""Of the file of a recording that is kept whole: ten hours of two Kinect bodies as text are 1.5 GB."""
 """No skeleton file of any dataset comes near this; the largest PKU-MMD video is under 15 MB."""
 MAX_RATIO, RATIO_FROM_BYTES = 400, 16 * 1024 * 1024
 """Skeleton text shrinks to a fourth; a larger member that shrinks to less than a 400th is a zip bomb."""

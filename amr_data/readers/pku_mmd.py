@@ -21,12 +21,13 @@ from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.readers.base import Discovery, Unit, files_ending, path_names, unusable_detail
 from amr_data.readers.family import HEAD_BYTES, Family, FamilyOptions
 from amr_data.readers.pku_mmd_clips import BODIES, LabelRow, cut, untrimmed
-from amr_data.readers.sources import Member, RawSource
+from amr_data.readers.sources import MAX_MEMBER_BYTES, MAX_RECORDING_BYTES, Member, RawSource
 from amr_data.readers.text import parse_columns, parse_lines
 from amr_data.readers.untrimmed import Untrimmed
 from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
 LABEL_FIELDS = 4
+PIECE_BYTES = 32 << 20
 
 
 class PkuMmdOptions(FamilyOptions):
@@ -162,9 +163,9 @@ class PkuMmdFamily(Family):
             shown = source.shown(unit.members[-1])
             rows: list[LabelRow | Reject] = []
             if spec.naming is not None:
-                rows, video = self._opened(source, unit, spec)
+                rows, video = self._opened(source, unit, spec, MAX_RECORDING_BYTES)
             else:
-                video = self._video(source, unit, spec)
+                video = self._video(source, unit, spec, MAX_RECORDING_BYTES)
                 end = 1 if isinstance(video, RejectError) else len(video)
                 rows.append(LabelRow(unit.name, NO_LABEL, options.frame_base, end, shown))
             try:
@@ -180,7 +181,7 @@ class PkuMmdFamily(Family):
             yield found
 
     def _opened(
-        self, source: RawSource, unit: Unit, spec: DatasetSpec
+        self, source: RawSource, unit: Unit, spec: DatasetSpec, most: int = MAX_MEMBER_BYTES
     ) -> tuple[list[LabelRow | Reject], npt.NDArray[np.float64] | RejectError]:
         """The rows of a unit's label file, and its video or what is wrong with it."""
         shown = source.shown(unit.members[0])
@@ -203,20 +204,42 @@ class PkuMmdFamily(Family):
                 rows.append(Reject(where, error.reason, error.detail))
         if not rows:
             rows.append(Reject(shown, "empty", "the label file has no row"))
-        return rows, self._video(source, unit, spec)
+        return rows, self._video(source, unit, spec, most)
 
     def _video(
-        self, source: RawSource, unit: Unit, spec: DatasetSpec
+        self, source: RawSource, unit: Unit, spec: DatasetSpec, most: int = MAX_MEMBER_BYTES
     ) -> npt.NDArray[np.float64] | RejectError:
         labelled = spec.naming is not None
         if labelled and len(unit.members) < 2:
             return RejectError("no_skeleton", f"no skeleton file named {unit.name}.txt")
         try:
-            return parse_video(source.read(unit.members[-1]), len(spec.skeleton.joints))
+            return parse_long_video(source.read(unit.members[-1], most), len(spec.skeleton.joints))
         except RejectError as error:
             if not labelled:
                 return error
             return RejectError(error.reason, f"{source.shown(unit.members[-1])}: {error.detail}")
+
+
+def parse_long_video(data: bytes, joints: int) -> npt.NDArray[np.float64]:
+    """The same as `parse_video`, some thousand lines at a time, so that a recording of hours takes little
+    more memory than its numbers do."""
+    parts: list[npt.NDArray[np.float64]] = []
+    low = lines = 0
+    while low < len(data):
+        high = len(data) if len(data) - low <= PIECE_BYTES else data.rfind(b"\n", low, low + PIECE_BYTES) + 1
+        high = high if high > low else len(data)  # a line as long as that is none
+        piece = data[low:high]
+        if parts and not piece.strip():
+            break
+        try:
+            if lines != sum(map(len, parts)):  # a piece ended with lines that are empty
+                raise RejectError("joint_count", "the line before is empty")
+            parts.append(parse_video(piece, joints))
+        except RejectError as error:
+            where = f"counted from line {lines + 1:,}: " if lines else ""
+            raise RejectError(error.reason, where + error.detail) from None
+        low, lines = high, lines + piece.count(b"\n")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts or [parse_video(data, joints)])
 
 
 def parse_video(data: bytes, joints: int) -> npt.NDArray[np.float64]:

@@ -14,13 +14,21 @@ from amr_data.errors import Reject, RejectError, UsageError
 from amr_data.files import SYNTHETIC_MARK
 from amr_data.readers.archives import ZIP_HEADS, TarArchive, ZipArchive
 from amr_data.readers.folders import Folder, FolderId, SingleFile
-from amr_data.readers.members import MAX_MEMBER_BYTES, Container, Member, bomb
+from amr_data.readers.members import MAX_MEMBER_BYTES, MAX_RECORDING_BYTES, Container, Member, bomb
 from amr_data.readers.unpacking import PACKED_TARS, unpacked
 
 IMPORTS = (".pkl", ".pickle", ".npz")
 """Files that are read as they are, though some of them are zip archives."""
 
-__all__ = ["IMPORTS", "MAX_MEMBER_BYTES", "Member", "RawSource", "bomb", "open_sources"]
+__all__ = [
+    "IMPORTS",
+    "MAX_MEMBER_BYTES",
+    "MAX_RECORDING_BYTES",
+    "Member",
+    "RawSource",
+    "bomb",
+    "open_sources",
+]
 
 
 class RawSource:
@@ -100,11 +108,11 @@ class RawSource:
             name = f"{name}/{member.path}"
         return _printable(name)
 
-    def read(self, member: Member) -> bytes:
-        """The whole member. Raises RejectError for one that is too large or that cannot be read; never
-        allocates by a header's word."""
-        if member.size > MAX_MEMBER_BYTES and not member.refused:
-            raise RejectError("too_large", f"{member.size:,} bytes, at most {MAX_MEMBER_BYTES:,} are read")
+    def read(self, member: Member, most: int = MAX_MEMBER_BYTES) -> bytes:
+        """The whole member, of at most so many bytes. Raises RejectError for one that is too large or that
+        cannot be read; never allocates by a header's word."""
+        if member.size > most and not member.refused:
+            raise RejectError("too_large", f"{member.size:,} bytes, at most {most:,} are read")
         data = self.head(member, member.size + 1)  # a member that inflates past its declared size stops here
         if len(data) > member.size:
             raise RejectError("unreadable", f"more than the {member.size:,} bytes that it had a moment ago")

@@ -11,6 +11,9 @@ import pytest
 
 from amr_data import UsageError, convert, open_dataset, repair, verify
 from amr_data.clip import BodyTrack
+from amr_data.errors import RejectError
+from amr_data.readers import pku_mmd
+from amr_data.readers.pku_mmd import parse_video
 from amr_data.recipes.motion import WINDOWS, add_energy, add_energy_in_blocks, windowed_energy
 from amr_data.recording import Interval
 from amr_data.shards.reader import read_rejects
@@ -226,6 +229,26 @@ def test_broken_recordings_are_told_by_name(tmp_path):
         ("0006-L.txt:1", "not_skeleton"),
         ("0007-L.txt:1", "joint_count"),
     ]
+
+
+def test_a_long_video_is_read_piece_by_piece(raw, monkeypatch):
+    data = (raw / "skeleton" / "0002-L.txt").read_bytes()
+    whole = parse_video(data, 4)
+    monkeypatch.setattr(pku_mmd, "PIECE_BYTES", 3000)
+    calls = []
+    monkeypatch.setattr(pku_mmd, "parse_video", lambda *given: calls.append(given) or parse_video(*given))
+    np.testing.assert_array_equal(pku_mmd.parse_long_video(data + b"\n\n", 4), whole)
+    assert len(calls) > 5
+    ends = [i for i, byte in enumerate(data) if byte == ord("\n")]
+    for at, told in ((ends[70], "counted from line"), (ends[3], "line 5 has 0 numbers")):
+        with pytest.raises(RejectError, match=told):
+            pku_mmd.parse_long_video(data[:at] + b"\n" + data[at:], 4)
+    first = len(calls[0][0])  # an empty line where a piece ends
+    monkeypatch.setattr(pku_mmd, "PIECE_BYTES", first + 1)
+    with pytest.raises(RejectError, match="the line before is empty"):
+        pku_mmd.parse_long_video(data[:first] + b"\n" + data[first:], 4)
+    with pytest.raises(RejectError, match="no frame"):
+        pku_mmd.parse_long_video(b"", 4)
 
 
 def test_energies_in_blocks_are_those_of_the_whole(monkeypatch):
