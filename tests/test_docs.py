@@ -22,6 +22,7 @@ from amr_train.experiments.judging import evaluation_settings
 from amr_train.experiments.stages import stages_of
 from amr_train.experiments.suites import load_suite
 from benchmarks.faults import plant
+from tests.amr_data.pku import small_pku, walking, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -52,14 +53,16 @@ def test_examples(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def prepared(ntu_raw, tmp_path_factory) -> Path:
-    """A folder with what the documents name: raw files, the dataset ntu60 with the clip that they open, and
-    nw-ucla, which has a fault. All are synthetic."""
+    """A folder with what the documents name: raw files, the dataset ntu60 with the clip that they open,
+    nw-ucla, which has a fault, and pku1, which keeps recordings. All are synthetic."""
     folder = tmp_path_factory.mktemp("documents")
     shutil.copytree(ntu_raw, folder / "raw")
     named, there = (f"S00{setup}C001P001R001A001.skeleton" for setup in (1, 2))
     shutil.copy(folder / "raw" / there, folder / "raw" / named)
     convert(folder / "raw", folder / "ntu60", "ntu60", workers=1)
     plant(folder / "ntu60", folder / "nw-ucla", 1)
+    write_video(folder / "pku", "0002-L", [walking(40)], ["1,5,30,2"])
+    convert(folder / "pku", folder / "pku1", small_pku(), workers=1, keep="recordings")
     return folder
 
 
