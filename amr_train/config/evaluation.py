@@ -91,9 +91,9 @@ class DetectConfig(Section):
     encoder_lr: float = Field(3e-4, gt=0)
     heads: list[Literal["linear", "temporal"]] = Field(["linear", "temporal"], min_length=1)
     lengths: list[Annotated[float, Field(gt=0, le=16)]] = Field([1.0], min_length=1, max_length=4)
-    cover: int = Field(2, ge=1, le=16)
+    cover: int = Field(1, ge=1, le=16)
     pooling: Literal["mean", "joints"] = "mean"
-    updates: int = Field(800, ge=1)
+    updates: int = Field(400, ge=1)
     lr: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     dropout: float = Field(0.3, ge=0, lt=1)
