@@ -128,10 +128,10 @@ def _draw_poses(axes: Any, row: _Row, scene: Scene) -> None:
         if row.base is not panel:
             for body in row.base.joints[:, t]:
                 points = _on_row(body, scene, middle, place, row)
-                axes.add_collection(LineCollection(points[bones], colors=PALE, linewidths=1.6, zorder=1))
+                axes.add_collection(LineCollection(list(points[bones]), colors=PALE, linewidths=1.6, zorder=1))
         for body, joints in enumerate(panel.joints[:, t] if t < panel.joints.shape[1] else ()):
             points = _on_row(joints, scene, middle, place, row)
-            lines = points[bones]
+            lines = list(points[bones])
             width = (2.6 if body == 0 else 1.5) * min(1.0, row.scale / 1.2)
             axes.add_collection(
                 LineCollection(lines, colors=colours, linewidths=width, capstyle="round", zorder=2)
@@ -201,7 +201,7 @@ def _draw_map(figure: Figure, place: Any, layer: Layer, body: int, scene: Scene)
     left, low, width, high = place
     if layer.states:
         for i, (state, colour) in enumerate(zip(layer.states, LIGHT.states, strict=True)):
-            at = {"transform": axes.transAxes, "va": "center", "parse_math": False}
+            at: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "parse_math": False}
             axes.text(1.01, 0.95 - 0.13 * i, "■", color=colour, fontsize=12, **at)
             axes.text(1.03, 0.95 - 0.13 * i, state, fontsize=8.5, **at)
         return

@@ -150,7 +150,7 @@ class _Place:
                 continue
             bones = self.colours if layer is None else [LIGHT.neutral] * len(self.bones)
             self._lines(draw, points, bones, self.line * (1 if body == 0 else 0.6))
-            for j in np.flatnonzero(there):
+            for j in np.flatnonzero(there).tolist():
                 colour, radius = self._joint(body, t, j, layer)
                 px, py = points[j]
                 draw.ellipse([px - radius, py - radius, px + radius, py + radius], fill=colour)
