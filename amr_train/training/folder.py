@@ -8,6 +8,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -177,10 +178,7 @@ def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
     """Versions, hardware and git state, for the record."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
-        "versions": {
-            **{name: version(name) for name in ("amr-skeleton", "torch", "numpy", "h5py")},
-            "python": platform.python_version(),
-        },
+        "versions": _versions(),
         "hardware": {
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
@@ -192,9 +190,16 @@ def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
     }
 
 
+@cache
+def _versions() -> dict[str, str]:
+    found = {name: version(name) for name in ("amr-skeleton", "torch", "numpy", "h5py")}
+    return {**found, "python": platform.python_version()}
+
+
+@cache
 def _git_state() -> dict[str, Any] | None:
     """Commit of the checkout that this code runs from, and whether it was changed; None for an installed
-    package."""
+    package. Asked for once: what has been imported is what runs, whatever becomes of the checkout."""
     here = Path(__file__).resolve().parent
     try:
         head = subprocess.run(
