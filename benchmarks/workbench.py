@@ -96,9 +96,8 @@ def many(folder: Path, count: int) -> Path:
             rows["setup"], rows["camera"], rows["subject"] = i % 17 + 1, i // 17 % 3 + 1, i // 51 % 40 + 1
             rows["label"], rows["replication"] = rng.integers(60, size=PER_SHARD), i // 2040
             fields = ("setup", "camera", "subject", "replication", "label")
-            rows["name"] = [
-                "S{:03d}C{:03d}P{:03d}R{:03d}A{:03d}".format(*(r[f] for f in fields)) for r in rows
-            ]
+            name = "S{:03d}C{:03d}P{:03d}R{:03d}A{:03d}"
+            rows["name"] = [name.format(*(row[field] for field in fields)) for row in rows]
             yield replace(whole, clips=rows)
 
     rejects = [Record(f"S{i:03d}.skeleton", "truncated", "line 9") for i in range(200)]

@@ -259,12 +259,8 @@ def test_hostile_names_stay_text_everywhere(browser, tmp_path):  # noqa: F811
         return Clip(names[i], i % 3, 9, [track], subject=i % 2 + 1, source=HOSTILE, dropped=[HOSTILE])
 
     rejects = [Record(HOSTILE, "truncated", HOSTILE)]
-    folder = write_dataset(
-        tmp_path / HOSTILE.replace("/", ""),
-        spec,
-        [build_tables([clip(i) for i in range(4)], 20, 30.0)],
-        rejects,
-    )
+    tables = build_tables([clip(i) for i in range(4)], 20, 30.0)
+    folder = write_dataset(tmp_path / HOSTILE.replace("/", ""), spec, [tables], rejects)
     dataset = open_dataset(folder)
     features = tmp_path / "f.parquet"
     write_features(features, rng.normal(size=(4, 3)).astype(np.float32), names, np.zeros(4, np.int64), {})

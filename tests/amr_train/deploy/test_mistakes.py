@@ -45,7 +45,7 @@ def test_a_run_without_scores_of_this_data_is_told(run, ntu_shards, tmp_path):
     shutil.copytree(folder, tmp_path / "run")
     for path in (tmp_path / "run" / "evaluations").glob("*.npz"):
         path.write_bytes(b"nonsense")
-    with pytest.raises(UsageError, match="keeps no scores of the clips .* --protocol linear` makes some"):
+    with pytest.raises(UsageError, match=r"keeps no scores of the clips .* --protocol linear` makes some"):
         kept_predictions(tmp_path / "run", dataset)
     other = open_dataset(ntu_shards)
     other.__dict__["fingerprint"] = "0" * 64
