@@ -65,8 +65,9 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
     assert done.stdout.startswith("rock-paper-scissors 302 True")
     assert str(tmp_path) in done.stdout
     code = (
-        "from amr_data.viz.page import browser_page; from amr_data import load_spec; "
-        "print(len(browser_page(load_spec('ntu60').skeleton, 'x')) > 500_000)"
+        "from amr_data.viz.page import asset; from importlib.resources import files; "
+        "served = {f.name for f in (files('amr_data.viz') / 'assets' / 'workbench').iterdir()}; "
+        "print(len(asset('three.min.js')) > 500_000 and {'main.js', 'workbench.css'} <= served)"
     )
     done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"  # three.js and the viewer's files are in the wheel
+    assert done.stdout == "True\n"  # three.js and the workbench's files are in the wheel

@@ -29,7 +29,7 @@ from amr_data.looking.decisions import (
 )
 from amr_data.looking.faults import find_faults
 from amr_data.looking.inspection import SIDES, clip_facts, dataset_summary
-from amr_data.looking.maps import map_features, neighbours, placed, principal
+from amr_data.looking.maps import MOST_TSNE, map_features, neighbours, placed, principal
 from amr_data.looking.searching import parse_search
 from amr_data.looking.words import clip_rows, fault_in_words, summary_charts, summary_rows
 from amr_data.shards.reader import ShardDataset, read_rejects
@@ -79,6 +79,8 @@ class Workbench:
         if features is not None:
             self._features = map_features(features, dataset)
             self._add_map("pca", principal(self._features[1]))
+            if len(self._features[0]) > MOST_TSNE:
+                self._features = None  # they take more memory than all else
 
     def start(self) -> threading.Thread:
         """Look for what takes longer, beside whatever else is asked for."""

@@ -140,7 +140,7 @@ def test_a_stopped_training_goes_on_only_where_it_is_kept(kept):
 )
 def test_each_command_says_the_truth_when_it_is_stopped(monkeypatch, main, name):
     """Only convert, run and eval take work up again; the others say that they start anew, or what stays."""
-    words = {"run": "goes on from there", "eval": "else it starts anew", "serve": "only read"}
+    words = {"run": "goes on from there", "eval": "else it starts anew", "serve": "is in the list"}
     words |= {"convert": "goes on from there", "synth": "remove the folder"} if main is data_main else {}
     command = main.commands[name]
 

@@ -18,6 +18,7 @@ from amr_data.looking.inspection import clip_facts, dataset_summary, find_clips
 from amr_data.looking.words import clip_rows, summary_charts, summary_rows
 from amr_data.viz.scene import clip_scene, front_view
 from amr_data.viz.server import make_app
+from amr_data.viz.workbench import Workbench
 
 SPINE = 0.5
 """Metres, of the person below."""
@@ -213,10 +214,10 @@ def test_clips_without_a_label_are_shown_everywhere(ntu_file, tmp_path):
         assert shown.exit_code == 0, shown.output
         assert "no label" in shown.stdout
     assert "no label" in (tmp_path / "one.html").read_text()
-    found = make_app(dataset).test_client().get("/api/clips?q=no", base_url="http://127.0.0.1").get_json()
-    assert [clip["title"] for clip in found["clips"]] == [
-        f"{n} · no label · 20 frames" for n in ("one", "two")
-    ]
+    client = make_app(Workbench(dataset)).test_client()
+    found = client.get('/api/rows?q=class:"no label"').get_json()["rows"]
+    assert [(row["name"], row["class"]) for row in found] == [("one", "no label"), ("two", "no label")]
+    assert client.get("/api/overview").get_json()["classes"] == ["no label"]
 
 
 def test_clips_are_told_in_a_line(ntu_shards):
