@@ -42,7 +42,7 @@ def test_lines_break_between_words_and_paths_stay_whole(monkeypatch):
     monkeypatch.setattr(amr_cli.ui, "console", terminal)
     amr_cli.ui.say("several words that are longer than a line")
     amr_cli.ui.say("report → ", ("/a/path/longer/than/a/line.html", "bold"))
-    said = screen.getvalue().splitlines()
+    said = [line.rstrip() for line in screen.getvalue().splitlines()]
     assert said[:3] == ["several words that", "are longer than a", "line"]
     assert said[3] == "report → /a/path/longer/than/a/line.html"
 
