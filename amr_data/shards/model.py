@@ -199,7 +199,10 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], DatasetSpec]:
         raise DamageError(path, "version", f"format version {found}, this release reads {reads}")
     manifest = believed(path, Manifest, data)
     if (manifest.recordings is not None) != (version == WITH_RECORDINGS):
-        raise DamageError(path, "structure", "the version says otherwise whether recordings are kept")
+        says = "says" if manifest.recordings else "does not say"
+        raise DamageError(
+            path, "version", f"format version {version}, but it {says} which recordings it keeps"
+        )
     try:
         spec = spec_from_json(manifest.spec)
     except ValidationError as error:
