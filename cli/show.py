@@ -12,7 +12,7 @@ import click
 import numpy as np
 from rich.text import Text
 
-from amr_cli.terminal import styled, table
+from amr_cli.terminal import shown, styled, table
 from amr_cli.ui import console, facts, say
 from amr_data import Record, ShardDataset
 from amr_data.conversion import ConvertReport
@@ -83,7 +83,7 @@ def print_timeline(facts_of: Mapping[str, Any]) -> None:
     named = max((len(i["class"]) for i in (*facts_of["intervals"], *facts_of.get("found", ()))), default=0)
     left = min(named, NAME_WIDTH)
     for name, row in timeline_lines(facts_of, max(console.width - left - 3, 20)):
-        console.print(Text(f"{name:<{left}}  {row}"), no_wrap=True, overflow="crop")
+        console.print(Text(f"{shown(name):<{left}}  {row}"), no_wrap=True, overflow="crop")
     if "found" in facts_of:
         say(f"{TRUE} true   {FOUND} found   {BOTH} both")
 
