@@ -25,7 +25,7 @@ from amr_train.detection.scoring import (
 from amr_train.detection.training import Example
 from amr_train.detection.windows import Grid
 
-SMOOTH, GAP, LEAST = (1, 3, 7), (0, 2), (2, 4)
+SMOOTH, GAP = (1, 5), (0, 2)
 """What is tried of a decoding, in steps; the first of equals is taken."""
 HELD_EVERY = 5
 SURE = tuple(round(0.05 * step, 2) for step in range(1, 18))
@@ -90,8 +90,8 @@ def chosen_decoding(
     frames, truth = [recording.frames for recording in recordings], truth_of(recordings)
     known = [head.probabilities(example.features, example.there) for example in examples]
     best: tuple[float, Decoding, float] = (-1.0, Decoding(), SURE[0])
-    for smooth, gap, least in itertools.product(SMOOTH, GAP, LEAST):
-        tried = Decoding(smooth=smooth, gap=gap, least=least)
+    for smooth, gap in itertools.product(SMOOTH, GAP):
+        tried = Decoding(smooth=smooth, gap=gap)
         found, _ = found_in(known, frames, tried, grid)
         value = score_detections(found, truth, classes, len(recordings), (HEADLINE,)).map_action[HEADLINE]
         if value > best[0]:

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from amr_train.detection.intervals import Intervals, intervals, joined, overlap
+from amr_train.detection.intervals import Intervals, intervals, joined
 from amr_train.detection.windows import F32
 
 F64 = npt.NDArray[np.float64]
+Row = tuple[int, int, int, float]
+"""Label, first step, end, score."""
 FLANK = 8
 """Steps beside a stretch, at most, that it is compared with."""
 FLANK_SHARE = 0.25
@@ -118,7 +120,7 @@ class Decoder:
         """The intervals of a class that are certain up to the step `end`."""
         config = self.config
         values: F64 = self._smooth[self._from[label] - self._begin :, label].astype(np.float64)
-        offset, found = self._from[label], list[Intervals]()
+        offset, found = self._from[label], list[Row]()
         above = values >= config.thresholds[0]
         for low, high in runs(above, config.gap):
             at = low
@@ -128,21 +130,21 @@ class Decoder:
                 whole = cut < high or offset + high + config.gap + 1 <= end
                 if not last and not (whole and offset + cut + FLANK <= end):
                     self._from[label] = offset + at
-                    return joined(found)
-                found.append(self._best(label, offset + at, offset + cut))
+                    return intervals(found)
+                found += self._best(label, offset + at, offset + cut)
                 at = cut
             self._from[label] = offset + high
         self._from[label] = max(self._from[label], end)
-        return joined(found)
+        return intervals(found)
 
-    def _best(self, label: int, start: int, stop: int) -> Intervals:
+    def _best(self, label: int, start: int, stop: int) -> list[Row]:
         """Of a stretch above the lowest threshold, the stretches above any that stay."""
         config, around = self.config, self._smooth[:, label].astype(np.float64)
         inside = around[start - self._begin : stop - self._begin]
         spans = dict.fromkeys(
             span for threshold in config.thresholds for span in runs(inside >= threshold, config.gap)
         )
-        rows = []
+        rows: list[Row] = []
         for low, high in spans:
             if high - low < config.least:
                 continue
@@ -152,7 +154,7 @@ class Decoder:
             score = float(around[a:b].mean() - (beside.sum() / (2 * flank)))
             if score >= config.floor:
                 rows.append((label, start + low, start + high, score))
-        return suppressed(intervals(rows), config.suppress)
+        return suppressed(rows, config.suppress)
 
     def _forget(self, end: int) -> None:
         keep = min([end, *self._from]) - FLANK
@@ -172,16 +174,16 @@ def runs(above: npt.NDArray[np.bool_], gap: int) -> list[tuple[int, int]]:
     return list(zip(low[begins].tolist(), high[ends].tolist(), strict=True))
 
 
-def suppressed(found: Intervals, most: float) -> Intervals:
-    """Without those that overlap a better one of the table more than so much; of equals the first stays."""
-    order = np.argsort(-found.score, kind="stable")
-    kept: list[int] = []
-    for row in order.tolist():
-        mine = np.array(kept, np.int64)
-        one = (found.first[row : row + 1], found.end[row : row + 1])
-        if not len(mine) or overlap(one, (found.first[mine], found.end[mine])).max() <= most:
+def suppressed(rows: list[Row], most: float) -> list[Row]:
+    """Rows of one class without those that overlap a better one more than so much, by their first step; of
+    equals the first stays."""
+    kept: list[Row] = []
+    for row in sorted(rows, key=lambda one: -one[3]):
+        # of a few rows, which numpy would take longer for
+        _, first, end, _ = row
+        if all((min(end, b) - max(first, a)) / (max(end, b) - min(first, a)) <= most for _, a, b, _ in kept):
             kept.append(row)
-    return found.take(np.array(sorted(kept), np.int64))
+    return sorted(kept, key=lambda one: one[1:3])
 
 
 def decode(

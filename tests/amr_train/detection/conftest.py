@@ -21,7 +21,7 @@ QUICK = EvaluationConfig(
     protocols=["detect"],
     baselines=["coordinates"],
     coordinate_frames=24,
-    detect=DetectConfig(updates=150, layers=4, width=16, cover=1, ahead_s=0.5),
+    detect=DetectConfig(updates=60, lr=0.01, dropout=0.1, layers=3, width=16, ahead_s=0.5),
 )
 
 
