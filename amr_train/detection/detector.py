@@ -152,6 +152,8 @@ class Stream:
         for number in range(len(self.grid.scales)):
             self._windows(number, steps if last else None)
         ready = steps if last else self._ready()
+        if not last and ready == self._sums[0].first:  # no window was filled
+            return np.zeros(0, np.int64), decode_nothing()
         said = [sums.take(ready) for sums in self._sums]
         features = np.concatenate([values for values, _ in said], axis=1)
         there = np.logical_or.reduce([known for _, known in said])

@@ -159,4 +159,5 @@ def test_real_clips_strung_together_are_converted_and_judged(genuine, tmp_path: 
     quick = DetectConfig(updates=40, lr=0.01, heads=["linear"])
     settings = QUICK.model_copy(update={"detect": quick})
     record = evaluate_encoder(chance, data, "xsub", settings=settings, device="cpu")[0]
-    assert record["figures"]["detect linear frames"] > 50
+    assert record["details"]["recordings"] == {"train": 6, "test": 3, "held_out": 3}
+    assert record["figures"]["detect linear frames"] > 100 / 11  # what guessing gives

@@ -8,8 +8,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -77,24 +75,30 @@ def test_a_raw_file_of_any_name_is_labelled_as_the_recording_that_it_is(
     assert len(timelines(loaded, [other], device="cpu", least=1.0)[0][0].found) == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("empty.txt", b"", "empty"),
-        ("damaged.txt", b"1 2 3\n4 5\n", "joint_count"),
-        ("words.txt", b"nobody knows\n", "not_skeleton"),
-        ("nobody.txt", b" ".join([b"0"] * 120) + b"\n", "no_body"),
-    ],
-)
-def test_recordings_that_are_none_are_named(
-    loaded: LoadedDetector, tmp_path: Path, name: str, content: bytes, said: str
+@pytest.mark.parametrize("content", [b"", b"1 2 3\n4 5\n", b"nobody knows\n"])
+def test_files_that_are_no_recordings_are_named(
+    loaded: LoadedDetector, tmp_path: Path, content: bytes
 ) -> None:
-    path = tmp_path / name
+    path = tmp_path / "strange.txt"
     path.write_bytes(content)
-    found, rejects = timelines(loaded, [path], _spec(loaded), device="cpu")
-    assert not found
-    assert [reject.kind for reject in rejects] == [said]
-    assert name in rejects[0].where
+    with pytest.raises(UsageError, match=r"strange\.txt"):
+        timelines(loaded, [path], _spec(loaded), device="cpu")
+
+
+def test_damage_and_emptiness_are_named_and_the_others_are_labelled(
+    loaded: LoadedDetector, raw: Path, tmp_path: Path
+) -> None:
+    whole = raw.read_bytes()
+    for name, content in (
+        ("cut", whole[: len(whole) // 2]),
+        ("nobody", b" ".join([b"0"] * 120) + b"\n"),
+        ("words", whole[:20_000].rpartition(b"\n")[0] + b"\nnobody knows\n"),
+        ("good", whole),
+    ):
+        (tmp_path / f"{name}.txt").write_bytes(content)
+    found, rejects = timelines(loaded, [tmp_path], _spec(loaded), device="cpu")
+    assert [Path(one.path).name for one in found] == ["good.txt"]
+    assert sorted(Path(reject.where).name for reject in rejects) == ["cut.txt", "nobody.txt", "words.txt"]
 
 
 def _spec(loaded: LoadedDetector):  # type: ignore[no-untyped-def]
@@ -276,9 +280,9 @@ def test_wrong_use_of_the_command_is_said(
 def test_the_command_labels_a_pipe(detector_file: Path, raw: Path) -> None:
     lines = json_lines(frames_of(raw))
     given = b"".join([*lines[:100], b"nonsense\n", *lines[100:]])
-    command = [sys.executable, "-m", "amr_cli.train", "predict", str(detector_file), "--follow", "--json"]
-    made = subprocess.run(command, input=given, capture_output=True, timeout=120, check=False)
-    assert made.returncode == 0, made.stderr.decode()
+    words = ["predict", str(detector_file), "--follow", "--json"]
+    made = CliRunner().invoke(train_command, words, input=given)
+    assert made.exit_code == 0, made.output
     events = [json.loads(line) for line in made.stdout.splitlines()]
     assert [e["line"] for e in events if e["event"] == "rejected"] == [101]
     assert events[-1] == {"event": "ended", "frames": len(lines) + 1, "rejected": 1}
