@@ -50,7 +50,7 @@ def recordings(draw: st.DrawFn) -> list[list[tuple[str, np.ndarray]]]:
     return out
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(frames=recordings())
 def test_ntu_clips_equal_the_reference(ntu_file, frames):
     try:
@@ -70,7 +70,7 @@ def test_ntu_clips_equal_the_reference(ntu_file, frames):
     np.testing.assert_allclose(ours, expected, atol=2e-6, rtol=2e-6)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(frames=recordings())
 def test_recipe_amr_keeps_true_frames_and_loses_no_clip_with_a_body(ntu_file, frames):
     try:
