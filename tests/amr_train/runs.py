@@ -18,6 +18,7 @@ SMALL = [
     "evaluation.protocols=[linear, knn]",
     "monitor.every_epochs=0",
 ]
+UNJUDGED = "evaluation.protocols=[]"
 FAST_FINETUNING = [
     "evaluation.finetune.epochs=1",
     "evaluation.finetune.warmup_epochs=0",

@@ -18,7 +18,7 @@ import torch
 from amr_data import UsageError
 from amr_train import run_experiment
 from amr_train.training.checkpoints import list_checkpoints, load_latest, save_checkpoint
-from tests.amr_train.runs import SMALL, Listener, Stop, small
+from tests.amr_train.runs import SMALL, UNJUDGED, Listener, Stop, small
 
 CPU = torch.device("cpu")
 
@@ -107,12 +107,13 @@ AGREEING = ["agreement.contrast=0.1", "agreement.teacher=0.5", "agreement.layers
     ],
 )
 def test_taken_up_in_the_middle_of_an_epoch(ntu_shards, tmp_path, overrides):
-    run_experiment(small(ntu_shards, *overrides), tmp_path / "whole")
+    experiment = small(ntu_shards, UNJUDGED, *overrides)
+    run_experiment(experiment, tmp_path / "whole")
     for stop in (2, 4, 5):
         with pytest.raises(Stop):
-            run_experiment(small(ntu_shards, *overrides), tmp_path / "parts", Listener(stop_after=stop))
+            run_experiment(experiment, tmp_path / "parts", Listener(stop_after=stop))
     listener = Listener()
-    run_experiment(small(ntu_shards, *overrides), tmp_path / "parts", listener)
+    run_experiment(experiment, tmp_path / "parts", listener)
     assert listener.steps[0] == 6
     assert same_files(tmp_path / "whole", tmp_path / "parts")
     losses = [_losses(tmp_path / n) for n in ("whole", "parts")]
@@ -128,9 +129,8 @@ def test_settings_that_change_no_result_may_change_when_a_run_is_taken_up(ntu_sh
     with pytest.raises(Stop):
         run_experiment(small(ntu_shards), tmp_path / "run", Listener(stop_after=3))
     listener = Listener()
-    run_experiment(
-        small(ntu_shards, "pretrain.keep_checkpoints=1", "data.resident=host"), tmp_path / "run", listener
-    )
+    changed = ["pretrain.keep_checkpoints=1", "data.resident=host", UNJUDGED]
+    run_experiment(small(ntu_shards, *changed), tmp_path / "run", listener)
     assert listener.steps[0] == 4
 
 
@@ -143,7 +143,7 @@ def test_a_folder_serves_one_process_at_a_time(ntu_shards, tmp_path):
                 self.lines.append("refused")
 
     listener = Second()
-    run_experiment(small(ntu_shards), tmp_path / "run", listener)
+    run_experiment(small(ntu_shards, UNJUDGED), tmp_path / "run", listener)
     assert listener.lines == ["refused"]
 
 
@@ -169,10 +169,10 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(ntu_shards, tmp_path, 
     content[middle] ^= 1  # one bit of a weight: only the checksum can tell
     newest.write_bytes({"cut": content[:500], "flip": content, "empty": b""}[damage])
     listener = Listener()
-    run_experiment(small(ntu_shards), tmp_path / "run", listener)
+    run_experiment(small(ntu_shards, UNJUDGED), tmp_path / "run", listener)
     assert listener.steps[0] == 7
     assert re.search(r"step-000000007.* is damaged \(.*checksum.*\); going back", listener.lines[0])
-    run_experiment(small(ntu_shards), tmp_path / "whole")
+    run_experiment(small(ntu_shards, UNJUDGED), tmp_path / "whole")
     assert same_files(tmp_path / "run", tmp_path / "whole")
 
 

@@ -25,7 +25,7 @@ from amr_train.training.loop import prepare
 from amr_train.training.optimizers import make_optimizer
 from amr_train.training.schedule import learning_rate
 from amr_train.training.stopping import Stopped
-from tests.amr_train.runs import Listener, Stop, small
+from tests.amr_train.runs import UNJUDGED, Listener, Stop, small
 
 CPU = torch.device("cpu")
 
@@ -75,9 +75,8 @@ def test_pre_training_lowers_the_loss(ntu_shards, tmp_path):
             if "epoch" in metrics and done % (total // 25) == 0:
                 losses.append(metrics["loss_without_weights"])
 
-    run_experiment(
-        small(ntu_shards, "pretrain.epochs=25", "pretrain.min_lr=0.001"), tmp_path / "run", Curve()
-    )
+    settings = ["pretrain.epochs=25", "pretrain.min_lr=0.001", "pretrain.checkpoint_minutes=60", UNJUDGED]
+    run_experiment(small(ntu_shards, *settings), tmp_path / "run", Curve())
     assert sum(losses[-3:]) / 3 < 0.9 * losses[0]
 
 
@@ -253,7 +252,8 @@ def test_compiling_needs_a_compiler(ntu_shards, tmp_path, monkeypatch):
 def test_a_compiled_model_trains_alike(ntu_shards, tmp_path):
     runs = {}
     for mode in ("none", "default"):
-        experiment = small(ntu_shards, f"compile={mode}", "pretrain.epochs=2", "pretrain.min_lr=0.001")
+        settings = ["pretrain.epochs=2", "pretrain.min_lr=0.001", UNJUDGED]
+        experiment = small(ntu_shards, f"compile={mode}", *settings)
         runs[mode] = run_experiment(experiment, tmp_path / mode)["pretraining"]["loss"]
     assert runs["default"] == pytest.approx(runs["none"], rel=1e-4)
 
@@ -317,8 +317,8 @@ def test_settings_of_a_later_release_do_not_change_a_digest():
 
 
 def test_the_monitor_looks_at_training_clips_and_changes_nothing(ntu_shards, tmp_path):
-    quiet = run_experiment(small(ntu_shards), tmp_path / "quiet")
-    settings = ["monitor.every_epochs=2", "monitor.milestone_epochs=2"]
+    quiet = run_experiment(small(ntu_shards, UNJUDGED), tmp_path / "quiet")
+    settings = ["monitor.every_epochs=2", "monitor.milestone_epochs=2", UNJUDGED]
     watched = run_experiment(small(ntu_shards, *settings), tmp_path / "watched")
     assert watched["pretraining"]["loss"] == quiet["pretraining"]["loss"]
     lines = [json.loads(x) for x in (tmp_path / "watched" / "metrics.jsonl").read_text().splitlines()]
@@ -359,19 +359,19 @@ def test_an_unfinished_run_and_its_checkpoints_can_be_evaluated(ntu_shards, tmp_
 
 
 def test_a_part_of_a_finished_run_that_is_lost_is_not_trained_again_in_silence(ntu_shards, tmp_path):
-    out = tmp_path / "run"
-    run_experiment(small(ntu_shards), out)
+    out, experiment = tmp_path / "run", small(ntu_shards, UNJUDGED)
+    run_experiment(experiment, out)
     before = (out / "encoder.safetensors").read_bytes()
     (out / "encoder.safetensors").write_bytes(before[:400])
     listener = Listener()
-    run_experiment(small(ntu_shards), out, listener)
+    run_experiment(experiment, out, listener)
     assert "made again from the last checkpoint" in listener.lines[0]
     assert listener.steps == []
     assert (out / "encoder.safetensors").read_bytes() == before
     (out / "pretraining.json").unlink()
     shutil.rmtree(out / "checkpoints")
     with pytest.raises(AmrError, match=r"remove encoder\.safetensors to train it again"):
-        run_experiment(small(ntu_shards), out)
+        run_experiment(experiment, out)
     assert (out / "encoder.safetensors").read_bytes() == before
 
 
