@@ -62,6 +62,7 @@ listen((before) => {
   $("by").value = state.by || about.figures[0] || "";
   if (differs("q", "sort", "by")) search();
   if (differs("map", "colour", "by")) showMap();
+  if (!before.map && state.map) $("map").scrollIntoView({ block: "start" });
   if (differs("clip", "frame")) showPanel();
   if (differs("clip")) { markCurrent(); followClip(); }
 });
@@ -127,7 +128,7 @@ $("show-map").hidden = !about.maps.length;
 $("search").value = state.q;
 $("sort").value = state.sort || "index";
 $("by").value = state.by || about.figures[0] || "";
-$("overview").open = !state.q && !state.clip;
+$("overview").open = !state.q && !state.clip && !state.map;
 let kept = null;
 try { kept = localStorage.getItem("theme"); } catch { /* a browser that keeps nothing */ }
 theme(kept ? kept === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
