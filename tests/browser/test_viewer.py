@@ -53,6 +53,7 @@ def opened(
     context = browser.new_context(
         viewport={"width": width, "height": height}, has_touch=phone, is_mobile=phone
     )
+    context.set_default_timeout(120_000)  # a machine that is busy otherwise draws slowly
     page = context.new_page()
     complaints: list[str] = []
     requests: list[str] = []
