@@ -128,7 +128,9 @@ def _draw_poses(axes: Any, row: _Row, scene: Scene) -> None:
         if row.base is not panel:
             for body in row.base.joints[:, t]:
                 points = _on_row(body, scene, middle, place, row)
-                axes.add_collection(LineCollection(list(points[bones]), colors=PALE, linewidths=1.6, zorder=1))
+                axes.add_collection(
+                    LineCollection(list(points[bones]), colors=PALE, linewidths=1.6, zorder=1)
+                )
         for body, joints in enumerate(panel.joints[:, t] if t < panel.joints.shape[1] else ()):
             points = _on_row(joints, scene, middle, place, row)
             lines = list(points[bones])
@@ -201,7 +203,7 @@ def _draw_map(figure: Figure, place: Any, layer: Layer, body: int, scene: Scene)
     left, low, width, high = place
     if layer.states:
         for i, (state, colour) in enumerate(zip(layer.states, LIGHT.states, strict=True)):
-            at: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "parse_math": False}
+            at: Any = {"transform": axes.transAxes, "va": "center", "parse_math": False}
             axes.text(1.01, 0.95 - 0.13 * i, "■", color=colour, fontsize=12, **at)
             axes.text(1.03, 0.95 - 0.13 * i, state, fontsize=8.5, **at)
         return
