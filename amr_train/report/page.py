@@ -131,7 +131,7 @@ def _detail(name: str, run: Run, families: Families, note: Note) -> dict[str, An
         "fold": fold,
         "figure": judged.figure,
         "part": "test" if run.experiment is None else run.experiment.evaluation.part,
-        "synthetic": bool(run.record["data"].get("synthetic")),
+        "marks": _marks(run),
         "top5": judged.scores.get("top5"),
         "worst": sorted(classes.right.items(), key=lambda pair: pair[1])[:8],
         "confusion": confusion,
@@ -141,6 +141,13 @@ def _detail(name: str, run: Run, families: Families, note: Note) -> dict[str, An
             ["amr-data", "serve", str(run.record["data"].get("path", "")), "--run", str(run.path)]
         ),
     }
+
+
+def _marks(run: Run) -> list[str]:
+    """What stands across the pictures of one run."""
+    scale = run.experiment.scale if run.experiment else "full"
+    synthetic = ["synthetic"] if run.record["data"].get("synthetic") else []
+    return [*synthetic, *([f"scale {scale}"] if scale != "full" else [])]
 
 
 def _provenance(run: Run, groups: Groups) -> dict[str, Any]:

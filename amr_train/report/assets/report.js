@@ -57,6 +57,10 @@ const panel = (parent, title) => {
   box.className = 'panel';
   element('h4', title, box);
   chart.className = 'chart';
+  if (parent.dataset.mark) {
+    box.classList.add('marked');
+    box.dataset.mark = parent.dataset.mark;
+  }
   box.append(chart);
   parent.append(box);
   return chart;
