@@ -86,11 +86,12 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
             "compile=cuda-graphs needs batches of one size: add pretrain.batches=even (which clips meet in a "
             "batch decides results, so a run that was begun without it goes on with compile=default)"
         )
-    for name in experiment.evaluation.protocols:
-        protocol_named(name)
+    protocols = [protocol_named(name) for name in experiment.evaluation.protocols]
     found = settled(experiment)
     for dataset in found.datasets:
         check_input(experiment.input, dataset)
+        for protocol in protocols:
+            protocol.check(dataset)
     unmirrored = check_changes(experiment.augment, found.datasets)
     found = replace(found, lines=(*found.lines, *unmirrored))
     _check_guidance(experiment, found)

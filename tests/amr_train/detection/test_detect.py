@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from amr_data import AmrError, Interval, UsageError, convert, load_spec, open_dataset
+from amr_train import load_experiment, run_experiment
 from amr_train.config import DetectConfig
 from amr_train.detection.choosing import held_out, sure_from
 from amr_train.detection.files import is_detector, load_detector
@@ -55,6 +56,18 @@ def test_a_dataset_without_recordings_is_refused_by_name(strung: Path, chance: P
         evaluate(chance, strung / "clips", "xsub", "detect", QUICK, device="cpu")
     with pytest.raises(UsageError, match="keeps no recordings"):
         judging_of(chance, strung / "clips", "xsub", ["detect"])
+    experiment = load_experiment(
+        "nw-ucla-amr",
+        [
+            f"data.path={strung / 'clips'}",
+            "data.dataset=untrimmed-nw-ucla",
+            "data.split=xsub",
+            "evaluation.protocols=[detect]",
+        ],
+    )
+    with pytest.raises(UsageError, match="keeps no recordings"):  # before anything is trained
+        run_experiment(experiment, strung / "never")
+    assert not (strung / "never").exists()
 
 
 def test_validation_holds_whole_subjects_out(strung: Path) -> None:
