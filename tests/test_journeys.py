@@ -72,9 +72,7 @@ def test_ntu_on_disk(ntu_raw, tmp_path, monkeypatch):
     assert any("ntu60-xsub-amr" in row for row in rows)
     assert any("ntu60-xsub-mamp" in row for row in rows)
     assert "SYNTHETIC" in table
-    assert {"ntu60.html", "clips.html", "report.html", "rehearsal"} <= {
-        p.name for p in tmp_path.iterdir()
-    }
+    assert {"ntu60.html", "clips.html", "report.html", "rehearsal"} <= {p.name for p in tmp_path.iterdir()}
 
 
 def test_own_recordings(tmp_path, monkeypatch):
