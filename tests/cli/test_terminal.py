@@ -7,8 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from amr_cli.terminal import Terminal, shown, shown_lines, styled, table
 from amr_cli.train import main as train_main
 from amr_cli.ui import progress_bar
 from tests.amr_train.runs import SMALL
+from tests.forked import Forked
 
 HOSTILE = "[red]x[/]\x1b[2J\x9b31m\u202e\x07\rerror:\nforged"
 """Markup, sequences that clear the screen and colour, a turn of direction, a bell, and a line of its own."""
@@ -245,14 +244,9 @@ def test_an_encoding_that_lacks_a_sign_is_no_failure(place, encoding):
         ("data", ["inspect", "--help"]),
         ("train", ["eval", str(place / "run"), "--protocol", "knn"]),
     ):
-        done = subprocess.run(
-            [sys.executable, "-c", f"from amr_cli.{module} import main; main()", *words],
-            capture_output=True,
-            env=environment,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        text = done.stdout.decode(encoding)
+        done = Forked(f"amr_cli.{module}", words, environment)
+        assert done.wait(120) == 0, done.stderr
+        text = done.stdout
         if "--help" not in words:
             assert "[red]x" in text
         if encoding == "ascii" and words[1:] == [str(place / "data")]:
