@@ -1,7 +1,7 @@
 """Clips that look wrong: bodies that jump, bones that stretch, frozen tracks, exchanged bodies, turned axes,
 flicker; ranked, with reasons.
 
-Everything is computed a shard at a time over flat arrays. The limits are of human motion and of Kinect's
+Everything is computed over flat arrays, many clips at a time. The limits are of human motion and of Kinect's
 known noise, in metres and seconds: a dataset in spine lengths is judged as if every spine had half a metre,
 and of one in two dimensions only that is looked for which needs no metres. A fault is a reason to look
 (`amr-data inspect DIR --clip NAME`), not a verdict.
@@ -45,6 +45,8 @@ MIRRORED = -0.3
 in sound data."""
 FLICKER_SHARE = 0.3
 FLICKER_STRETCHES = 4
+AT_ONCE = 1 << 14
+"""Rows of bodies that are looked at together: 10 MB of 25 joints."""
 
 KINDS = {
     "swapped bodies": "two bodies exchange their places from one frame to the next",
@@ -107,8 +109,7 @@ def find_faults(
     shards = np.unique(dataset.shard_of[chosen]).tolist()
     count = len(shards)
     for done, shard in enumerate(shards, 1):
-        rows = _read(dataset, chosen[dataset.shard_of[chosen] == shard])
-        if rows is not None:
+        for rows in _pieces(dataset, chosen[dataset.shard_of[chosen] == shard]):
             for clip, kind, severity, frame, values in _all(rows):
                 if kind in wanted:
                     place = None if frame is None else int(frame)
@@ -283,11 +284,22 @@ def _unit(vectors: F64) -> F64:
     return np.asarray(np.where(length > 0.01, vectors / np.maximum(length, 0.01), 0))
 
 
-def _read(dataset: ShardDataset, clips: I64) -> _Rows | None:
-    tracks = dataset.tracks[np.isin(dataset.tracks["clip"], clips)]
-    if not len(tracks):
-        return None
-    arrays = dataset.arrays(clips)
+def _pieces(dataset: ShardDataset, clips: I64) -> Iterator[_Rows]:
+    """Clips of one shard, rising, so many at once that their rows are about `AT_ONCE`: what is made of them
+    takes several times their memory."""
+    mine = dataset.tracks[np.isin(dataset.tracks["clip"], clips)]
+    if not len(mine):
+        return
+    rows = np.bincount(np.searchsorted(clips, mine["clip"]), mine["frames"], minlength=len(clips))
+    piece = rows.cumsum() // AT_ONCE
+    for some in np.split(clips, np.flatnonzero(np.diff(piece)) + 1):
+        tracks = mine[np.isin(mine["clip"], some)]
+        if len(tracks):
+            yield _read(dataset, some, tracks)
+
+
+def _read(dataset: ShardDataset, clips: I64, tracks: npt.NDArray[np.void]) -> _Rows:
+    arrays = dataset.arrays(clips, energy=False)
     frames = tracks["frames"].astype(np.int64)
     first = np.cumsum(frames) - frames
     inside = np.arange(int(frames.sum())) - np.repeat(first, frames)
