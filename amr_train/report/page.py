@@ -22,6 +22,7 @@ from markupsafe import Markup
 from amr_train.report.charts import Labelled, compared, curve_values, section_values
 from amr_train.report.classes import Classes, judged_classes
 from amr_train.report.collect import Run
+from amr_train.report.detections import detections_of
 from amr_train.report.folds import Families
 from amr_train.report.grouping import Groups
 from amr_train.report.pivot import SEEN, VALIDATION, Section, all_marks, cell, sections_of
@@ -68,6 +69,7 @@ def page(runs: Sequence[Run], rows: Sequence[dict[str, Any]], note: Note, notes:
         cell=cell,
         curves=data["curves"],
         details=details,
+        detections=detections_of(runs),
         viewer=VIEWER,
         provenance=[_provenance(run, groups) for run in runs],
         notes=notes,
