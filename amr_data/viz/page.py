@@ -51,11 +51,6 @@ def viewer_page(scenes: Sequence[Scene], title: str | None = None) -> Page:
     return Page(_render(title or (scenes[0].heading if len(scenes) == 1 else some), data))
 
 
-def browser_page(skeleton: Skeleton, title: str) -> str:
-    """The page of `amr-data serve`: the same viewer, its clips fetched when they are looked at."""
-    return _render(title, {**shared(skeleton), "clips": None})
-
-
 def shared(skeleton: Skeleton) -> dict[str, Any]:
     """What all clips of a page have in common: joints, bones, their colours, the order of rows in maps,
     colour scales."""

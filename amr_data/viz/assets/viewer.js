@@ -2,38 +2,21 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("data").textContent);
-  const embedded = data.clips !== null;
   const PAGE = 100;
   const MOST = 6; // clips in step
   const phone = () => innerWidth <= 700;
 
-  // --- where clips come from: the page itself, or the server -----------------------------------------------------------------------------
-  const source = embedded
-    ? {
-        async list(query, from) {
-          const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-          const found = data.clips
-            .map((clip, index) => ({ index, title: clip.title }))
-            .filter((row) => words.every((word) => row.title.toLowerCase().includes(word)));
-          return { total: found.length, clips: found.slice(from, from + PAGE) };
-        },
-        async load(index) { return data.clips[index]; },
-      }
-    : {
-        async list(query, from) { return fetched(`api/clips?q=${encodeURIComponent(query)}&from=${from}&count=${PAGE}`); },
-        async load(index) { return fetched(`api/clips/${index}`); },
-      };
-
-  async function fetched(path) {
-    const answer = await fetch(path);
-    const content = await answer.json();
-    if (!answer.ok) throw new Error(content.error);
-    return content;
+  function matching(query, from) {
+    const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+    const found = data.clips
+      .map((clip, index) => ({ index, title: clip.title }))
+      .filter((row) => words.every((word) => row.title.toLowerCase().includes(word)));
+    return { total: found.length, clips: found.slice(from, from + PAGE) };
   }
 
   // --- state ------------------------------------------------------------------------------------------------------------------------------
   let time = 0, playing = false, last = 0, shown = -1, frames = 0;
-  let rows = [], total = 0, asked = 0, wanted = 0, focus = 0, chosen = "", following = null;
+  let rows = [], total = 0, focus = 0, chosen = "", following = null;
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const dark = () => document.documentElement.dataset.theme === "dark";
 
@@ -70,23 +53,16 @@
   const mapped = () => view.clip.layers.find((l) => l.title === chosen) || view.clip.layers[0] || null;
 
   // --- clips ------------------------------------------------------------------------------------------------------------------------------
-  async function open(index, frame) {
-    const ticket = ++wanted;
-    let next;
-    try { next = await source.load(index); } catch (error) { return trouble(error); }
-    if (ticket !== wanted) return; // another clip was chosen meanwhile
-    view.clips = [{ ...unpacked(next), index }];
+  function open(index, frame) {
+    view.clips = [{ ...unpacked(data.clips[index]), index }];
     focus = 0;
     arrange(frame || 0);
   }
 
-  async function beside(index) { // another clip in step with those that are there, or no longer
+  function beside(index) { // another clip in step with those that are there, or no longer
     const at = view.clips.findIndex((clip) => clip.index === index);
     if (at >= 0 && view.clips.length > 1) view.clips.splice(at, 1);
-    else if (at < 0 && view.clips.length < MOST) {
-      const ticket = wanted;
-      try { const next = await source.load(index); if (ticket === wanted) view.clips.push({ ...unpacked(next), index }); } catch (error) { return trouble(error); }
-    }
+    else if (at < 0 && view.clips.length < MOST) view.clips.push({ ...unpacked(data.clips[index]), index });
     focus = Math.min(focus, view.clips.length - 1);
     arrange(time);
   }
@@ -171,11 +147,8 @@
     }
   }
 
-  async function search(more) {
-    const ticket = ++asked;
-    let found;
-    try { found = await source.list($("search").value, more ? rows.length : 0); } catch (error) { return trouble(error); }
-    if (ticket !== asked) return;
+  function search(more) {
+    const found = matching($("search").value, more ? rows.length : 0);
     rows = more ? rows.concat(found.clips) : found.clips;
     total = found.total;
     $("count").textContent = `${total.toLocaleString("en")} ${total === 1 ? "clip" : "clips"}`;
@@ -307,8 +280,7 @@
   $("close").addEventListener("click", () => drawer(false));
   $("scrim").addEventListener("click", () => drawer(false));
   $("more").addEventListener("click", () => search(true));
-  let typing = 0;
-  $("search").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => search(false), embedded ? 0 : 150); });
+  $("search").addEventListener("input", () => search(false));
 
   const heat = $("heat"), canvas = $("view");
   heat.addEventListener("pointerdown", (event) => { heat.setPointerCapture(event.pointerId); pause(); seek(map.at(event).t); });
@@ -357,10 +329,12 @@
   for (const id of ["stage", "map"]) new ResizeObserver(resize).observe($(id));
 
   theme(matchMedia("(prefers-color-scheme: dark)").matches);
-  const gallery = !embedded || data.clips.length > 1;
+  const gallery = data.clips.length > 1;
   $("gallery").hidden = !gallery || phone();
   $("menu").hidden = !gallery;
   resize();
-  search(false).then(() => { if (rows.length) return open(rows[0].index); }).then(() => { document.body.dataset.ready = "1"; });
+  search(false);
+  if (rows.length) open(rows[0].index);
+  document.body.dataset.ready = "1";
   requestAnimationFrame(tick);
 })();
