@@ -26,9 +26,9 @@ from amr_data.conversion import locked
 from amr_data.files import sha256_of
 from amr_data.repairing import repair
 from amr_data.shards.verification import verify
-from tests.forked import Forked
 
 KILLS = 20
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 def content(path: Path) -> list[tuple[str, str]]:
@@ -47,17 +47,12 @@ def test_killed_at_random_moments_the_content_is_that_of_a_run_left_alone(ntu_ra
     """kill -9 of the whole process group, of the parent alone, with one worker and with two; the same command
     goes on each time."""
     chance = random.Random(7)
-
-    def begun(out: Path, workers: int) -> Forked:
-        words = ["convert", ntu_raw, out, "--dataset", "ntu60", "--workers", workers]
-        return Forked("amr_cli.data", words, session=True)
-
     began = time.monotonic()
-    begun(tmp_path / "calm", 2).wait(60)
+    run_convert(ntu_raw, tmp_path / "calm", "--workers", "2", **SILENT).wait(60)
     whole = time.monotonic() - began
     out, kills = tmp_path / "out", 0
     while kills < KILLS:
-        process = begun(out, chance.choice([1, 2]))
+        process = run_convert(ntu_raw, out, "--workers", str(chance.choice([1, 2])), **SILENT)
         try:
             process.wait(chance.uniform(0.3, 1.05) * whole)
         except subprocess.TimeoutExpired:
@@ -73,7 +68,7 @@ def test_killed_at_random_moments_the_content_is_that_of_a_run_left_alone(ntu_ra
         assert content(out) == content(ntu_shards)
         shutil.rmtree(out)
     _wait_for_lock(out)
-    process = begun(out, 2)
+    process = run_convert(ntu_raw, out, "--workers", "2")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert content(out) == content(ntu_shards)

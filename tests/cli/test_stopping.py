@@ -23,21 +23,26 @@ from amr_cli.ui import guarded
 from amr_train.training.checkpoints import list_checkpoints
 from amr_train.training.stopping import Stopped
 from tests.amr_train.runs import SMALL
-from tests.forked import Forked
 
-SETTINGS = [*SMALL, "pretrain.epochs=200", "pretrain.checkpoint_epochs=1000", "evaluation.protocols=[knn]"]
+SETTINGS = [*SMALL, "pretrain.epochs=300", "pretrain.checkpoint_epochs=1000", "evaluation.protocols=[knn]"]
 SETTINGS += ["evaluation.baselines=[]", "pretrain.check_steps=2"]
 SAID = re.compile(
-    r"stopped: at step ([\d,]+) of 600; its checkpoint is kept; the same command goes on from there\n"
+    r"stopped: at step ([\d,]+) of 900; its checkpoint is kept; the same command goes on from there\n"
 )
 
 
-def started(shards: Path, out: Path, *options: str) -> Forked:
-    words = ["run", "demo", "--data", shards, "-o", out, *SETTINGS, *options]
-    return Forked("amr_cli.train", words, {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"})
+def command(shards: Path, out: Path, *options: str) -> list[str]:
+    words = [sys.executable, "-m", "amr_cli.train", "run", "demo", "--data", str(shards), "-o", str(out)]
+    return [*words, *SETTINGS, *options]
 
 
-def stopped_at(process: Forked, run: Path, number: int, after: float) -> int:
+def started(words: list[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(words, text=True, env=environment, **pipes)
+
+
+def stopped_at(process: subprocess.Popen[str], run: Path, number: int, after: float) -> int:
     """Send a signal some time after the training began to log; gives the step that is announced."""
     log, before = run / "metrics.jsonl", time.monotonic()
     size = log.stat().st_size if log.is_file() else 0
@@ -62,7 +67,7 @@ def epochs_of(run: Path) -> list[int]:
 @pytest.fixture(scope="module")
 def undisturbed(ntu_shards, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = started(ntu_shards, out)
+    done = started(command(ntu_shards, out))
     assert done.wait(200) == 0
     return out
 
@@ -70,25 +75,25 @@ def undisturbed(ntu_shards, tmp_path_factory) -> Path:
 def test_stopped_at_random_steps_no_step_is_lost(ntu_shards, tmp_path, undisturbed):
     run, dice, steps = tmp_path / "run", random.Random(1), [0]
     for number in (signal.SIGTERM, signal.SIGINT):
-        process = started(ntu_shards, run)
+        process = started(command(ntu_shards, run))
         steps.append(stopped_at(process, run, number, dice.uniform(0, 0.3)))
         (newest,) = list_checkpoints(run / "checkpoints")[-1:]
         assert newest.name.startswith(f"step-{steps[-1]:09d}-")  # the announced step, and not one before
     assert steps == sorted(set(steps))
-    last = started(ntu_shards, run)
+    last = started(command(ntu_shards, run))
     shown, told = last.communicate(timeout=200)
     assert last.returncode == 0, told
-    first = int(re.findall(r"pre-training (\d+)/600", told)[0])
+    first = int(re.findall(r"pre-training (\d+)/900", told)[0])
     assert first == steps[-1] + 1
     assert "pre-trained" in shown
     assert (run / "encoder.safetensors").read_bytes() == (undisturbed / "encoder.safetensors").read_bytes()
-    assert epochs_of(run) == list(range(1, 201))
+    assert epochs_of(run) == list(range(1, 301))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_several_processes_stop_together(ntu_shards, tmp_path, number):
     run = tmp_path / "run"
-    process = started(ntu_shards, run, "--nproc", "2")
+    process = started(command(ntu_shards, run, "--nproc", "2"))
     step = stopped_at(process, run, number, 0.1)
     (newest,) = list_checkpoints(run / "checkpoints")[-1:]
     assert newest.name.startswith(f"step-{step:09d}-")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,6 @@ from amr_train.experiments.suites import suite_names
 from amr_train.models.files import ENCODER, read_encoder, save_encoder
 from amr_train.training.checkpoints import list_checkpoints
 from tests.amr_train.runs import FAST_FINETUNING, OFTEN, SMALL, Listener, Stop, small
-from tests.forked import Forked
 
 
 def call(*words: object, **environment: str) -> Result:
@@ -248,9 +249,11 @@ def test_eval_uses_the_baselines_that_a_suite_keeps(finished, ntu_shards, tmp_pa
 
 
 def test_two_processes_judge_as_one(finished, tmp_path):
-    words = ["eval", finished, "--protocol", "knn", "--nproc", "2", "-o", tmp_path / "o", "--json"]
-    done = Forked("amr_cli.train", words)
-    assert done.wait(200) == 0, done.stderr
+    words = ["eval", str(finished), "--protocol", "knn", "--nproc", "2", "-o", str(tmp_path / "o"), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "amr_cli.train", *words], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["evaluations"]
     kept = json.loads((finished / "results.json").read_text())["evaluations"]
     for record in found:

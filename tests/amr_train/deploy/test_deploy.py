@@ -31,7 +31,7 @@ def call(*words: object) -> Result:
 @pytest.fixture(scope="module")
 def run(ntu_shards, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("deploy") / "run"
-    run_experiment(small(ntu_shards, "pretrain.epochs=2"), out, judged=False)
+    run_experiment(small(ntu_shards, "pretrain.epochs=2"), out)
     return out
 
 

@@ -21,7 +21,7 @@ from tests.amr_train.runs import small
 @pytest.fixture(scope="module")
 def run(ntu_shards, tmp_path_factory):
     folder = tmp_path_factory.mktemp("overlay") / "run"
-    run_experiment(small(ntu_shards, "pretrain.epochs=2"), folder, judged=False)
+    run_experiment(small(ntu_shards, "pretrain.epochs=2"), folder)
     return folder
 
 

@@ -36,7 +36,6 @@ from amr_train.training.checkpoints import list_checkpoints
 from amr_train.training.locks import Held, hold, is_held
 from amr_train.training.stopping import Stopped
 from tests.amr_train.runs import Listener
-from tests.forked import Forked
 
 TINY = ["scale=tiny", "monitor.every_epochs=0"]
 LONG = {"experiment": "ntu60-xsub-mae", "settings": {"name": "long"}, "grid": {"pretrain.epochs": [15]}}
@@ -279,7 +278,7 @@ def test_two_workers_find_what_one_finds_though_one_is_killed_and_a_third_joins(
         run_stage(stage)
     one, out = tmp_path / "runs", tmp_path / "shared"
     metrics = out / stages[0].folder.name / "metrics.jsonl"
-    found: list[Forked] = []
+    found: list[subprocess.Popen[str]] = []
     killed: list[int] = []
 
     def kill_and_join() -> None:
@@ -289,7 +288,9 @@ def test_two_workers_find_what_one_finds_though_one_is_killed_and_a_third_joins(
             if any(file.path == str(metrics) for file in worker.open_files()):
                 worker.kill()
                 killed.append(number + 1)
-        found.append(Forked("amr_cli.train", words_of(suite_file, ntu_shards, out, 1)))
+        command = [sys.executable, "-m", "amr_cli.train", *words_of(suite_file, ntu_shards, out, 1)]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        found.append(subprocess.Popen(command, text=True, **pipes))
 
     thread = threading.Thread(target=kill_and_join)
     thread.start()

@@ -15,7 +15,6 @@ from amr_train import load_encoder
 from amr_train.evaluation.records import records_in
 from amr_train.parallel.processes import Processes
 from tests.amr_train.runs import SMALL
-from tests.forked import Forked
 
 SETTINGS = [*SMALL, "pretrain.epochs=6", "pretrain.check_steps=2", "pretrain.min_lr=0.001"]
 FINETUNED = [
@@ -31,12 +30,26 @@ WITHOUT_CHANCE = [
 SETTINGS += [*FINETUNED, *WITHOUT_CHANCE, "evaluation.linear.views=augmented"]
 
 
-def train(shards: Path, out: Path, *options: str) -> Forked:
-    """A run that has ended."""
-    words = ["run", "demo", "--data", shards, "--out", out, "--json", *SETTINGS, *options]
-    done = Forked("amr_cli.train", words, {**os.environ, "OMP_NUM_THREADS": "1"})
-    done.wait(200)
-    return done
+def train(
+    shards: Path, out: Path, *options: str, launcher: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "amr_cli.train",
+        "run",
+        "demo",
+        "--data",
+        str(shards),
+        "--out",
+        str(out),
+        "--json",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *SETTINGS, *options], capture_output=True, text=True, env=environment, timeout=200
+    )
 
 
 def losses(run: Path) -> list[float]:
@@ -104,26 +117,16 @@ def test_torchrun_takes_up_what_one_process_began(ntu_shards, tmp_path, alone):
         run_experiment(
             load_experiment("demo", settings), tmp_path / "run", Listener(stop_after=8)
         )  # in the middle of epoch 3
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    words = [
-        sys.executable,
+    launcher = (
         "-m",
-        "amr_cli.train",
-        "run",
-        "demo",
-        "--data",
-        str(ntu_shards),
-        "--out",
-        str(tmp_path / "run"),
-        *SETTINGS,
-    ]
-    done = subprocess.run(
-        [sys.executable, *launcher, *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=200,
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--no-python",
+        sys.executable,
     )
+    done = train(ntu_shards, tmp_path / "run", launcher=launcher)
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "run") == pytest.approx(losses(alone), abs=1e-5)
 
