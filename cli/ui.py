@@ -115,10 +115,11 @@ def tell(*parts: str | tuple[object, str]) -> None:
 
 def write_line(stream: Terminal, *parts: str | tuple[object, str]) -> None:
     """A terminal has it broken between words, unless a word such as a path is longer than a line; files have
-    it whole."""
+    it whole, unless COLUMNS says how wide they are."""
     text = styled(*parts)
     longest = max((len(word) for word in text.plain.split(" ")), default=0)
-    stream.print(text, soft_wrap=not stream.is_terminal or longest > stream.width)
+    wide = not stream.is_terminal and "COLUMNS" not in os.environ
+    stream.print(text, soft_wrap=wide or longest > stream.width)
 
 
 def warn(text: str) -> None:

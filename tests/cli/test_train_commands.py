@@ -284,7 +284,7 @@ def test_the_panel_keeps_bar_and_time_readable_at_80_columns(monkeypatch):
     shown = ["".join(segment.text for segment in line).rstrip() for line in lines]
     assert " 25 %" in shown[0]
     assert shown[0].count(":") >= 2  # time so far, time left
-    assert shown[0].count("━") >= 30
+    assert shown[0].count("━") >= 28  # with room for the ^C of a pressed key
     assert shown[1].strip().startswith("epoch 30/120  loss 0.1234  kNN 71.3 %  rank 9.2")
     assert narrow("\n".join(shown))
 
