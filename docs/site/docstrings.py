@@ -52,7 +52,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, str, bool]]:
         if listing:
             yield indent, _dedented(listing), True
             listing = []
-        if block and text and depth > indent and block[-1].endswith(":") and block[0] not in HEADS:
+        if block and text and depth > indent and block[-1].endswith(":") and not block[0].startswith(HEADS):
             yield indent, " ".join(block), False
             block, listing = [], [line]
             continue

@@ -23,6 +23,7 @@ from amr_data.viz import clip_scene, contact_sheet, side_by_side, viewer_page, w
 from amr_data.viz.overview import overview_page
 from amr_data.viz.page import packed
 from amr_data.viz.server import make_app
+from amr_data.viz.workbench import Workbench
 
 MARK = "synthetic.json"
 
@@ -158,7 +159,7 @@ def test_every_picture_of_it_says_so(ntu_shards, ntu_raw, tmp_path):
     page = overview_page(summary, None)
     assert '<p id="synthetic" role="note">Synthetic: ' in page
     assert '<p id="synthetic"' not in overview_page({**summary, "synthetic": False}, None)
-    served = make_app(dataset).test_client().get("/").get_data(as_text=True)
+    served = make_app(Workbench(dataset)).test_client().get("/").get_data(as_text=True)
     assert "<title>NTU RGB+D 60 · synthetic: invented motion</title>" in served
     scenes = [clip_scene(dataset, i) for i in (0, 1)]
     for scene in (scenes[0], side_by_side(scenes), *with_raw(scenes[:1], dataset, [ntu_raw])):
@@ -172,7 +173,9 @@ def test_every_picture_of_it_says_so(ntu_shards, ntu_raw, tmp_path):
             pictures.append(np.asarray(picture.convert("L")).astype(int))
     differ = np.flatnonzero(np.abs(pictures[0] - pictures[1]).max(axis=1) > 64)
     assert len(differ)
-    assert differ.min() > 0.9 * len(pictures[0]), "the word stands in the line below the bodies"
+    height = len(pictures[0])
+    assert differ.max() > 0.9 * height, "the word stands in the line below the bodies"
+    assert ((differ < 0.12 * height) | (differ > 0.9 * height)).all(), "and in none that crosses them"
 
 
 def test_pictures_of_real_clips_do_not(real, tmp_path):

@@ -143,8 +143,8 @@ def test_validation_and_test_never_meet(ntu_shards, tmp_path):
     )
     page = write_report([tmp_path / "runs"], form="html")
     assert "held-out training clips, which choices were made on" in page
-    assert "Confusion on the validation part." in page
-    assert "Confusion on the test part." in page
+    assert "Confusion on the validation part:" in page
+    assert "Confusion on the test part:" in page
     planned = CliRunner().invoke(
         main, ["run", "demo", "--data", str(ntu_shards), "scale=tiny", VALIDATION, "--plan", "--json"]
     )
