@@ -175,7 +175,7 @@ def test_a_map_opens_and_selects_clips(browser, address, bench):  # noqa: F811
         box = page.locator("#map-canvas").bounding_box()
         side = min(box["width"], box["height"]) - 12
         left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
-        x, y = bench.table.columns["pca"].places[5]
+        x, y = bench.table.columns["pca"].places[5].tolist()
         page.mouse.move(left + x * side, top + (1 - y) * side)
         until(page, "!document.getElementById('map-hint').hidden")
         page.mouse.click(left + x * side, top + (1 - y) * side)
