@@ -273,6 +273,7 @@ def test_hostile_names_stay_text_everywhere(browser, tmp_path):  # noqa: F811
         shown = page.locator("#cells .name").all_text_contents()
         assert [text.strip() for text in shown] == names
         for name in names:
+            until(page, "document.querySelectorAll('#cells .cell').length === 4")
             page.evaluate(
                 "name => [...document.querySelectorAll('#cells a')].find(a => a.title === name).click()", name
             )
