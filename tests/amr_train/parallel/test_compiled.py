@@ -104,5 +104,5 @@ def test_two_compiled_processes_have_the_losses_of_one(tmp_path):
     for rank in range(2):
         both = torch.load(tmp_path / f"{rank}.pt")
         for found, wanted in zip(both, alone, strict=True):
-            torch.testing.assert_close(found["losses"], wanted, atol=1e-5, rtol=1e-6)  # losses of some 80
+            torch.testing.assert_close(found["losses"], wanted, atol=1e-5, rtol=1e-5)  # losses of some 80
             assert found["graphs"] >= BUCKETS
