@@ -89,16 +89,28 @@ def train_head(
         wanted, counted = targets[rows], real & there[rows]
         values = torch.from_numpy(features[rows] * real[..., None].astype(np.float32)).to(device)
         loss = _loss(head(values), wanted, counted)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if (update + 1) % TOLD == 0 or update + 1 == how.updates:
-            value = float(loss.detach())
-            if not np.isfinite(value):
-                raise AmrError(f"the loss of a detection head is {value}; lower detect.lr")
-            listener.advance(update + 1, how.updates, {"loss": value})
+        _descend(loss, optimizer, schedule)
+        _tell(loss, update + 1, how.updates, listener, "a detection head", "detect.lr")
     return head.eval()
+
+
+def _descend(
+    loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    schedule.step()
+
+
+def _tell(loss: Tensor, done: int, updates: int, listener: Listener, what: str, setting: str) -> None:
+    """The loss of every so many updates. Raises: AmrError where it is not finite."""
+    if done % TOLD and done != updates:
+        return
+    value = float(loss.detach())
+    if not np.isfinite(value):
+        raise AmrError(f"the loss of {what} is {value}; lower {setting}")
+    listener.advance(done, updates, {"loss": value})
 
 
 def _steps(
@@ -163,13 +175,6 @@ def train_encoder(
             targets[k] = targets_of(intervals, middle, classes)
         values, there = dense(torch.from_numpy(cut).to(device), rate)
         loss = _loss(layer(norm(values)), targets, there.cpu().numpy())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if (update + 1) % TOLD == 0 or update + 1 == how.encoder_updates:
-            value = float(loss.detach())
-            if not np.isfinite(value):
-                raise AmrError(f"the loss of the encoder is {value}; lower detect.encoder_lr")
-            listener.advance(update + 1, how.encoder_updates, {"loss": value})
+        _descend(loss, optimizer, schedule)
+        _tell(loss, update + 1, how.encoder_updates, listener, "the encoder", "detect.encoder_lr")
     dense.eval()
