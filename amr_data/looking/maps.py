@@ -19,6 +19,8 @@ WIDTH = 256
 """Wider features are seen through so many random directions, which keep distances (Johnson and
 Lindenstrauss)."""
 COMPONENTS = 50
+AT_ONCE = 4096
+"""Clips that are centred at once."""
 
 
 def map_features(path: str | Path, dataset: ShardDataset) -> tuple[npt.NDArray[np.int64], F32]:
@@ -50,12 +52,17 @@ def map_features(path: str | Path, dataset: ShardDataset) -> tuple[npt.NDArray[n
 
 def principal(features: F32, components: int = 2) -> F32:
     """(K, components) the directions of the largest variance, the widest first."""
-    centred = features - features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    width = features.shape[1]
+    scatter = np.zeros((width, width))
+    for first in range(0, len(features), AT_ONCE):  # no second copy of all features
+        centred = features[first : first + AT_ONCE] - mean
+        scatter += centred.T @ centred
+    _, vectors = np.linalg.eigh(scatter)
     kept = vectors[:, ::-1][:, :components].astype(np.float32)
     # each direction has two signs: the one in which its largest part is positive
     kept *= np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])])
-    found = centred @ kept
+    found = features @ kept - mean @ kept
     missing = components - found.shape[1]
     return np.pad(found, ((0, 0), (0, max(missing, 0))))
 

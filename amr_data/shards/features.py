@@ -21,6 +21,8 @@ FORMS = (".h5", ".hdf5", ".parquet")
 MAX_WIDTH = 1 << 16
 AT_ONCE = 1024
 """Rows that are read together."""
+BUFFER = 1 << 20
+"""Bytes of a file that are read at once; without it, a whole column of a row group is."""
 Values = npt.NDArray[np.float32]
 
 
@@ -74,7 +76,7 @@ def read_features(
     names: list[str] = []
     parts: list[Values] = []
     try:
-        with parquet.ParquetFile(path, memory_map=False) as file:
+        with parquet.ParquetFile(path, memory_map=False, buffer_size=BUFFER, pre_buffer=False) as file:
             kind = file.schema_arrow.field("features").type
             if not pa.types.is_fixed_size_list(kind) or not 0 < kind.list_size <= MAX_WIDTH:
                 raise UsageError(f"{path}: the column features is {kind}, expected lists of one length")
@@ -90,4 +92,16 @@ def read_features(
         raise UsageError(f"{path} holds no features: {reason}") from None
     if not names:
         raise UsageError(f"{path} holds the features of no clip")
-    return names, np.concatenate(parts)
+    pa.default_memory_pool().release_unused()  # it keeps more than the features take
+    return names, _joined(parts)
+
+
+def _joined(parts: list[Values]) -> Values:
+    """Rows of all parts, which are given up one by one, so that nothing stands in memory twice."""
+    whole = np.empty((sum(map(len, parts)), parts[0].shape[1]), np.float32)
+    end = len(whole)
+    while parts:
+        part = parts.pop()
+        whole[end - len(part) : end] = part
+        end -= len(part)
+    return whole
