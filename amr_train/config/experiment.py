@@ -76,6 +76,15 @@ class Experiment(Section):
             raise ValueError(
                 f"decoder=subset: 1 / target_ratio must not exceed mask.ratio ({self.mask.ratio})"
             )
+        if self.agreement.cameras and not self.agreement.contrast:
+            raise ValueError(
+                "agreement.cameras says what the contrast compares: it needs agreement.contrast above 0"
+            )
+        if self.agreement.cameras and self.pretrain.batches == "even":
+            raise ValueError(
+                "agreement.cameras shows clips with other numbers of bodies than pretrain.batches=even deals "
+                "out: set it to drawn"
+            )
         if self.agreement.teacher and self.agreement.layers > self.model.encoder_layers:
             raise ValueError(
                 f"agreement.layers ({self.agreement.layers}) must not exceed model.encoder_layers "

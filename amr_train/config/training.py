@@ -164,7 +164,9 @@ class AgreementConfig(Section):
     reconstruction; see `amr_train.models.agreeing`. Both weights 0: nothing, one view a clip.
 
     `contrast`: weight of telling the other view of a clip from the other clips of the batch, by the mean of
-    the visible tokens; `temperature`: of that choice; `projection`: values in which views are compared.
+    the visible tokens; `temperature`: of that choice; `projection`: values in which views are compared;
+    `cameras`: share of the clips whose other view is what another camera saw of the same performance, where
+    one did.
     `teacher`: weight of predicting the features that a slow average of the encoder gives the masked tokens,
     of its last `layers` blocks; `momentum`: of the average at first, 1 at last.
     """
@@ -172,6 +174,7 @@ class AgreementConfig(Section):
     contrast: float = Field(0.0, ge=0)
     temperature: float = Field(0.2, gt=0)
     projection: int = Field(128, ge=2)
+    cameras: float = Field(0.0, ge=0, le=1)
     teacher: float = Field(0.0, ge=0)
     layers: int = Field(2, ge=1)
     momentum: float = Field(0.99, ge=0, lt=1)

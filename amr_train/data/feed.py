@@ -29,6 +29,7 @@ from amr_train.data.augment import (
     rotation_matrices,
 )
 from amr_train.data.batching import Batch, EvenBatches, Views, shares
+from amr_train.data.performances import Performances
 from amr_train.data.timeline import timeline_of, zero_timeline
 from amr_train.data.views import Changes
 
@@ -47,6 +48,8 @@ class Feed:
     resident: keep the frames on the device, on the host, or on the device where they fit.
     naming: (V, names), what every batch says of its joints, see `Batch`.
     changes: of the bodies in training views; None leaves them as they are.
+    performances: what other cameras saw of the clips, for the second view of each; None: every view is of the
+        clip itself.
     """
 
     def __init__(
@@ -59,7 +62,9 @@ class Feed:
         resident: Literal["auto", "device", "host"] = "auto",
         naming: Tensor | None = None,
         changes: Changes | None = None,
+        performances: Performances | None = None,
     ) -> None:
+        self.performances = performances
         self.naming = None if naming is None else naming.to(device)
         self.device, self.frames, self.bodies = device, frames, bodies
         joints = torch.from_numpy(arrays.joints)
@@ -98,6 +103,7 @@ class Feed:
         part._clip_frames = self._clip_frames[clips]
         part._counts, part._first_sequence = self._counts[clips], self._first_sequence[clips]
         part._even = {}
+        part.performances = None  # it numbers all clips
         return part
 
     @property
@@ -137,8 +143,14 @@ class Feed:
             again = torch.randperm(len(self), generator=generator) if even is None else even.draw(generator)
             orders.append(again)
         order = torch.cat(orders)[: steps * size]
-        drawn = [self._drawn(order, augment, generator) for _ in range(count)]
-        made = [self._views(order, *each, size, rank, processes, whole_clips) for each in drawn]
+        shown = [order] * count
+        if self.performances is not None:
+            shown[1:] = [self.performances.seen_again(order, generator) for _ in shown[1:]]
+        drawn = [self._drawn(clips, augment, generator) for clips in shown]
+        made = [
+            self._views(clips, *each, size, rank, processes, whole_clips)
+            for clips, each in zip(shown, drawn, strict=True)
+        ]
         if self.changes is not None:  # drawn last, so that crops and angles are those without
             made = [self._with_changes(views, self.changes, generator) for views in made]
         return replace(made[0], others=tuple(made[1:]), room=room)
