@@ -19,6 +19,7 @@ from amr_data.recipes.normalize import Placement, placed_clip, placed_recording
 from amr_data.shards.kept import KeptTables
 from amr_data.shards.layout import (
     INTERVAL_DTYPE,
+    MAX_CLIP_FRAMES,
     MAX_DEPTH,
     MAX_RECORDING_FRAMES,
     MAX_SLOTS,
@@ -38,7 +39,7 @@ from amr_data.shards.writer import (
     note_of,
     utf8,
 )
-from amr_data.specs import DatasetSpec
+from amr_data.specs import NO_LABEL, DatasetSpec
 
 ALIKE = 1e-3
 """How far a view may be from its clip, in the clip's unit; single precision is a thousand times as close."""
@@ -66,6 +67,8 @@ def read_recordings(
             if isinstance(clip, Reject):
                 rejects.append(clip)
                 continue
+            if clip.label == NO_LABEL and clip.frames > MAX_CLIP_FRAMES:
+                continue  # nobody has cut it: it is the recording, which is kept
             try:
                 made, here = placed_clip(clip, spec, settings.recipe, family)
                 for track in made.tracks:

@@ -30,6 +30,10 @@ KEEP = {RECORDINGS: "the whole recordings that clips are cut from, with the inte
 MIN_SHARD_BYTES, MAX_SHARD_BYTES, TARGET_SHARDS = 4 << 20, 48 << 20, 32
 
 
+class NoRecordings(UsageError):
+    """Recordings are to be kept of files whose labels are of whole files."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How raw files become shards; kept in the manifest. `options` are the raw family's own. `keep` : a key
@@ -99,7 +103,7 @@ def make_plan(source: RawSource, spec: DatasetSpec, settings: Settings) -> Plan:
     options = family_options(family, settings.options)
     settings = replace(settings, options=options.model_dump())
     if settings.recordings and not family.keeps_recordings(spec):
-        raise UsageError(
+        raise NoRecordings(
             f"{spec.title}: its labels are of whole files, so there are no recordings to keep; "
             f"--keep {RECORDINGS} is for label files that name intervals of recordings"
         )

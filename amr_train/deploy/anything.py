@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +21,7 @@ from amr_data import (
     open_dataset,
     spec_from_json,
 )
+from amr_data.plan import RECORDINGS, NoRecordings
 from amr_data.shards.reader import read_rejects
 from amr_train.deploy.predicting import predictions
 from amr_train.evaluation.classifier import ClipClassifier, load_classifier
@@ -118,14 +120,17 @@ def converted(
     own: DatasetSpec | None,
     scratch: Path,
     options: Mapping[str, Any] | None,
+    recordings: bool = False,
 ) -> ShardDataset:
     """Convert a source as a model's training clips were, by the recipe that is `known` of them; its `own`
-    kind of files is tried first."""
+    kind of files is tried first. recordings : whole, which may be longer than clips, where a kind of files
+    has such."""
     recipe = Recipe(**{key: known[key] for key in ("name", "rotate", "scale") if key in known})
     ways = [dataset] if dataset is not None else [kind for kind in (own,) if kind] + [None]
     made: list[ShardDataset] = []
     problems: dict[str, None] = {}  # each once, in their order
-    for number, way in enumerate(ways):
+    keeps = (RECORDINGS, None) if recordings else (None,)
+    for number, (way, keep) in enumerate(product(ways, keeps)):
         try:
             report = convert(
                 given,
@@ -135,12 +140,15 @@ def converted(
                 options=options,
                 unlabelled=True,
                 workers=1,
+                keep=keep,
             )
+        except NoRecordings:
+            continue
         except UsageError as error:  # no file of that kind: what is it then?
             problems[str(error)] = None
             continue
         made.append(open_dataset(report.path))
-        if len(made[-1]):
+        if len(made[-1]) or (made[-1].keeps_recordings and len(made[-1].recordings)):
             return made[-1]
     if not made:
         raise UsageError("; ".join(problems))

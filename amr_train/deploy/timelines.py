@@ -86,7 +86,7 @@ def timelines(
             continue
         with TemporaryDirectory() as scratch:
             own = own_spec(loaded.about.spec)
-            data = converted(source, dataset, loaded.about.recipe, own, Path(scratch), options)
+            data = converted(source, dataset, loaded.about.recipe, own, Path(scratch), options, True)
             rejects += read_rejects(data.path)
             found = _of_dataset(loaded, data, told, listener or Listener())
             made += [_at(one, path_in(source, one.path)) for one in found]

@@ -114,6 +114,20 @@ def test_a_recording_of_one_frame_is_labelled(loaded: LoadedDetector, raw: Path,
     assert (found[0].frames, len(found)) == (1, 1)
 
 
+def test_a_raw_recording_may_be_longer_than_a_clip(
+    loaded: LoadedDetector, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "long.txt"
+    shutil.copy(raw, other)
+    wanted, _ = timelines(loaded, [other], device="cpu")
+    for module in ("shards.writer", "keeping"):
+        monkeypatch.setattr(f"amr_data.{module}.MAX_CLIP_FRAMES", 50)
+    found, rejects = timelines(loaded, [other], device="cpu")
+    assert not rejects
+    assert found_rows(found) == found_rows(wanted)
+    assert found[0].frames > 50
+
+
 def some() -> Timeline:
     rows = [(1, 30, 60, 0.9), (0, 45, 90, 0.51), (1, 58, 100, 0.4), (2, 100, 110, 0.333333)]
     return Timeline("day <1> & night", "a.skeleton", 30.0, 120, intervals(rows))
