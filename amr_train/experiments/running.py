@@ -134,6 +134,9 @@ class _Run:
             more: dict[str, Any] = {"decoder_parameters": decoder}
             if experiment.data.excluded:
                 more["excluded_clips"] = sum(source.left_out for source in self.sources.every)
+            if experiment.agreement.cameras:
+                seen = [one.performances for one in feeds.values() if one.performances is not None]
+                more["clips_of_several_cameras"] = sum(one.clips for one in seen)
             if experiment.input.jumps == "bridge":
                 more["bridged"] = self._bridged()
             write_json(out / PRETRAINING, {**found, **more})

@@ -94,8 +94,8 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
         for protocol in protocols:
             protocol.check(dataset)
     unmirrored = check_changes(experiment.augment, found.datasets)
-    seen = check_cameras(experiment.agreement, [(source.dataset, source.clips) for source in found.every])
-    found = replace(found, lines=(*found.lines, *unmirrored, *seen))
+    check_cameras(experiment.agreement, [(source.dataset, source.clips) for source in found.every])
+    found = replace(found, lines=(*found.lines, *unmirrored))
     _check_guidance(experiment, found)
     if len(found.every) == 1 and found.every[0].unjudged:
         raise UsageError(found.every[0].unjudged)
