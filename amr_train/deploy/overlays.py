@@ -25,6 +25,7 @@ from amr_train.models.guidance import online_weights, window_energy
 from amr_train.models.layers import name_joints
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.models.masking import token_order
+from amr_train.models.registry import make_method
 from amr_train.models.targets import EPS, UNBIASED, patchify, unpatchify
 from amr_train.parallel.processes import Processes
 from amr_train.training.checkpoints import load_latest
@@ -85,7 +86,8 @@ def _method(experiment: Experiment, dataset: ShardDataset) -> MaskedReconstructi
     if experiment.model.joints == "name" and not experiment.model.names:
         named = {"names": names_in(skeleton.shares)}
         experiment = experiment.model_copy(update={"model": experiment.model.model_copy(update=named)})
-    model = MaskedReconstruction(experiment, len(skeleton.joints), dataset.windows).eval()
+    model = make_method(experiment, len(skeleton.joints), dataset.windows).eval()
+    assert isinstance(model, MaskedReconstruction)  # as every shipped method is
     if experiment.model.names:
         name_joints(model, naming_of(skeleton.shares, experiment.model.names))
     return model

@@ -80,6 +80,16 @@ def test_mask_reconstruction_and_layers_of_a_run(run, ntu_shards):
     assert (other.layer("masked").values != masked).any()
 
 
+def test_a_run_whose_views_agree_is_shown_too(ntu_shards, tmp_path):
+    """Its checkpoints hold a projector and a teacher beside encoder and decoder."""
+    agreement = [f"agreement.{key}" for key in ("contrast=0.1", "teacher=0.1", "layers=1")]
+    run_experiment(
+        small(ntu_shards, "pretrain.epochs=2", "evaluation.protocols=[]", *agreement), tmp_path / "run"
+    )
+    (scene,) = model_scenes(tmp_path / "run", open_dataset(ntu_shards), [0])
+    assert scene.panels[-1].title == "reconstruction"
+
+
 def test_an_experiment_alone_draws_its_mask(ntu_shards):
     dataset = open_dataset(ntu_shards)
     (scene,) = model_scenes("ntu60-xsub-mamp", dataset, [0])
