@@ -43,6 +43,8 @@ NAMES = {"name", "no_label", "unknown_class"}
 """Reasons that concern names and labels alone."""
 UNLABELLED_HINT = "--unlabelled takes files of any name, as clips without a label"
 DATASETS = ", ".join(spec_names())
+SYNTHESISED = ("ntu60", "ntu120", "pku-mmd-1", "pku-mmd-2")
+"""Built-in datasets whose raw layout `synth` writes."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,11 +61,11 @@ def main() -> None:
 
 def _spec(dataset: str | None, spec: Path | None) -> str:
     if (dataset is None) == (spec is None):
-        raise UsageError(f"give --dataset NAME ({DATASETS}) or --spec FILE.yaml, one of them")
+        raise UsageError(f"give --dataset NAME ({', '.join(SYNTHESISED)}) or --spec FILE.yaml, one of them")
     return str(spec) if spec else str(dataset)
 
 
-@main.command("convert", cls=FamilyCommand)
+@main.command("convert", cls=FamilyCommand, short_help="Convert raw files to a dataset folder.")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--dataset", help=f"Built-in dataset: {DATASETS}; recognised from the files by default.")
@@ -262,7 +264,7 @@ def export_command(dataset_dir: Path, out: Path, form: str, as_json: bool, **opt
 
 @main.command("synth")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--dataset", help=f"Whose raw layout: {', '.join(n for n in spec_names() if n != 'nw-ucla')}.")
+@click.option("--dataset", help=f"Whose raw layout: {', '.join(SYNTHESISED)}.")
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="Your own dataset spec in YAML, in place of --dataset."
 )

@@ -15,7 +15,7 @@ from amr_cli.ui import console, facts, guarded, note, say
 from amr_data.errors import AmrError, UsageError
 
 
-@click.command("embed")
+@click.command("embed", short_help="Write the features of every clip of a dataset.")
 @click.argument("encoder", type=click.Path(path_type=Path))
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option(
@@ -69,7 +69,7 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling:
     facts(f"features → {out}", {"clips": summary["clips"], "width": summary["width"]})
 
 
-@click.command("predict", cls=FamilyCommand)
+@click.command("predict", cls=FamilyCommand, short_help="Say what is done in files, folders or archives.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, type=click.Path(path_type=Path, exists=True, allow_dash=True))
 @click.option("--dataset", help="The dataset whose raw files these are; recognised by default.")
@@ -196,7 +196,7 @@ def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:
     console.print(lines)
 
 
-@click.command("export")
+@click.command("export", short_help="Write an encoder or a classifier for use elsewhere.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The file to write: .onnx or .pt2 (torch.export)."
@@ -283,7 +283,7 @@ def _export_to_hub(source: Path, folder: Path, licence: str | None, as_json: boo
     facts(f"hub folder → {folder}", {"files": files, "model card": shown, "licence": licence or UNKNOWN})
 
 
-@click.command("report")
+@click.command("report", short_help="Put finished runs side by side, on one page.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="The file to write; printed where none is given."

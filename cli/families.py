@@ -33,12 +33,11 @@ class FamilyCommand(click.Command):
                 continue
             for field, info in family.options.model_fields.items():
                 kind = info.annotation if info.annotation in (int, float, bool, str) else str
+                default = "" if info.default == "" else f" Default: {info.default}."
                 made.setdefault(
                     field,
                     click.Option(
-                        [f"--{field.replace('_', '-')}"],
-                        type=kind,
-                        help=f"{info.description} Default: {info.default}.",
+                        [f"--{field.replace('_', '-')}"], type=kind, help=f"{info.description}{default}"
                     ),
                 )
         return list(made.values())

@@ -14,7 +14,7 @@ from amr_cli.ui import GOES_ON, facts, guarded, guarded_saying, renamed, say, wa
 from amr_data.looking.words import recipe_in_words
 
 
-@click.command("eval")
+@click.command("eval", short_help="Say how good an encoder is, on any dataset.")
 @click.argument("encoder", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
@@ -99,7 +99,7 @@ def eval_command(
         warn("these clips are synthetic: the figures say nothing of real data")
 
 
-@click.command("fuse")
+@click.command("fuse", short_help="Judge the encoders of several runs together.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--protocol", "protocols", multiple=True, help="linear, logistic or knn; may be repeated.")
 @click.option(

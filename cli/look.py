@@ -107,8 +107,8 @@ def inspect_command(
     amr-data inspect ntu60/ --clip 'S001C001*A058' --png clip.png --animate clip.gif
     amr-data inspect ntu60/ --class 'shaking hands' --random 12 --html clips.html
     amr-data inspect ntu60/ --worst 12 --html worst.html
-    amr-data inspect ntu60/ --clip S001C003P008R002A058 --raw nturgbd_skeletons_s001_to_s017.zip --html
-    beside.html amr-data inspect nw-ucla/ --clip 17 --run runs/nw-ucla-amr-0 --html reconstruction.html
+    amr-data inspect ntu60/ --clip S001C003P008R002A058 --raw raw/ --html beside.html
+    amr-data inspect nw-ucla/ --clip 17 --run runs/nw-ucla-amr-0 --html reconstruction.html
     amr-data inspect pku1/ --recording 0002-L --timeline --found found.json --html 0002-L.html
     """
     from amr_data.looking.inspection import find_clips
@@ -285,7 +285,7 @@ def _play(scene: Scene, speed: float) -> None:
             t = max(t + 1, int((time.monotonic() - began) * scene.frame_rate * speed))
 
 
-@click.command("serve")
+@click.command("serve", short_help="Look through a dataset in the browser, and exclude clips.")
 @click.argument("dataset_dir", type=click.Path(path_type=Path))
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one."

@@ -20,7 +20,7 @@ PLACES = ("name", "description", "seed", "data.path")
 """Settings in which a suite's stages differ because they are stages."""
 
 
-@click.command("show")
+@click.command("show", short_help="Print the settings of an experiment, and where each came from.")
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print {key: {value, origin}} as JSON.")
@@ -64,7 +64,7 @@ def show_command(experiment: str, overrides: tuple[str, ...], as_json: bool) -> 
     console.print(lines)
 
 
-@click.command("list")
+@click.command("list", short_help="List experiments, suites, scales, methods and protocols.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lists as JSON.")
 @guarded
 def list_command(as_json: bool) -> None:

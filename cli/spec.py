@@ -22,7 +22,9 @@ from amr_data.readers import open_sources
 from amr_data.specs import load_skeleton, load_spec, skeleton_names, spec_names, spec_text
 
 
-@click.command("spec", cls=FamilyCommand)
+@click.command(
+    "spec", cls=FamilyCommand, short_help="Print a built-in dataset or skeleton, or check a spec of yours."
+)
 @click.argument("words", nargs=-1, metavar="[NAME] | --check SPEC SOURCES...")
 @click.option(
     "--check", metavar="SPEC", help="Say what SPEC, a YAML file or a built-in name, makes of the SOURCES."

@@ -41,7 +41,7 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
     return value
 
 
-@main.command("run")
+@main.command("run", short_help="Pre-train and evaluate an experiment or a suite.")
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option(
@@ -201,7 +201,7 @@ def _run_one(
         print_run(results, folder)
 
 
-@main.command("import-mamp")
+@main.command("import-mamp", short_help="Make an encoder file of a published MAMP checkpoint.")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
     "-o",

@@ -56,7 +56,10 @@ def synthesize(
     """
     spec = dataset if isinstance(dataset, DatasetSpec) else load_spec(dataset)
     if spec.raw not in WRITERS:
-        raise UsageError(f"synthetic files are made for the families {', '.join(WRITERS)}, not {spec.raw}")
+        raise UsageError(
+            f"synthetic files are made for the families {' and '.join(WRITERS)}, and {spec.name} is of the "
+            f"family {spec.raw}"
+        )
     writer = WRITERS[spec.raw]
     count = len(spec.classes) if classes is None else classes
     if not 1 <= count <= len(spec.classes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import torch
 import yaml
 from click.testing import CliRunner, Result
 
+from amr_cli.data import SYNTHESISED
 from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
+from amr_data import load_spec, spec_names
+from amr_data.synth.files import WRITERS
 from amr_train import load_encoder
 from tests.amr_train.models.test_encoders import TheirEncoder
 
@@ -47,6 +51,24 @@ def test_help_has_examples(words):
     result = call(*words, "--help")
     assert result.exit_code == 0
     assert result.output.count("amr-") >= 2
+
+
+@pytest.mark.parametrize("main", [data_main, train_main], ids=["amr-data", "amr-train"])
+def test_no_summary_of_a_command_is_cut_off(main):
+    lines = call(main, "--help").output.split("Commands:")[1].splitlines()
+    assert len(lines) > 7
+    assert not [line for line in lines if line.endswith("...")]
+
+
+def test_an_example_in_a_help_text_stands_on_a_line_of_its_own():
+    commands = [*data_main.commands.values(), *train_main.commands.values()]
+    lines = [line.strip() for command in commands for line in (command.help or "").splitlines()]
+    assert sum(line.startswith("amr-") for line in lines) > 40
+    assert not [line for line in lines if re.search(r"[^|`] +amr-(data|train) ", line)]
+
+
+def test_synth_offers_what_it_can_write():
+    assert set(SYNTHESISED) == {name for name in spec_names() if load_spec(name).raw in WRITERS}
 
 
 def test_the_whole_line(tmp_path: Path):
