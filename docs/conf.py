@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_click",
     "docstrings",
+    "examples",
     "mathml",
     "navigation",
     "settings_reference",
@@ -40,6 +41,7 @@ python_use_unqualified_type_names = True
 toc_object_entries = False
 add_module_names = False
 html_math_renderer = "mathml"
+smartquotes = False  # would make dashes of the hyphens of options, and commands are copied
 
 html_theme = "furo"
 html_title = "AMR"

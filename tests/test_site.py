@@ -114,12 +114,21 @@ def test_the_reference_has_every_setting_and_command(site):
     shown = set(re.findall(r'<span class="pre">([\w.]+)</span></code></p></td>', settings))
     wanted = flat(Experiment(name="x").model_dump(mode="json"))
     assert {key for key in wanted if not key.startswith(("options", "evaluation.options"))} <= shown
-    assert "at least 0, below 9.22337e+18" in settings  # bounds of the seed
+    assert "at least 0, below 2^63" in settings  # bounds of the seed
     commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     for main, program in ((data_main, "amr-data"), (train_main, "amr-train")):
         for name in main.commands:
             assert f'id="{program}-{name}"' in commands
     assert "--hub-folder" in commands
+    examples = re.sub("<[^>]+>", "", "".join(re.findall(r"<pre>(.*?)</pre>", commands, re.S)))
+    assert "amr-data inspect ntu60/ --worst 12 --html worst.html" in examples  # to be copied: hyphens, lines
+
+
+def test_examples_of_help_texts_are_code():
+    as_code = helper("examples").as_code
+    assert as_code(["What it does.", "", "| one --this", "| two", ""]) == [
+        *("What it does.", "", ".. code-block:: text", "", "   one --this", "   two", "", ""),
+    ]
 
 
 def test_formulas_are_formulas(site):

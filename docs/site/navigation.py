@@ -16,12 +16,12 @@ TOP = Path(__file__).resolve().parents[2]
 PLACES = {
     "Begin": ["installation", "journey-ntu", "journey-own-recordings", "journey-new-method"],
     "Data": [
-        *("datasets", "obtaining-datasets", "recipes", "looking", "own-data"),
-        *("adding-a-dataset", "adding-a-format", "shard-format"),
+        *("datasets", "obtaining-datasets", "recipes", "looking", "workbench", "recordings"),
+        *("own-data", "adding-a-dataset", "adding-a-format", "shard-format"),
     ],
     "Training": [
-        *("method", "training", "experiments", "model-cards", "speed", "research"),
-        *("deviations", "focal", "adding-a-method", "adding-a-protocol"),
+        *("method", "training", "experiments", "detection", "model-cards", "speed"),
+        *("research", "deviations", "focal", "adding-a-method", "adding-a-protocol"),
     ],
     "Look up": [
         *("troubleshooting", "faq", "glossary", "json", "python"),

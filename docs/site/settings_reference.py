@@ -80,7 +80,12 @@ def bounds(metadata: Any) -> Iterator[str]:
             yield from bounds(bound.metadata)
         elif type(bound) in SIGNS:
             word, key = SIGNS[type(bound)]
-            yield f"{word} {getattr(bound, key):g}" + (" of them" if key == "min_length" else "")
+            yield f"{word} {_written(getattr(bound, key))}" + (" of them" if key == "min_length" else "")
+
+
+def _written(number: float) -> str:
+    whole = int(number)
+    return f"2^{whole.bit_length() - 1}" if whole > 2**32 and whole.bit_count() == 1 else f"{number:g}"
 
 
 def told(model: type[BaseModel]) -> list[nodes.Node]:
