@@ -46,6 +46,7 @@ smartquotes = False  # would make dashes of the hyphens of options, and commands
 html_theme = "furo"
 html_title = "AMR"
 html_show_sphinx = False
+html_show_copyright = False
 html_show_search_summary = False  # would be fetched, which a page from disk may not
 html_copy_source = False
 html_static_path = ["site/static"]

@@ -244,18 +244,20 @@
 
   function names(t) {
     const { panels, heads } = stage.places(t), colours = view.colours().bodies;
-    const room = $("stage").clientWidth / Math.max(1, view.overlaid ? 1 : panels.length);
+    const { clientWidth: width, clientHeight: height } = $("stage"); // shares of it, so that they hold on paper too
+    const titled = !view.overlaid && panels.length > 1, room = 100 / Math.max(1, view.overlaid ? 1 : panels.length);
     for (const label of $("panels").children) label.hidden = true;
     if (!view.overlaid) panels.forEach(({ panel, x }) => {
       const label = $("panels").children[view.panels.indexOf(panel)];
-      if (label) { label.hidden = false; label.style.cssText = `left: ${x}px; max-width: ${room - 8}px`; }
+      if (label) { label.hidden = false; label.style.cssText = `left: ${100 * x / width}%; max-width: calc(${room}% - 8px)`; }
     });
     while ($("heads").children.length < heads.length) $("heads").append(document.createElement("span"));
     [...$("heads").children].forEach((label, i) => {
       label.hidden = !heads[i];
       if (!heads[i]) return;
       label.textContent = heads[i].body + 1;
-      label.style.cssText = `left: ${heads[i].x}px; top: ${Math.max(heads[i].y, 24)}px; --mark: ${colours[heads[i].body % colours.length]}`;
+      const y = Math.max(heads[i].y, titled ? 54 : 24); // below the titles
+      label.style.cssText = `left: ${100 * heads[i].x / width}%; top: ${100 * y / height}%; --mark: ${colours[heads[i].body % colours.length]}`;
     });
   }
 
@@ -315,9 +317,14 @@
     if (does) { event.preventDefault(); does(); }
   });
 
-  // paper is white, whatever the screen is
+  // paper is white, whatever the screen is, and the picture keeps its shape, since nothing is drawn anew for paper
   let before = false;
-  addEventListener("beforeprint", () => { before = dark(); theme(false); if (view.clip) draw(shown); });
+  addEventListener("beforeprint", () => {
+    before = dark();
+    theme(false);
+    $("stage").style.setProperty("--shape", $("stage").clientWidth / $("stage").clientHeight);
+    if (view.clip) draw(shown);
+  });
   addEventListener("afterprint", () => theme(before));
 
   function resize() {
