@@ -17,6 +17,7 @@ import pytest
 from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
 from amr_data import convert, load_spec, spec_names
+from amr_data.errors import REASONS
 from amr_train import load_experiment
 from amr_train.experiments.judging import evaluation_settings
 from amr_train.experiments.stages import stages_of
@@ -149,6 +150,12 @@ def test_terms_of_the_datasets_are_those_of_their_specs():
         spec = load_spec(name)
         assert cells[2] == spec.licence
         assert not spec.homepage or f"<{spec.homepage}>" in cells[1] or cells[1] == "the same"
+
+
+def test_every_reason_for_a_reject_is_in_the_guide():
+    text = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`(\w+)`", text.split("## Reasons for a reject")[1].split("\n\n")[0])
+    assert sorted(listed) == sorted(REASONS)
 
 
 def test_every_message_of_troubleshooting_is_one_that_the_code_prints():

@@ -16,10 +16,11 @@ logger = logging.getLogger(__name__)
 
 def _mathml(node: nodes.Element, as_block: bool = False) -> str:
     try:
-        return str(tex2mathml(node.astext(), as_block=as_block))
+        drawn = str(tex2mathml(node.astext(), as_block=as_block))
     except MathError as error:
         logger.warning("%s in %r", error, node.astext(), location=node)
         return ""
+    return drawn.replace('<mover accent="true">', "<mover>")  # as an accent a bar lies on its letter, unseen
 
 
 def _inline(self: Any, node: nodes.math) -> None:
