@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
+from amr_data.cells import as_row, from_cell
 from amr_data.errors import UsageError
 from amr_data.files import whole_file
 from amr_data.recording import Interval
@@ -42,6 +43,20 @@ class IntervalsOf:
     fps: float
     frames: int
     intervals: tuple[FoundInterval, ...]
+
+    def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
+        """As it is written to JSON. names : of the classes, by label."""
+        rows = [
+            {
+                "label": one.label,
+                "class": names[one.label] if one.label < len(names) else "",
+                "first": one.first,
+                "end": one.end,
+                "score": one.score,
+            }
+            for one in self.intervals
+        ]
+        return {"recording": self.recording, "fps": self.fps, "frames": self.frames, "intervals": rows}
 
 
 Frame = Annotated[int, Field(ge=0, lt=MAX_FRAME)]
@@ -124,6 +139,7 @@ def _from_csv(path: Path, data: bytes) -> list[_Recording]:
     try:
         for row in rows:
             given = {name: value for name, value in row.items() if value and isinstance(value, str)}
+            given.update({name: from_cell(given[name]) for name in ("recording", "class") if name in given})
             found.setdefault(given.get("recording", ""), []).append(_Row.model_validate(given))
     except ValidationError as error:
         raise UsageError(f"{path}, line {rows.line_num}: {_problem(error)}") from None
@@ -150,33 +166,22 @@ def write_intervals(path: str | Path, found: Iterable[IntervalsOf], names: Seque
         raise UsageError(f"{path}: intervals are written to {' or '.join(FORMS)}")
     as_json, count, between = path.suffix.lower() == ".json", 0, "[\n"
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
         if not as_json:
-            table.writerow(COLUMNS)
+            file.write(as_row(COLUMNS))
         for one in found:
-            rows = [_said(one, interval, names) for interval in one.intervals]
-            count += len(rows)
+            told = one.as_dict(names)
+            count += len(told["intervals"])
             if as_json:
-                about = {"recording": one.recording, "fps": one.fps, "frames": one.frames}
-                shown = [{k: row[k] for k in ("label", "class", "first", "end", "score")} for row in rows]
-                file.write(between + json.dumps({**about, "intervals": shown}, ensure_ascii=False))
+                file.write(between + json.dumps(told, ensure_ascii=False))
                 between = ",\n"
             else:
-                table.writerows([[row[column] for column in COLUMNS] for row in rows])
+                file.writelines(as_row(_cells(one, row)) for row in told["intervals"])
         if as_json:
             file.write("[]\n" if between == "[\n" else "\n]\n")
     return count
 
 
-def _said(one: IntervalsOf, interval: Interval, names: Sequence[str]) -> dict[str, Any]:
-    score = interval.score if isinstance(interval, FoundInterval) else 1.0
-    return {
-        "recording": one.recording,
-        "label": interval.label,
-        "class": names[interval.label] if interval.label < len(names) else "",
-        "first": interval.first,
-        "end": interval.end,
-        "start_s": round(interval.first / one.fps, 3),
-        "end_s": round(interval.end / one.fps, 3),
-        "score": score,
-    }
+def _cells(one: IntervalsOf, row: Mapping[str, Any]) -> list[Any]:
+    """A row of the table, in the order of `COLUMNS`."""
+    seconds = (f"{row[key] / one.fps:.3f}" for key in ("first", "end"))
+    return [one.recording, row["label"], row["class"], row["first"], row["end"], *seconds, row["score"]]

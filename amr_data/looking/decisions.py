@@ -1,9 +1,7 @@
 """What people decide about clips: to keep one or to leave it out of training, and why. A list beside the
 dataset, which itself is never changed: `nw-ucla/` has `nw-ucla.decisions.csv`.
 
-Three columns, `clip,decision,note`, in UTF-8. A spreadsheet takes a cell that begins with = + - or @ for a
-formula, and a name or a note may come from anybody: such a cell is written with an apostrophe before it,
-which is taken off when it is read, as is that of a cell that begins with an apostrophe itself.
+Three columns, `clip,decision,note`, in UTF-8, names and notes as `amr_data.cells` writes them.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from amr_data.cells import as_row, from_cell
 from amr_data.errors import UsageError, unknown
 from amr_data.files import WriteError, write_text
 
@@ -27,7 +26,6 @@ COLUMNS = ["clip", "decision", "note"]
 ENDING = ".decisions.csv"
 MAX_NOTE = 2000
 MAX_BYTES = 64 << 20
-FORMULA = ("=", "+", "-", "@", "'")
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def _parsed(text: str, path: Path) -> dict[str, Decision]:
             where = f"{path}, line {rows.line_num}"
             if len(row) != len(COLUMNS):
                 raise UsageError(f"{where}: {len(row)} columns, expected {','.join(COLUMNS)}")
-            one = Decision(*map(_plain, row))
+            one = Decision(*map(from_cell, row))
             if one.decision not in DECISIONS:
                 raise UsageError(f"{where}: the decision '{one.decision}' is neither {KEEP} nor {EXCLUDE}")
             if one.clip in found:
@@ -87,8 +85,9 @@ def _parsed(text: str, path: Path) -> dict[str, Decision]:
 
 def decisions_text(decisions: Mapping[str, Decision]) -> str:
     """The list as it is kept, and exported."""
-    rows = ((_cell(d.clip), d.decision, _cell(d.note)) for d in decisions.values())
-    return "".join(",".join(row) + "\n" for row in (COLUMNS, *rows))
+    return "".join(
+        as_row(row) for row in (COLUMNS, *((d.clip, d.decision, d.note) for d in decisions.values()))
+    )
 
 
 def decide(path: str | Path, decision: Decision) -> dict[str, Decision]:
@@ -128,13 +127,3 @@ def excluded_clips(path: str | Path, names: Sequence[str], dataset: object) -> l
         if name not in known:
             raise UsageError(f"{path}: {unknown('clip', name, names, f' in {dataset}')}")
     return sorted(name for name, one in decisions.items() if one.decision == EXCLUDE)
-
-
-def _cell(text: str) -> str:
-    text = f"'{text}" if text.startswith(FORMULA) else text
-    # a csv.writer leaves a carriage return bare where lines end without one
-    return '"{}"'.format(text.replace('"', '""')) if any(c in text for c in ',"\r\n') else text
-
-
-def _plain(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") else cell

@@ -1,23 +1,21 @@
-"""Found actions as files that others open: CSV, JSON, and tiers for annotators in ELAN's EAF."""
+"""Found actions as files that others open: CSV and JSON as `amr_data.interval_files` writes them, and tiers
+for annotators in ELAN's EAF."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from amr_data import UsageError
 from amr_data.files import whole_file
+from amr_data.interval_files import FORMS as TABLES
+from amr_data.interval_files import write_intervals
 from amr_train.deploy.timelines import Timeline
 
-COLUMNS = ("recording", "label", "class", "first", "end", "start_s", "end_s", "score")
-FORMS = (".csv", ".json", ".eaf")
+FORMS = (*TABLES, ".eaf")
 SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -36,26 +34,6 @@ def write_timelines(found: Sequence[Timeline], classes: Sequence[str], out: Path
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(found, classes, out)
     return [out]
-
-
-def as_csv(found: Sequence[Timeline], classes: Sequence[str]) -> str:
-    """A row an interval, with a heading. Texts that a spreadsheet would take for a formula get a leading
-    apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in found:
-        for row in one.as_dict(classes)["intervals"]:
-            start, end = row["first"] / one.fps, row["end"] / one.fps
-            named = (_plain(one.recording), row["label"], _plain(row["class"]))
-            writer.writerow([*named, row["first"], row["end"], f"{start:.3f}", f"{end:.3f}", row["score"]])
-    return out.getvalue()
-
-
-def as_json(found: Sequence[Timeline], classes: Sequence[str]) -> str:
-    """One object for one recording, a list for several."""
-    values: list[dict[str, Any]] = [one.as_dict(classes) for one in found]
-    return json.dumps(values[0] if len(values) == 1 else values, indent=1)
 
 
 def as_eaf(one: Timeline, classes: Sequence[str]) -> bytes:
@@ -128,20 +106,13 @@ def _into(found: Sequence[Timeline], classes: Sequence[str], folder: Path) -> li
 
 
 def _write(found: Sequence[Timeline], classes: Sequence[str], path: Path) -> None:
-    form = path.suffix.lower()
-    if form == ".eaf":
-        if len(found) != 1:
-            raise UsageError(f"{path} holds one recording, and here are {len(found)}: give a folder")
-        data = as_eaf(found[0], classes)
-    else:
-        text = as_csv(found, classes) if form == ".csv" else as_json(found, classes)
-        data = text.encode()
+    if path.suffix.lower() != ".eaf":
+        write_intervals(path, (one.as_intervals(classes) for one in found), classes)
+        return
+    if len(found) != 1:
+        raise UsageError(f"{path} holds one recording, and here are {len(found)}: give a folder")
     with whole_file(path) as temporary:
-        Path(temporary).write_bytes(data)
-
-
-def _plain(text: str) -> str:
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+        temporary.write_bytes(as_eaf(found[0], classes))
 
 
 def _text(text: str) -> str:

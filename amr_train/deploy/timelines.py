@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from amr_data import BodyTrack, Clip, DatasetSpec, Record, Recording, ShardDataset, UsageError, open_dataset
+from amr_data.interval_files import FoundInterval, IntervalsOf
 from amr_data.shards.reader import read_rejects
 from amr_train.deploy.anything import MANIFEST, check_recipe, converted, own_spec, path_in
 from amr_train.detection.detector import detect_long
@@ -34,15 +35,19 @@ class Timeline:
     frames: int
     found: Intervals
 
-    def as_dict(self, classes: Sequence[str]) -> dict[str, Any]:
-        """As it is written to JSON."""
+    def as_intervals(self, classes: Sequence[str]) -> IntervalsOf:
+        """As it is written to files; scores to four digits."""
         table = self.found
         columns = (table.label.tolist(), table.first.tolist(), table.end.tolist(), table.score.tolist())
-        rows = [
-            {"label": label, "class": classes[label], "first": first, "end": end, "score": round(score, 4)}
+        rows = (
+            FoundInterval(label, first, end, round(score, 4), classes[label])
             for label, first, end, score in zip(*columns, strict=True)
-        ]
-        return {"recording": self.recording, "fps": self.fps, "frames": self.frames, "intervals": rows}
+        )
+        return IntervalsOf(self.recording, self.fps, self.frames, tuple(rows))
+
+    def as_dict(self, classes: Sequence[str]) -> dict[str, Any]:
+        """As it is told in JSON."""
+        return self.as_intervals(classes).as_dict(classes)
 
 
 def timelines(

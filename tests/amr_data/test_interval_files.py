@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -40,9 +42,9 @@ def test_csv_says_seconds_too(tmp_path: Path):
     assert write_intervals(tmp_path / "found.csv", FOUND, NAMES) == 3
     assert (tmp_path / "found.csv").read_text() == (
         "recording,label,class,first,end,start_s,end_s,score\n"
-        'a/ü.csv,1,"wave, ""twice""",0,45,0.0,1.5,0.25\n'
-        "a/ü.csv,0,bow,30,31,1.0,1.033,-2.0\n"
-        "c,0,bow,5,50,0.2,2.0,1.0\n"
+        'a/ü.csv,1,"wave, ""twice""",0,45,0.000,1.500,0.25\n'
+        "a/ü.csv,0,bow,30,31,1.000,1.033,-2.0\n"
+        "c,0,bow,5,50,0.200,2.000,1.0\n"
     )
     back = read_intervals(tmp_path / "found.csv")
     assert [(r.recording, r.intervals) for r in back] == [
@@ -51,6 +53,17 @@ def test_csv_says_seconds_too(tmp_path: Path):
     (tmp_path / "few.csv").write_text("end,first,label,recording\r\n9,3,1,x\r\n4,2,0,x\r\n")
     (few,) = read_intervals(tmp_path / "few.csv")
     assert few.intervals == (FoundInterval(0, 2, 4), FoundInterval(1, 3, 9))
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "-S001", "@SUM(A1)", "+x", "'=1", "''", "\tx", "a\rb", "a\nb", '"', " x"]
+)
+def test_no_spreadsheet_computes_a_name_and_it_is_read_as_it_was(name, tmp_path):
+    found = [IntervalsOf(name, 30.0, 0, (FoundInterval(0, 5, 50, 1.0, name),))]
+    write_intervals(tmp_path / "found.csv", found, [name])
+    (_, cells) = csv.reader(io.StringIO((tmp_path / "found.csv").read_bytes().decode(), newline=""))
+    assert not {cells[0][0], cells[2][0]} & set("=+-@\t\r")
+    assert read_intervals(tmp_path / "found.csv") == found
 
 
 TWICE = '[{"recording": "x", "intervals": []}, {"recording": "x", "intervals": []}]'

@@ -18,8 +18,9 @@ from click.testing import CliRunner
 
 from amr_cli.train import main as train_command
 from amr_data import AmrError, UsageError, open_dataset
+from amr_data.interval_files import read_intervals
 from amr_train.deploy.following import Ended, Found, Now, Refused, follow, growing_lines, lines_of, read_frame
-from amr_train.deploy.tiers import as_csv, as_eaf, as_json, write_timelines
+from amr_train.deploy.tiers import as_eaf, write_timelines
 from amr_train.deploy.timelines import Timeline, timelines
 from amr_train.detection.files import LoadedDetector, load_detector
 from amr_train.detection.intervals import intervals
@@ -133,16 +134,17 @@ def some() -> Timeline:
     return Timeline("day <1> & night", "a.skeleton", 30.0, 120, intervals(rows))
 
 
-def test_json_and_csv_by_hand() -> None:
-    value = json.loads(as_json([some()], CLASSES))
+def test_tables_by_hand_that_inspect_reads(tmp_path: Path) -> None:
+    write_timelines([some()], CLASSES, tmp_path / "found.json")
+    (value,) = json.loads((tmp_path / "found.json").read_text())
     assert value["recording"] == "day <1> & night"
     assert (value["fps"], value["frames"]) == (30.0, 120)
     assert value["intervals"][0] == {"label": 1, "class": "clap", "first": 30, "end": 60, "score": 0.9}
-    assert isinstance(json.loads(as_json([some(), some()], CLASSES)), list)
-    rows = list(csv.DictReader(io.StringIO(as_csv([some()], CLASSES))))
-    assert list(rows[0]) == ["recording", "label", "class", "first", "end", "start_s", "end_s", "score"]
+    write_timelines([some()], CLASSES, tmp_path / "found.csv")
+    rows = list(csv.DictReader((tmp_path / "found.csv").read_text().splitlines()))
     assert (rows[1]["start_s"], rows[1]["end_s"], rows[1]["score"]) == ("1.500", "3.000", "0.51")
-    assert rows[3]["class"] == "'=1+1"  # no spreadsheet computes it
+    assert rows[3]["score"] == "0.3333"
+    assert read_intervals(tmp_path / "found.csv")[0].intervals == some().as_intervals(CLASSES).intervals
 
 
 def test_what_elan_opens_holds_the_same_times(tmp_path: Path) -> None:
