@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 @click.option("--class", "class_name", help="Clips of a class: its number, or a part of its name.")
 @click.option("--random", type=int, help="Draw so many of the clips, and show them all.")
 @click.option("--worst", type=click.IntRange(min=1), help="The most suspicious clips, so many of them.")
-@click.option("--seed", default=0, show_default=True, help="Of --random, and of the mask of --run.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Of --random, and of the mask of --run.",
+)
 @click.option("--recording", help="A recording that was kept whole: its name, or its number.")
 @click.option("--timeline", is_flag=True, help="Of a recording: print what happens when.")
 @click.option(
@@ -126,6 +132,10 @@ def inspect_command(
         if chosen:
             raise UsageError("--worst chooses clips by itself: leave --clip, --class and --random out")
         doubts = _most_suspicious(dataset, worst, as_json)
+        if not doubts:
+            none = f"no suspicious clip in {dataset.path}, so there is nothing to show"
+            click.echo(json.dumps({"clips": [], "of": 0})) if as_json else say(none)
+            return
         _show_clips(dataset, list(doubts), doubts, seed, html, as_json, True, **options)
         return
     if chosen:
@@ -151,8 +161,6 @@ def _most_suspicious(dataset: ShardDataset, count: int, quiet: bool) -> dict[int
     for fault in _faults(dataset, quiet):
         if fault.where in found or len(found) < count:
             found.setdefault(fault.where, []).append(fault)
-    if not found:
-        raise UsageError(f"{dataset.path} has no suspicious clip")
     return {dataset.index(name): faults for name, faults in found.items()}
 
 

@@ -25,7 +25,7 @@ def check_recording(recording: str | None, options: Mapping[str, Any]) -> None:
                 raise UsageError(f"--{name} is of a recording: name it with --recording")
         return
     for name in OF_CLIPS:
-        if options[name]:
+        if options[name] not in (None, ()):
             said = {"clips": "clip", "class_name": "class"}.get(name, name)
             raise UsageError(f"--{said} is for clips: leave it or --recording out")
 

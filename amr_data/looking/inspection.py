@@ -13,6 +13,7 @@ from amr_data.clip import Clip
 from amr_data.errors import UsageError
 from amr_data.looking.faults import kinds_for
 from amr_data.looking.recordings import recordings_summary
+from amr_data.looking.searching import is_index
 from amr_data.looking.units import length_unit
 from amr_data.shards.reader import ShardDataset
 from amr_data.shards.tables import side_counts
@@ -137,7 +138,7 @@ def find_clips(
 def find_class(dataset: ShardDataset, name: str) -> list[int]:
     """Labels of the classes that a number or a part of a name means. Raises: UsageError."""
     spec = dataset.spec
-    if name.isdigit():
+    if is_index(name):
         label = spec.label(int(name))
         found = [] if label is None else [label]
     else:
@@ -150,7 +151,7 @@ def find_class(dataset: ShardDataset, name: str) -> list[int]:
 
 
 def _matching(dataset: ShardDataset, pattern: str) -> list[int]:
-    if pattern.isdigit():
+    if is_index(pattern):
         if int(pattern) >= len(dataset):
             raise UsageError(f"clip {pattern}: {dataset.path} has the clips 0 to {len(dataset) - 1}")
         return [int(pattern)]

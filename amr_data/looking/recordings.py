@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from amr_data.errors import UsageError
 from amr_data.interval_files import FoundInterval, IntervalsOf
+from amr_data.looking.searching import is_index
 from amr_data.recording import Interval
 from amr_data.shards.reader import ShardDataset
 from amr_data.shards.recordings import Recordings
@@ -78,7 +79,7 @@ def find_recording(dataset: ShardDataset, name: str) -> int:
         raise UsageError(
             f"{dataset.path} keeps no recordings; convert it again with --keep recordings to look at them"
         )
-    if name.isdigit() and name not in recordings.names:
+    if is_index(name) and name not in recordings.names:
         if int(name) >= len(recordings):
             raise UsageError(
                 f"recording {name}: {dataset.path} has the recordings 0 to {len(recordings) - 1}"

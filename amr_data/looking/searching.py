@@ -72,6 +72,11 @@ def quoted(value: str) -> str:
     return '"{}"'.format(value.replace("\\", "\\\\").replace('"', '\\"'))
 
 
+def is_index(text: str) -> bool:
+    """Whether a text is a number of something, not its name."""
+    return re.fullmatch("[0-9]{1,9}", text) is not None
+
+
 def number_of(term: Term, value: str) -> float:
     """A value as a number. Raises: UsageError."""
     try:

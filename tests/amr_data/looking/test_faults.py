@@ -102,7 +102,7 @@ def test_in_the_terminal_on_a_page_and_as_json(damaged, tmp_path):
     assert without["faults"] is None
 
 
-def test_the_worst_clips_are_shown_with_their_reasons(damaged, sound, tmp_path):
+def test_the_worst_clips_are_shown_with_their_reasons(damaged, tmp_path):
     out, _ = damaged
     faults = find_faults(open_dataset(out))
     page = tmp_path / "worst.html"
@@ -112,13 +112,31 @@ def test_the_worst_clips_are_shown_with_their_reasons(damaged, sound, tmp_path):
     assert [r["name"] for r in rows] == list(dict.fromkeys(f.where for f in faults))[:3]
     assert faults[0].as_dict() in rows[0]["suspicious"]
     assert fault_in_words(faults[0]) in page.read_text()
-    for words, says in (
-        ([str(out), "--worst", "3", "--clip", "0"], "--worst chooses clips by itself"),
-        ([str(sound), "--worst", "3"], "has no suspicious clip"),
-    ):
-        wrong = CliRunner().invoke(main, ["inspect", *words])
-        assert wrong.exit_code == 2
-        assert says in wrong.stderr
+    wrong = CliRunner().invoke(main, ["inspect", str(out), "--worst", "3", "--clip", "0"])
+    assert wrong.exit_code == 2
+    assert "--worst chooses clips by itself" in wrong.stderr
+
+
+def test_a_dataset_without_suspicious_clips_is_told_so(sound, tmp_path):
+    page = tmp_path / "worst.html"
+    none = CliRunner().invoke(main, ["inspect", str(sound), "--worst", "3", "--html", str(page)])
+    assert (none.exit_code, page.exists()) == (0, False)
+    assert "no suspicious clip" in none.stdout
+    values = CliRunner().invoke(main, ["inspect", str(sound), "--worst", "3", "--json"])
+    assert json.loads(values.stdout) == {"clips": [], "of": 0}
+
+
+def test_more_than_a_screen_of_drawn_clips_are_all_shown(sound, tmp_path):
+    page = tmp_path / "drawn.html"
+    words = ["inspect", str(sound), "--random", "30", "--html", str(page)]
+    shown = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
+    names = [row["name"] for row in shown["clips"]]
+    assert (len(set(names)), shown["of"]) == (30, 30)
+    assert all(name in page.read_text() for name in names)
+    again = json.loads(CliRunner().invoke(main, [*words[:-2], "--json"]).stdout)
+    assert [row["name"] for row in again["clips"]] == names
+    wrong = CliRunner().invoke(main, [*words, "--seed", "-1"])
+    assert (wrong.exit_code, "--seed" in wrong.stderr) == (2, True)
 
 
 def test_energy_by_class_is_the_mean_of_its_clips(sound):

@@ -159,6 +159,11 @@ def test_the_command_shows_a_recording(kept, tmp_path):
     for arguments, told in (
         (("--recording", "0002-M"), "did you mean '0002-L'"),
         (("--recording", "7"), "has the recordings 0 to 1"),
+        (("--recording", "²"), "no recording '²'"),  # a digit to str.isdigit, no number to int
+        (("--recording", "1" * 5000), "no recording '1"),
+        (("--clip", "²"), "no clip '²'"),
+        (("--class", "²"), "no class '²'"),
+        (("--recording", "0", "--random", "0"), "--random is for clips"),
         (("--timeline",), "--timeline is of a recording"),
         (("--recording", "0", "--clip", "0"), "--clip is for clips"),
         (("--recording", "1", "--found", str(found)), "nothing was found in '0003-L'"),

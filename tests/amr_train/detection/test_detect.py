@@ -127,7 +127,7 @@ def test_a_fine_tuned_encoder_is_another_and_the_given_one_stays(strung: Path, c
     tuned = load_detector(file).state_dict()["dense.encoder.encoder.embed.weight"]
     from amr_train.training.encoders import load_encoder
 
-    given = load_encoder(chance).encoder.embed.weight
+    given = load_encoder(chance).encoder.embed.weight.detach()
     assert float((tuned - given).abs().max()) > 1e-5
     assert chance.read_bytes() == before
     assert "fine-tuned" in record["spoken"]
