@@ -116,6 +116,8 @@ class EvaluationConfig(Section):
 
     `part`: which clips judge. `validation` are held-out training clips (`amr_train.evaluation.parts` says
     which), on which choices are made: pre-training leaves them out too, and test clips are never read.
+    `bodies`: frozen features are means over the bodies of a clip; `apart` judges those in which bodies are
+    kept apart besides, where clips have several.
     `feature_precision`: of the frozen encoder. `knn_neighbours`: that vote. `coordinate_frames`: to which the
     baseline `coordinates` resamples each body. `options`: settings of protocols of one's own.
     """
@@ -125,6 +127,7 @@ class EvaluationConfig(Section):
     baselines: list[Literal["untrained", "coordinates"]] = Field(["untrained", "coordinates"])
     crop: float = Field(0.95, gt=0, le=1)
     batch_size: int = Field(64, ge=1)
+    bodies: Literal["mean", "apart"] = "mean"
     feature_precision: Precision = "float32"
     knn_neighbours: int = Field(1, ge=1)
     coordinate_frames: int = Field(48, ge=1)

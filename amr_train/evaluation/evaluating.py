@@ -286,7 +286,11 @@ def about_task(task: Task, protocol: Protocol) -> Record:
         **task.gflops,
         "seed": task.seed,
         "precision": task.settings.feature_precision if protocol.frozen else task.precision,
-        "settings": {**protocol.settings(task.settings, task.augment), **task.left_out},
+        "settings": {
+            **protocol.settings(task.settings, task.augment),
+            **task.left_out,
+            **(task.apart if protocol.frozen and protocol.of_clips else {}),
+        },
     }
 
 

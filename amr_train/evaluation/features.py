@@ -17,13 +17,14 @@ from amr_train.data.batching import Views
 from amr_train.data.feed import Feed
 from amr_train.listening import Listener
 from amr_train.models.encoder import SkeletonEncoder
-from amr_train.models.pooling import clip_features
+from amr_train.models.pooling import body_features, mean_over_bodies
 from amr_train.parallel.precision import arithmetic
 from amr_train.parallel.processes import Processes
 
-MEAN, JOINTS = "mean", "joints"
+MEAN, JOINTS, BODIES = "mean", "joints", "bodies"
 """The field's two ways to pool an encoder's tokens: over time, joints and bodies (D values), or joints kept
-(V x D values)."""
+(V x D values). The third, if asked for, keeps the bodies apart too (M x V x D values, zeros for a body that
+is not there): what two people do to each other is in their difference, which a mean loses."""
 _KEY = "amr_features"
 POSITIONS, MOTION = "positions", "motion"
 
@@ -50,27 +51,40 @@ def encode(
     processes: Processes | None = None,
     listener: Listener | None = None,
     precision: str = "float32",
+    bodies: int = 1,
 ) -> dict[str, Tensor]:
     """Features of a feed's clips, each seen once in `views`; each process does its part of them.
 
-    Returns: `mean` (N, D) and `joints` (N, V * D) float32 on the feed's device, in every process.
+    bodies : M, so many of each clip are kept apart too, those that the view meets in their order; 1 for none.
+    Returns: `mean` (N, D), `joints` (N, V * D) and, with more than one of `bodies`, `bodies` (N, M * V * D),
+    float32 on the feed's device, in every process.
     """
     processes, listener = processes or Processes(), listener or Listener()
     was_training = encoder.training
     encoder.eval()
     kept = torch.zeros(len(feed), encoder.joints, encoder.width, device=feed.device)
+    apart = kept.new_zeros(len(feed), bodies if bodies > 1 else 0, *kept.shape[1:])
     seen = 0
     for batch in feed.batches(views):
         if not len(batch.clips):  # the last batch may have fewer clips than there are processes
             continue
         with arithmetic(precision, feed.device):
-            found = clip_features(encoder, batch.joints, batch.present, batch.clip, len(batch.clips))
-        kept[batch.clips] = found
+            each = body_features(encoder, batch.joints, batch.present)
+        kept[batch.clips] = mean_over_bodies(each, batch.clip, len(batch.clips))
+        if bodies > 1:
+            first = torch.searchsorted(batch.clip, batch.clip)
+            apart[batch.clips[batch.clip], torch.arange(len(first), device=first.device) - first] = each
         seen += len(batch.clips)
         listener.advance(min(seen * processes.size, len(feed)), len(feed), {})
     encoder.train(was_training)
     kept = processes.total(kept)
-    return {MEAN: kept.mean(dim=1), JOINTS: kept.flatten(1)}
+    if bodies > 1:
+        return {**_pooled(kept.flatten(1), encoder.joints), BODIES: processes.total(apart).flatten(1)}
+    return _pooled(kept.flatten(1), encoder.joints)
+
+
+def _pooled(kept: Tensor, joints: int) -> dict[str, Tensor]:
+    return {MEAN: kept.unflatten(1, (joints, -1)).mean(dim=1), JOINTS: kept}
 
 
 def coordinate_features(feed: Feed, batch_size: int, crop: float) -> dict[str, Tensor]:
@@ -93,24 +107,38 @@ def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def keep_features(path: Path, features: dict[str, Tensor]) -> None:
-    """Write the joints-kept features, with their checksum; the mean follows from them."""
+    """Write the joints-kept features, and those with bodies apart where they are there, with their checksums;
+    the mean follows from them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = features[JOINTS].cpu().contiguous()
+    values = {name: features[name].cpu().contiguous() for name in (JOINTS, BODIES) if name in features}
+    sums = {_key(name): _checksum(value) for name, value in values.items()}
     with whole_file(path) as temporary:
-        save_file({JOINTS: values}, temporary, {_KEY: _checksum(values)})
+        save_file(values, temporary, sums)
 
 
-def kept_features(path: Path, clips: int, joints: int, device: torch.device) -> dict[str, Tensor] | None:
-    """What `keep_features` wrote of so many clips, None where it is not there or is not what was written."""
+def kept_features(
+    path: Path, clips: int, joints: int, device: torch.device, bodies: int = 1
+) -> dict[str, Tensor] | None:
+    """What `keep_features` wrote of so many clips, None where it is not there or is not what was written.
+    bodies : as in `encode`."""
+    wanted = [JOINTS, BODIES] if bodies > 1 else [JOINTS]
     try:
         with safe_open(path, "pt") as file:
-            known, found = (file.metadata() or {}).get(_KEY), file.get_tensor(JOINTS)
+            known, found = file.metadata() or {}, {name: file.get_tensor(name) for name in wanted}
     except (OSError, SafetensorError):
         return None
-    if found.ndim != 2 or len(found) != clips or found.shape[1] % joints or _checksum(found) != known:
-        return None
-    values: Tensor = found.to(device)
-    return {MEAN: values.unflatten(1, (joints, -1)).mean(dim=1), JOINTS: values}
+    for name, values in found.items():
+        times = joints * (bodies if name == BODIES else 1)
+        if values.ndim != 2 or len(values) != clips or values.shape[1] % times:
+            return None
+        if _checksum(values) != known.get(_key(name)):
+            return None
+    there = {name: values.to(device) for name, values in found.items()}
+    return {**_pooled(there[JOINTS], joints), **there}
+
+
+def _key(name: str) -> str:
+    return _KEY if name == JOINTS else f"{_KEY}_{name}"
 
 
 def _checksum(values: Tensor) -> str:

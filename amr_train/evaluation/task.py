@@ -22,6 +22,7 @@ from amr_train.data.feed import Feed
 from amr_train.data.input import check_input, count_bridged
 from amr_train.data.reading import read_split
 from amr_train.evaluation.features import (
+    BODIES,
     Features,
     coordinate_features,
     encode,
@@ -174,6 +175,16 @@ class Task:
         body = encoder_flops(self.subject.encoder.config.model, self.joints) / 1e9
         return {"body_gflops": body, "clip_gflops": body * self.dataset.spec.max_bodies}
 
+    @property
+    def bodies(self) -> int:
+        """Of a clip, whose features are kept apart too; 1 where that is not asked for."""
+        return self.dataset.spec.max_bodies if self.settings.bodies == "apart" else 1
+
+    @property
+    def apart(self) -> dict[str, Any]:
+        """That bodies are kept apart, as a setting; empty where they are not."""
+        return {"bodies": "apart"} if self.bodies > 1 and self.subject.encoder is not None else {}
+
     def labels(self, part: str) -> Tensor:
         """(N,) int64 on the device."""
         labels = self.dataset.clips["label"][self.indices[part]].astype(np.int64)
@@ -210,7 +221,7 @@ class Task:
         path, clips = self.features_file, len(self.clips)
         known = self.processes.main and path is not None and path.is_file()
         if self.processes.any(known) and path is not None:
-            found = kept_features(path, clips, self.joints, self.device)
+            found = kept_features(path, clips, self.joints, self.device, self.bodies)
             if not self.processes.any(found is None):
                 assert found is not None
                 return found
@@ -220,7 +231,7 @@ class Task:
         where = (self.processes.rank, self.processes.size, self.augment.rounding)
         views = feed.centre_views(self.batch_size, settings.crop, *where)
         told = (self.processes, self.listener, settings.feature_precision)
-        features = encode(self.encoder, feed, views, *told)
+        features = encode(self.encoder, feed, views, *told, bodies=self.bodies)
         if path is not None and self.processes.main:
             keep_features(path, features)
         return features
@@ -259,6 +270,8 @@ class Task:
         of = [self.subject.digest, self.dataset.fingerprint[:12], f"{self.settings.crop:g}"]
         if self.part != TEST:
             of.append(f"{self.part}-{hashlib.sha256(self.clips.tobytes()).hexdigest()[:8]}")
+        if self.bodies > 1:
+            of.append(BODIES)
         name = "-".join(of if precision == "float32" else [*of, precision])
         return self.folder / "features" / f"{name}.safetensors"
 

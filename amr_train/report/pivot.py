@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from amr_train.evaluation.features import JOINTS, MEAN, MOTION, POSITIONS
+from amr_train.evaluation.features import BODIES, JOINTS, MEAN, MOTION, POSITIONS
 from amr_train.evaluation.protocols import PROTOCOLS
 from amr_train.models.flops import gflops_in_words
 from amr_train.report.differences import leaders
@@ -20,6 +20,7 @@ POOLINGS = (
     "mean: features averaged over time, joints and bodies. joints: averaged over time and bodies, every "
     "joint kept."
 )
+APART = "bodies: averaged over time, every joint of every body kept."
 COORDINATES = (
     "coordinates: no encoder at all, the positions of every joint in every frame, or their motion from frame "
     "to frame; they stand in the columns of joints kept."
@@ -185,7 +186,8 @@ def _columns(lines: Sequence[Line]) -> list[str]:
     def place(column: str) -> tuple[int, str, int, int]:
         name = found[column]["protocol"]
         number = protocols.index(name) if name in protocols else len(protocols)
-        return number, name, int(column.endswith(f" {JOINTS}")), order.index(column)
+        pooling = {JOINTS: 1, BODIES: 2}.get(column.rpartition(" ")[2], 0)
+        return number, name, pooling, order.index(column)
 
     return sorted(found, key=place)
 
@@ -204,6 +206,8 @@ def _notes(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
         )
     if any(column.endswith((f" {MEAN}", f" {JOINTS}")) for column in columns):
         found.append(POOLINGS)
+    if any(column.endswith(f" {BODIES}") for column in columns):
+        found.append(APART)
     if any(row["kind"] == "coordinates" for row in rows):
         found.append(COORDINATES)
     if len({row["experiment"] for row in rows if row["kind"] == "encoder"}) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -394,3 +395,40 @@ def test_a_record_names_the_folds_that_its_split_is_one_of(ntu_shards):
     of_fold, of_xsub = (about_task(task, PROTOCOLS["knn"]) for task in tasks)
     assert of_fold["folds"] == ["fold1", "fold2"]
     assert "folds" not in of_xsub
+
+
+def test_bodies_kept_apart_from_their_definition(ntu_shards, tmp_path):
+    """Each body of each clip by itself, in the order of its slots."""
+    task = task_of(ntu_shards, crop=1.0, bodies="apart")
+    found = task.clip_features
+    assert task.bodies == 2
+    several = 0
+    for index in range(len(task.dataset)):
+        clip, each = task.dataset.clip(index), []
+        for slot in sorted({t.slot for t in clip.tracks}):
+            dense = np.zeros((1, 1, clip.frames, 25, 3), np.float32)
+            for track in (t for t in clip.tracks if t.slot == slot):
+                dense[0, 0, track.frames] = track.joints
+            each.append(task.subject.encoder.joint_features(torch.from_numpy(dense))[0].detach().flatten())
+        several += len(each) > 1
+        wanted = torch.cat([*each, torch.zeros_like(each[0])][:2])
+        torch.testing.assert_close(found["bodies"][index], wanted, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found["joints"][index], torch.stack(each).mean(0), atol=1e-5, rtol=1e-4)
+    assert several > 2
+    plain = task_of(ntu_shards, crop=1.0)
+    assert set(plain.clip_features) == {"mean", "joints"}
+    kept = [replace(one, folder=tmp_path) for one in (task, plain)]
+    for one in [*kept, *kept]:  # made, then read
+        again = replace(one).clip_features
+        assert all(torch.equal(again[name], one.clip_features[name]) for name in again)
+    assert kept[0].features_file != kept[1].features_file
+
+
+def test_bodies_kept_apart_have_figures_and_settings_of_their_own(ntu_shards):
+    apart, plain = task_of(ntu_shards, bodies="apart"), task_of(ntu_shards)
+    for name in ("knn", "logistic"):
+        figures = PROTOCOLS[name].run(apart).figures
+        assert {figure.rpartition(" ")[2] for figure in figures} == {"mean", "joints", "bodies"}
+        mine, theirs = (about_task(one, PROTOCOLS[name])["settings"] for one in (apart, plain))
+        assert mine == {**theirs, "bodies": "apart"}
+    assert "bodies" not in about_task(apart, PROTOCOLS["finetune"])["settings"]
