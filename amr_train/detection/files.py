@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 
 from amr_data import AmrError, UsageError
@@ -17,11 +17,20 @@ from amr_train.detection.decoding import Decoding
 from amr_train.detection.dense import DenseCoordinates, DenseEncoder, Placing
 from amr_train.detection.detector import Detector, Windowing
 from amr_train.detection.heads import Head, HeadConfig
-from amr_train.models.files import ClipEncoder, EncoderConfig, fresh_encoder, read_described, save_described
+from amr_train.models.files import (
+    ClipEncoder,
+    EncoderConfig,
+    check_room,
+    fresh_encoder,
+    read_described,
+    save_described,
+)
 
 DETECTOR = "detector.safetensors"
 _KEY = "amr_detector"
-Lengths = tuple[float, ...]
+Lengths = tuple[Annotated[float, Field(gt=0, le=16)], ...]
+MOST_STEP = 1 << 12
+"""Frames of a recording in a time step of the encoder."""
 
 
 class DetectorConfig(BaseModel):
@@ -59,6 +68,19 @@ class DetectorConfig(BaseModel):
     dataset: str = ""
     synthetic: bool = False
     sure: float = Field(0.2, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> DetectorConfig:
+        seen = len(self.names) if self.kept is None else len(self.kept)
+        if any(not 0 <= joint < len(self.names) for joint in self.kept or ()):
+            raise ValueError("kept has a joint that is not among its names")
+        if self.encoder is None and self.frames % self.segment:
+            raise ValueError(f"frames ({self.frames}) must be a multiple of segment ({self.segment})")
+        if self.encoder is not None and self.encoder.joints != seen:
+            raise ValueError(f"its encoder takes {self.encoder.joints} joints, it sees {seen}")
+        if not max(self.lengths) * self.token_s * self.frame_rate <= MOST_STEP:
+            raise ValueError(f"a step of its windows has more than {MOST_STEP:,} frames")
+        return self
 
     @property
     def placing(self) -> Placing:
@@ -117,7 +139,12 @@ def load_detector(path: str | Path, device: str | torch.device = "cpu") -> Loade
         described, tensors = read_described(file, _KEY, "cpu")
         if described is None:
             raise UsageError(f"{file} is no detector; {remedy}")
-        made = fresh_detector(DetectorConfig.model_validate(json.loads(described)))
+        config = DetectorConfig.model_validate(json.loads(described))
+        if config.encoder is not None:
+            check_room(config.encoder, tensors)
+        if config.head.weights > sum(value.numel() for value in tensors.values()):
+            raise ValueError("its head has fewer weights than its settings ask for")
+        made = fresh_detector(config)
         made.load_state_dict(tensors)
     except (SafetensorError, OSError, ValidationError, ValueError, RuntimeError) as error:
         raise AmrError(f"{file} is not a detector that can be read: {str(error).splitlines()[0]}") from None

@@ -29,6 +29,13 @@ class HeadConfig(BaseModel):
     width: int = Field(64, ge=1, le=4096)
     ahead: int = Field(0, ge=0, le=1 << 16)
 
+    @property
+    def weights(self) -> int:
+        """In its matrices."""
+        if not self.layers:
+            return self.inputs * self.classes
+        return self.width * (self.inputs + 4 * self.layers * self.width + self.classes)
+
 
 class Head(nn.Module):
     """Features of steps (B, L, D) to logits (B, L, C + 1). `left`, `right` : steps before and behind one that

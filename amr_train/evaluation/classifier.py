@@ -18,6 +18,7 @@ from amr_train.evaluation.finetuning import Classifier
 from amr_train.models.files import (
     EncoderConfig,
     as_sequences,
+    check_room,
     fresh_encoder,
     read_described,
     save_described,
@@ -103,6 +104,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cli
                 f"{file} is no classifier; `amr-train eval --protocol finetune --out DIR` leaves one in DIR"
             )
         config = ClassifierConfig.model_validate(json.loads(described))
+        check_room(config.encoder, tensors, config.hidden * len(config.classes))
         encoder = fresh_encoder(config.encoder)
         model = Classifier(encoder, len(config.classes), FinetuneConfig(hidden=config.hidden)).to(device)
         model.load_state_dict(tensors)

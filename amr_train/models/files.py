@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from amr_train.models.pooling import clip_features
 ENCODER = "encoder.safetensors"
 PUBLISHED = "model.safetensors"
 """What an encoder file is called in a folder for the Hugging Face hub."""
+MOST_FRAMES = 1 << 20
+"""That an encoder in a file may be made for."""
 _KEY = "amr_encoder"
 
 
@@ -204,6 +206,7 @@ def read_encoder(file: Path, device: str | torch.device) -> ClipEncoder:
                 f"{file} holds weights but says nothing about their model; it was not written by amr-train"
             )
         config = EncoderConfig.model_validate(json.loads(described))
+        check_room(config, tensors)
         return clip_encoder(config, tensors, device)
     except (SafetensorError, OSError, ValidationError, ValueError, RuntimeError) as error:
         raise AmrError(f"{file} is not an encoder that can be read: {str(error).splitlines()[0]}") from None
@@ -217,6 +220,18 @@ def clip_encoder(
     encoder = fresh_encoder(config).to(device)
     encoder.load_state_dict(weights)
     return ClipEncoder(encoder, config).eval()
+
+
+def check_room(config: EncoderConfig, weights: Mapping[str, Tensor], more: int = 0) -> None:
+    """Refuse settings that ask for more weights than a file holds, before room is made for them: a few bytes
+    of settings can ask for any amount.
+
+    more : weights beside the encoder's, at least.  Raises: ValueError.
+    """
+    model, held = config.model, sum(value.numel() for value in weights.values())
+    least = model.encoder_layers * 4 * model.width**2 + model.width * (0 if model.names else config.joints)
+    if least + more > held or model.frames > MOST_FRAMES:
+        raise ValueError(f"its {held:,} weights are fewer than its settings ask for")
 
 
 def fresh_encoder(config: EncoderConfig) -> SkeletonEncoder:
