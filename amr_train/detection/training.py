@@ -21,6 +21,8 @@ from amr_train.listening import Listener
 from amr_train.training.schedule import seed_of
 
 U8 = npt.NDArray[np.uint8]
+Span = tuple[int, int]
+"""Frames of a recording, the end exclusive."""
 STEPS, CROP, CROPS = 2048, 256, 8
 """Steps of an update of a linear head; of a temporal one so many in each of so many crops."""
 WINDOWS = 32
@@ -32,11 +34,13 @@ TOLD = 20
 @dataclass(frozen=True)
 class Example:
     """A recording to learn from. `features` : (J, D) of its steps.  `there` : (J,) whether anybody is.
-    `targets` : (J, C + 1), 1 for each class of a step, the last for none."""
+    `targets` : (J, C + 1), 1 for each class of a step, the last for none.  `teaches` : (J,) whether a step
+    trains: where somebody is, but for what is excluded."""
 
     features: F32
     there: B8
     targets: U8
+    teaches: B8
 
 
 def targets_of(intervals: Sequence[Interval], frames: npt.NDArray[np.int64], classes: int) -> U8:
@@ -49,10 +53,18 @@ def targets_of(intervals: Sequence[Interval], frames: npt.NDArray[np.int64], cla
     return found
 
 
-def step_targets(intervals: Sequence[Interval], frames: int, grid: Grid, classes: int) -> U8:
-    """The same of every step's middle frame."""
+def middles(frames: int, grid: Grid) -> npt.NDArray[np.int64]:
+    """(J,) the middle frame of every step of a recording."""
     middle = np.arange(grid.steps(frames)) * grid.step + grid.step // 2
-    return targets_of(intervals, np.minimum(middle, max(0, frames - 1)), classes)
+    return np.minimum(middle, max(0, frames - 1))
+
+
+def outside(spans: Sequence[Span], frames: npt.NDArray[np.int64]) -> B8:
+    """(K,) which frames lie in none of the spans."""
+    found = np.ones(len(frames), bool)
+    for first, end in spans:
+        found &= (frames < first) | (frames >= end)
+    return found
 
 
 def head_config(
@@ -79,14 +91,14 @@ def train_head(
     features = np.concatenate([one.features for one in examples])
     head.standardise(torch.from_numpy(features).to(device))
     targets = np.concatenate([one.targets for one in examples])
-    there = np.concatenate([one.there for one in examples])
+    teaches = np.concatenate([one.teaches for one in examples])
     ends = np.cumsum([len(one.features) for one in examples])
     optimizer = torch.optim.AdamW(head.parameters(), lr=how.lr, weight_decay=how.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.updates)
     generator = np.random.default_rng(seed_of(seed, "detection crops", 0))
     for update in range(how.updates):
         rows, real = _steps(ends, config, generator)
-        wanted, counted = targets[rows], real & there[rows]
+        wanted, counted = targets[rows], real & teaches[rows]
         values = torch.from_numpy(features[rows] * real[..., None].astype(np.float32)).to(device)
         loss = _loss(head(values), wanted, counted)
         _descend(loss, optimizer, schedule)
@@ -141,7 +153,7 @@ def _loss(logits: Tensor, targets: U8, counted: B8) -> Tensor:
 
 def train_encoder(
     dense: nn.Module,
-    recordings: Sequence[tuple[Bodies, Sequence[Interval]]],
+    recordings: Sequence[tuple[Bodies, Sequence[Interval], Sequence[Span]]],
     grid: Grid,
     classes: int,
     rate: float,
@@ -151,6 +163,8 @@ def train_encoder(
     listener: Listener,
 ) -> None:
     """Train an encoder in place, with a linear layer that is thrown away, on windows of recordings by chance.
+
+    recordings : of each its bodies, its intervals, and the spans of it that train nothing.
     Raises: AmrError where the loss is no longer finite."""
     torch.manual_seed(seed_of(seed, "detection encoder", 0))
     width, tokens = dense_of(dense).width, dense_of(dense).tokens
@@ -160,21 +174,23 @@ def train_encoder(
     optimizer = torch.optim.AdamW(parameters, lr=how.encoder_lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, how.encoder_lr, how.encoder_updates)
     generator = np.random.default_rng(seed_of(seed, "detection windows", 0))
-    frames = np.array([bodies.frames for bodies, _ in recordings], np.float64)
+    frames = np.array([bodies.frames for bodies, *_ in recordings], np.float64)
     for update in range(how.encoder_updates):
         scale = grid.scales[update % len(grid.scales)]
         chosen = generator.choice(len(recordings), WINDOWS, p=frames / frames.sum())
         bodies = recordings[0][0]
         cut = np.zeros((WINDOWS, bodies.bodies, scale.frames, bodies.joints, 3), np.float32)
         targets = np.zeros((WINDOWS, tokens, classes + 1), np.uint8)
+        teaches = np.zeros((WINDOWS, tokens), bool)
         for k, number in enumerate(chosen.tolist()):
-            bodies, intervals = recordings[number]
+            bodies, intervals, without = recordings[number]
             start = int(generator.integers(0, max(1, bodies.frames - scale.frames + 1)))
             bodies.window(start, cut[k])
             middle = start + np.arange(tokens) * scale.token + scale.token // 2
             targets[k] = targets_of(intervals, middle, classes)
+            teaches[k] = outside(without, middle)
         values, there = dense(torch.from_numpy(cut).to(device), rate)
-        loss = _loss(layer(norm(values)), targets, there.cpu().numpy())
+        loss = _loss(layer(norm(values)), targets, there.cpu().numpy() & teaches)
         _descend(loss, optimizer, schedule)
         _tell(loss, update + 1, how.encoder_updates, listener, "the encoder", "detect.encoder_lr")
     dense.eval()

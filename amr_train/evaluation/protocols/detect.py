@@ -22,7 +22,16 @@ from amr_train.detection.files import DETECTOR, DetectorConfig, fresh_detector, 
 from amr_train.detection.heads import Head
 from amr_train.detection.misses import worst_misses
 from amr_train.detection.scoring import HEADLINE
-from amr_train.detection.training import Example, head_config, step_targets, train_encoder, train_head
+from amr_train.detection.training import (
+    Example,
+    Span,
+    head_config,
+    middles,
+    outside,
+    targets_of,
+    train_encoder,
+    train_head,
+)
 from amr_train.detection.windows import Bodies, Grid
 from amr_train.evaluation.parts import TEST, VALIDATION
 from amr_train.evaluation.protocols.base import Protocol, Result
@@ -68,7 +77,10 @@ class Detect(Protocol):
         work = _Work(task, how)
         if how.encoder == "finetuned" and isinstance(work.dense, DenseEncoder):
             task.listener.stage(f"encoder on windows, {task.subject.kind}")
-            both = [(work.bodies(one), one.intervals) for one in map(dataset.recordings.part, train)]
+            both = [
+                (work.bodies(one), one.intervals, work.excluded(number))
+                for number, one in zip(train.tolist(), map(dataset.recordings.part, train), strict=True)
+            ]
             given = (work.grid, task.classes, work.rate, how, task.seed, task.device, task.listener)
             train_encoder(work.dense, both, *given)
             del both
@@ -167,10 +179,23 @@ class _Work:
         features, there = dense_features(
             self.dense, self.bodies(recording), self.grid, self.rate, self.task.device
         )
-        targets = step_targets(recording.intervals, recording.frames, self.grid, self.task.classes)
+        middle = middles(recording.frames, self.grid)
+        targets = targets_of(recording.intervals, middle, self.task.classes)
+        teaches = there & outside(self.excluded(number), middle)
         self.task.listener.advance(at[0] + 1, at[1], {})
         bare = Recording(**{**vars(recording), "tracks": ()})
-        return bare, Example(features, there, targets)
+        return bare, Example(features, there, targets, teaches)
+
+    def excluded(self, number: int) -> list[Span]:
+        """Where a recording's excluded clips lie in it: they train neither their class nor rest."""
+        dataset, gone = self.task.dataset, set(self.task.excluded or ())
+        mine = np.flatnonzero(dataset.recording_of == number).tolist() if gone else []
+        spans = (
+            (int(dataset.first_frame[i]), int(dataset.clips["frames"][i]))
+            for i in mine
+            if dataset.names[i] in gone
+        )
+        return [(first, first + frames) for first, frames in spans]
 
     def head(
         self, kind: str, learnt: Sequence[Learnt], held: npt.NDArray[np.bool_]

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from amr_data import AmrError, Interval, UsageError, convert, load_spec, open_dataset
+from amr_data.specs import TRAIN
 from amr_train import load_experiment, run_experiment
 from amr_train.config import DetectConfig
 from amr_train.detection.choosing import held_out, sure_from
 from amr_train.detection.files import is_detector, load_detector
+from amr_train.detection.heads import HeadConfig
 from amr_train.detection.intervals import intervals
 from amr_train.detection.misses import worst_misses
-from amr_train.detection.training import targets_of
+from amr_train.detection.training import Example, outside, targets_of, train_head
+from amr_train.detection.windows import Bodies
 from amr_train.evaluation.evaluating import evaluate, evaluate_encoder
 from amr_train.evaluation.protocols import PROTOCOLS
 from amr_train.evaluation.protocols.detect import recording_parts
 from amr_train.experiments.judging import judging_of
+from amr_train.listening import Listener
+from amr_train.models.files import read_described, save_encoder
+from amr_train.training.encoders import load_encoder
 from tests.amr_train.detection.conftest import QUICK
 from tests.untrimmed import spec, strings, write
 
@@ -49,6 +58,43 @@ def test_what_is_kept_is_not_computed_again(
     data = open_dataset(strung / "data")
     again = evaluate_encoder(chance, data, "xsub", settings=QUICK, folder=folder, device="cpu")
     assert again == records
+
+
+def test_excluded_clips_teach_neither_head_nor_encoder(strung: Path, chance: Path, tmp_path: Path) -> None:
+    """All clips of two of the three classes are excluded, so that these are found nowhere."""
+    data, encoder = open_dataset(strung / "data"), load_encoder(chance)
+    kept = data.clips["label"] == 2
+    train = data.membership("xsub") == TRAIN
+    gone = [data.names[i] for i in np.flatnonzero(train & ~kept)]
+    about = encoder.config.model_copy(update={"excluded": {data.spec.name: gone}})
+    save_encoder(encoder.encoder, about, tmp_path / "encoder.safetensors")
+    how = QUICK.detect.model_copy(update={"heads": ["linear"], "encoder": "finetuned", "encoder_updates": 1})
+    settings = QUICK.model_copy(update={"detect": how})
+    records = evaluate_encoder(
+        tmp_path / "encoder.safetensors", data, "xsub", settings=settings, folder=tmp_path, device="cpu"
+    )
+    assert [r["settings"]["excluded"]["clips"] for r in records] == [len(gone)] * 2
+    for file in (tmp_path / "evaluations").glob("detect-*/detector.safetensors"):
+        detector = load_detector(file)
+        for whole in map(data.recordings.part, data.recordings_of("xsub", "test").tolist()):
+            bodies = Bodies(whole.frames, whole.tracks, 1, 20)
+            labels, _ = detector.detect(bodies, 30.0)
+            assert set(labels.tolist()) <= {2, detector.classes}
+
+
+def test_steps_that_teach_nothing_change_nothing() -> None:
+    generator = np.random.default_rng(0)
+    features, teaches = generator.normal(size=(300, 5)).astype(np.float32), np.arange(300) % 100 >= 40
+    targets = np.eye(3, dtype=np.uint8)[generator.integers(0, 3, 300)]
+    others = np.where(teaches[:, None], targets, targets[:, ::-1])
+    made = []
+    for wanted in (targets, others):
+        example = Example(features, np.ones(300, bool), wanted, teaches)
+        config = HeadConfig(inputs=5, classes=3, layers=2, width=8)
+        head = train_head([example], config, QUICK.detect, 0, torch.device("cpu"), Listener())
+        made.append(head.state_dict())
+    assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
+    assert outside([(2, 4), (3, 5)], np.arange(6)).tolist() == [True, True, False, False, False, True]
 
 
 def test_a_dataset_without_recordings_is_refused_by_name(strung: Path, chance: Path) -> None:
@@ -125,8 +171,6 @@ def test_a_fine_tuned_encoder_is_another_and_the_given_one_stays(strung: Path, c
     )
     (file,) = (strung / "tuned" / "evaluations").glob("detect-*/detector.safetensors")
     tuned = load_detector(file).state_dict()["dense.encoder.encoder.embed.weight"]
-    from amr_train.training.encoders import load_encoder
-
     given = load_encoder(chance).encoder.embed.weight.detach()
     assert float((tuned - given).abs().max()) > 1e-5
     assert chance.read_bytes() == before
@@ -148,6 +192,40 @@ def test_damaged_detectors_and_other_files_are_refused(
         with pytest.raises(AmrError, match="not a detector that can be read"):
             load_detector(tmp_path / name)
         assert not is_detector(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kept": [0, 99]},
+        {"segment": 5},
+        {"token_s": 3600.0},
+        {"frame_rate": float("inf")},
+        {"lengths": [float("nan")]},
+        {"head": {"inputs": 1 << 20, "classes": 1 << 16}},
+        {"head": {"inputs": 8, "classes": 11, "layers": 12, "width": 4096}},
+    ],
+)
+def test_detectors_with_other_settings_than_weights_are_refused(
+    detector_file: Path, tmp_path: Path, change: dict
+) -> None:
+    described, tensors = read_described(detector_file, "amr_detector", "cpu")
+    about = json.dumps({**json.loads(described or ""), **change})
+    save_file(tensors, tmp_path / "d.safetensors", {"amr_detector": about})
+    with pytest.raises(AmrError, match="not a detector that can be read"):
+        load_detector(tmp_path / "d.safetensors")
+
+
+@pytest.mark.parametrize("change", [{"width": 8 << 20, "heads": 1}, {"encoder_layers": 10**9}])
+def test_an_encoder_that_would_fill_the_memory_is_refused_before(
+    chance: Path, tmp_path: Path, change: dict
+) -> None:
+    described, tensors = read_described(chance, "amr_encoder", "cpu")
+    about = json.loads(described or "")
+    about["model"].update(change)
+    save_file(tensors, tmp_path / "e.safetensors", {"amr_encoder": json.dumps(about)})
+    with pytest.raises(AmrError, match="weights are fewer than its settings ask for"):
+        load_encoder(tmp_path / "e.safetensors")
 
 
 @pytest.mark.parametrize("change", [{"heads": []}, {"heads": ["linear", "linear"]}, {"lengths": [0]}])
