@@ -11,7 +11,7 @@ import click
 
 from amr_cli.families import FamilyCommand, dataset_or_spec
 from amr_cli.terminal import shown_lines, table
-from amr_cli.ui import console, facts, guarded, note, say
+from amr_cli.ui import Within, console, facts, guarded, note, say
 from amr_data.errors import AmrError, UsageError
 
 
@@ -25,7 +25,7 @@ from amr_data.errors import AmrError, UsageError
     "--crop",
     default=0.95,
     show_default=True,
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Within(0, 1, min_open=True),
     help="Share of each clip that is seen.",
 )
 @click.option(
@@ -89,7 +89,7 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling:
 )
 @click.option(
     "--least",
-    type=click.FloatRange(0, 1),
+    type=Within(0, 1),
     help="Of a detector: the lowest score that is told; chosen on held-out recordings by default.",
 )
 @click.option(
@@ -97,10 +97,10 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling:
     is_flag=True,
     help="Of a detector: read frames, one JSON or CSV line each, from standard input or a growing file.",
 )
-@click.option("--fps", type=click.FloatRange(0.1, 1000), help="With --follow: frames a second.")
+@click.option("--fps", type=Within(0.1, 1000), help="With --follow: frames a second.")
 @click.option(
     "--idle",
-    type=click.FloatRange(0),
+    type=Within(0),
     help="With --follow: end when a file has not grown for so many seconds; by default it is awaited.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all as JSON; with --follow a line an event.")
@@ -135,6 +135,8 @@ def predict_command(
     from amr_train.detection.files import is_detector
 
     if follow:
+        if out or dataset or spec or options:
+            raise UsageError("--follow prints frames as they come: leave --out and options of files out")
         predict_following(model, sources, fps, least, idle, as_json)
         return
     if not sources:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from amr_cli.recording import PICTURES, check_recording, show_recording
 from amr_cli.show import doubts_in_words, print_clip, print_clips, print_dataset, print_faults
-from amr_cli.ui import ANEW, console, guarded_saying, progress_bar, say, tell, warn
+from amr_cli.ui import ANEW, Within, console, guarded_saying, progress_bar, say, tell, warn
 from amr_data import Record, ShardDataset, UsageError, open_dataset
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     "--k",
     default=0.01,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=Within(0, min_open=True),
     help="Strength of the focal weights.",
 )
 @click.option(
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     "--speed",
     default=1.0,
     show_default=True,
+    type=Within(0, min_open=True),
     help="Of --animate and of the sketch in the terminal; 1 is real time.",
 )
 @click.option(

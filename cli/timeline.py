@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,10 +38,12 @@ def predict_timelines(
 ) -> None:
     """Print what a detector finds in recordings, and write it to files."""
     from amr_cli.panel import Panel
-    from amr_train.deploy.tiers import write_timelines
+    from amr_train.deploy.tiers import check_place, write_timelines
     from amr_train.deploy.timelines import timelines
     from amr_train.detection.files import load_detector
 
+    for place in out:
+        check_place(place)
     loaded = load_detector(model)
     classes = loaded.about.classes
     panel = Panel(quiet=as_json)
@@ -119,6 +124,8 @@ def predict_following(
     source = sources[0] if sources else STDIN
     if source != STDIN and not source.is_file():
         raise UsageError(f"--follow takes a file with a line a frame; {source} is none")
+    if source == STDIN and idle is not None:
+        raise UsageError("--idle is of a file that grows; standard input ends by itself")
     loaded = load_detector(model)
     rate = fps or loaded.about.frame_rate
     lines: Iterator[bytes] = lines_of(sys.stdin.buffer) if source == STDIN else growing_lines(source, idle)
@@ -133,11 +140,31 @@ def predict_following(
 
 
 def _until_stopped(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Ctrl-C ends a stream: what is not yet certain is still told."""
+    """Ctrl-C ends a stream between two frames, whatever is being done: what is not yet certain is still told.
+    A second one stops at once."""
+    waiting = asked = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if waiting or asked:
+            signal.default_int_handler(number, frame)
+        asked = True
+
+    mine = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, stop) if mine else None
     try:
-        yield from lines
+        while not asked:
+            waiting = True
+            line = next(lines, None)
+            waiting = False
+            if line is None:
+                return
+            yield line
     except KeyboardInterrupt:
         return
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, before)
 
 
 def _tell(event: Event, classes: Sequence[str], fps: float) -> None:

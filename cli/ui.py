@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,16 @@ EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED = 1, 2, 130
 GOES_ON = "the same command goes on from there"
 ANEW = "the same command starts anew"
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Within(click.FloatRange):
+    """A number in a range. `nan` compares with no limit and would pass any, `inf` where there is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
 
 
 def guarded_saying(kept: str) -> Callable[[F], F]:

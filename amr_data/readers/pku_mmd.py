@@ -110,12 +110,19 @@ class PkuMmdFamily(Family):
         return found
 
     def _videos(self, source: RawSource, spec: DatasetSpec) -> Discovery:
-        """Every video as one clip without a label."""
+        """Every video as one clip without a label. Beside videos, what is neither one nor a label file is
+        told; where there is no video, the files are of another kind."""
         columns = BODIES * len(spec.skeleton.joints) * 3
-        members = [m for m in files_ending(source, self.endings) if _columns(source, m) == columns]
+        files = {m: _columns(source, m) for m in files_ending(source, self.endings)}
+        members = [member for member, found in files.items() if found == columns]
         names = path_names(source, spec, members)
         units = [Unit(name, (member,)) for name, member in zip(names, members, strict=True)]
-        return Discovery(units, sources=len(units))
+        rejects = [
+            Reject(source.shown(m), "not_skeleton", f"{found} numbers in its first line, expected {columns}")
+            for m, found in files.items()
+            if units and found != columns and not _is_label_file(source, m)
+        ]
+        return Discovery(units, rejects=rejects, sources=len(units) + len(rejects))
 
     def read(
         self, source: RawSource, units: Sequence[Unit], spec: DatasetSpec, options: PkuMmdOptions

@@ -18,6 +18,8 @@ from amr_train.deploy.timelines import Timeline
 FORMS = (*TABLES, ".eaf")
 SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
+LONGEST = 150
+"""Characters of a recording's name in a file's; systems take 255 with all that is put to it."""
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_A_FILE = re.compile(r"[^A-Za-z0-9._ -]+")
 
@@ -27,13 +29,26 @@ def write_timelines(found: Sequence[Timeline], classes: Sequence[str], out: Path
 
     Raises: UsageError for another ending, or where one .eaf file should hold several recordings.
     """
+    check_place(out)
     if out.suffix.lower() not in FORMS:
-        if out.suffix and not out.is_dir():
-            raise UsageError(f"found actions are written to {', '.join(FORMS)} or a folder, not {out.suffix}")
         return _into(found, classes, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     _write(found, classes, out)
     return [out]
+
+
+def check_place(out: Path) -> None:
+    """Whether found actions could be written there, which is better known before they are looked for.
+    Raises: UsageError."""
+    known = out.suffix.lower() in FORMS
+    if not known and out.suffix and not out.is_dir():
+        raise UsageError(f"found actions are written to {', '.join(FORMS)} or a folder, not {out.suffix}")
+    if known and out.is_dir():
+        raise UsageError(f"{out} is a folder; name a file in it, or a folder without {out.suffix}")
+    for place in (out.parent, *out.parent.parents) if known else (out, *out.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise UsageError(f"{place} is a file, so nothing can be written into it")
+            return
 
 
 def as_eaf(one: Timeline, classes: Sequence[str]) -> bytes:
@@ -54,13 +69,14 @@ def as_eaf(one: Timeline, classes: Sequence[str]) -> bytes:
     times = ElementTree.SubElement(root, "TIME_ORDER")
     tiers: dict[tuple[int, int], ElementTree.Element] = {}
     ends: dict[tuple[int, int], int] = {}
+    taken: set[str] = set()  # a tier has a name of its own
     rows = one.as_dict(classes)["intervals"]
     for number, row in enumerate(rows, 1):
         first, end = (round(1000 * row[key] / one.fps) for key in ("first", "end"))
         layer = next(n for n in range(len(rows)) if ends.get((row["label"], n), 0) <= first)
         place = (row["label"], layer)
         if place not in tiers:
-            called = _text(row["class"]) + (f" {layer + 1}" if layer else "")
+            called = _free(_text(row["class"]) + (f" {layer + 1}" if layer else ""), taken)
             about = {"LINGUISTIC_TYPE_REF": "action", "TIER_ID": called}
             tiers[place] = ElementTree.Element("TIER", about)
         ends[place] = end
@@ -92,12 +108,7 @@ def _into(found: Sequence[Timeline], classes: Sequence[str], folder: Path) -> li
     made: list[Path] = []
     taken: set[str] = set()
     for one in found:
-        name = base = _NOT_A_FILE.sub("-", one.recording).strip(". ") or "recording"
-        number = 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{base}-{number}"
-        taken.add(name.lower())
+        name = _free(_NOT_A_FILE.sub("-", one.recording)[:LONGEST].strip(". -") or "recording", taken, "-")
         for form in FORMS:
             path = folder / f"{name}{form}"
             _write([one], classes, path)
@@ -113,6 +124,16 @@ def _write(found: Sequence[Timeline], classes: Sequence[str], path: Path) -> Non
         raise UsageError(f"{path} holds one recording, and here are {len(found)}: give a folder")
     with whole_file(path) as temporary:
         temporary.write_bytes(as_eaf(found[0], classes))
+
+
+def _free(name: str, taken: set[str], between: str = " ") -> str:
+    """The name, with a number where it is taken already, in letters of either size."""
+    number, free = 1, name
+    while free.lower() in taken:
+        number += 1
+        free = f"{name}{between}{number}"
+    taken.add(free.lower())
+    return free
 
 
 def _text(text: str) -> str:

@@ -110,10 +110,10 @@ def _of_dataset(
         listener.stage(f"actions in {one.name}")
         found = actions(loaded, one.frames, tracks, fps, listener)
         kept = found.take(found.score >= least)
-        moved = Intervals(
-            kept.recording, kept.label, kept.first + one.start, kept.end + one.start, kept.score
-        )
-        yield Timeline(one.name, one.source, fps, one.start + one.frames, moved)
+        # a kept recording's frames are counted as its labels are and `inspect --found` does: from its first
+        start = 0 if isinstance(one, Recording) else one.start
+        moved = Intervals(kept.recording, kept.label, kept.first + start, kept.end + start, kept.score)
+        yield Timeline(one.name, one.source, fps, start + one.frames, moved)
 
 
 def actions(

@@ -8,22 +8,29 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from amr_cli.timeline import _until_stopped
 from amr_cli.train import main as train_command
 from amr_data import AmrError, UsageError, open_dataset
 from amr_data.interval_files import read_intervals
+from amr_data.looking.recordings import found_in
 from amr_train.deploy.following import Ended, Found, Now, Refused, follow, growing_lines, lines_of, read_frame
 from amr_train.deploy.tiers import as_eaf, write_timelines
-from amr_train.deploy.timelines import Timeline, timelines
+from amr_train.deploy.timelines import Timeline, _of_dataset, timelines
 from amr_train.detection.files import LoadedDetector, load_detector
 from amr_train.detection.intervals import intervals
+from amr_train.listening import Listener
 
 CLASSES = ["bow", "clap", "=1+1"]
 
@@ -76,6 +83,21 @@ def test_a_raw_file_of_any_name_is_labelled_as_the_recording_that_it_is(
     assert len(timelines(loaded, [other], device="cpu", least=1.0)[0][0].found) == 0
 
 
+def test_a_kept_recording_is_told_in_the_frames_of_its_labels(loaded: LoadedDetector, strung: Path) -> None:
+    """Also where its file counts frames from another number on, so that `inspect --found` takes it."""
+    data = open_dataset(strung / "data")
+    first = data.recordings.part(0, 0, 300)
+    made = []
+    for start in (0, 1000):
+        given = SimpleNamespace(
+            spec=data.spec, keeps_recordings=True, recordings=[replace(first, start=start)]
+        )
+        made += list(_of_dataset(loaded, given, 0.0, Listener()))  # type: ignore[arg-type]
+    assert made[0].as_dict(CLASSES * 9) == made[1].as_dict(CLASSES * 9)
+    assert made[1].frames == first.frames
+    found_in(data, 0, [made[1].as_intervals(data.spec.class_names)])
+
+
 @pytest.mark.parametrize("content", [b"", b"1 2 3\n4 5\n", b"nobody knows\n"])
 def test_files_that_are_no_recordings_are_named(
     loaded: LoadedDetector, tmp_path: Path, content: bytes
@@ -94,12 +116,17 @@ def test_damage_and_emptiness_are_named_and_the_others_are_labelled(
         ("cut", whole[: len(whole) // 2]),
         ("nobody", b" ".join([b"0"] * 120) + b"\n"),
         ("words", whole[:20_000].rpartition(b"\n")[0] + b"\nnobody knows\n"),
+        ("empty", b""),
+        ("noise", np.random.default_rng(0).bytes(2000)),
+        ("other", b"1 2 3\n"),
+        ("labels", b"1,20,50,1\n"),
         ("good", whole),
     ):
         (tmp_path / f"{name}.txt").write_bytes(content)
     found, rejects = timelines(loaded, [tmp_path], _spec(loaded), device="cpu")
     assert [Path(one.path).name for one in found] == ["good.txt"]
-    assert sorted(Path(reject.where).name for reject in rejects) == ["cut.txt", "nobody.txt", "words.txt"]
+    named = sorted(Path(reject.where).stem for reject in rejects)
+    assert named == ["cut", "empty", "nobody", "noise", "other", "words"]
 
 
 def _spec(loaded: LoadedDetector):  # type: ignore[no-untyped-def]
@@ -158,6 +185,13 @@ def test_what_elan_opens_holds_the_same_times(tmp_path: Path) -> None:
     again = tmp_path / "again.eaf"
     read.to_file(str(again))
     assert pympi.Elan.Eaf(str(again)).get_full_time_interval() == (1000, 3667)
+    clash = Timeline("a", "", 30.0, 9, intervals([(0, 0, 5, 1.0), (0, 2, 6, 0.9), (1, 0, 5, 0.8)]))
+    (tmp_path / "clash.eaf").write_bytes(as_eaf(clash, ["clap", "clap 2"]))
+    assert sorted(pympi.Elan.Eaf(str(tmp_path / "clash.eaf")).get_tier_names()) == [
+        "clap",
+        "clap 2",
+        "clap 2 2",
+    ]
     strange = Timeline("a\x00b", "", 30.0, 5, intervals([(0, 0, 5, 1.0)]))
     (tmp_path / "strange.eaf").write_bytes(as_eaf(strange, ["no\x01name"]))
     assert list(pympi.Elan.Eaf(str(tmp_path / "strange.eaf")).get_tier_names()) == ["no\ufffdname"]
@@ -172,6 +206,9 @@ def test_files_by_their_ending_and_folders(tmp_path: Path) -> None:
         or len(files) == 6
     )
     assert all(file.is_file() for file in files)
+    long = Timeline("-" + "x" * 250, "", 30.0, 5, intervals([]))
+    (named, *_) = write_timelines([long], CLASSES, tmp_path / "long")
+    assert (named.parent, named.name[:2]) == (tmp_path / "long", "xx")
     with pytest.raises(UsageError, match="give a folder"):
         write_timelines(both, CLASSES, tmp_path / "two.eaf")
     with pytest.raises(UsageError, match=r"not \.txt"):
@@ -259,6 +296,25 @@ def test_a_file_that_is_cut_while_it_is_followed_is_named(tmp_path: Path) -> Non
         next(lines)
 
 
+def test_ctrl_c_while_a_frame_is_looked_at_ends_the_stream_and_no_sooner() -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    came = []
+    for line in _until_stopped(iter([b"one", b"two", b"three"])):
+        came.append(line)
+        if line == b"two":
+            os.kill(os.getpid(), signal.SIGINT)
+            came.append(b"done with two")
+    assert came == [b"one", b"two", b"done with two"]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+    def waits() -> Iterator[bytes]:
+        yield b"one"
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    assert list(_until_stopped(waits())) == [b"one"]
+
+
 def test_the_command_prints_a_timeline_and_writes_files(
     detector_file: Path, raw: Path, tmp_path: Path
 ) -> None:
@@ -282,15 +338,24 @@ def test_the_command_prints_a_timeline_and_writes_files(
         (["{raw}", "--fps", "30"], "--fps and --idle are of --follow"),
         (["--follow", "{raw}", "{raw}"], "takes one file"),
         (["--follow", "{folder}"], "takes a file with a line a frame"),
+        (["--follow", "-o", "x.csv"], "leave --out and options of files out"),
+        (["--follow", "--dataset", "ntu60"], "leave --out and options of files out"),
+        (["--follow", "--idle", "3"], "--idle is of a file that grows"),
+        (["--follow", "{raw}", "--idle", "nan"], "nan is not a finite number"),
+        (["--follow", "--fps", "nan"], "nan is not a finite number"),
+        (["{raw}", "--least", "nan"], "nan is not a finite number"),
+        (["{raw}", "-o", "x.txt"], "not .txt"),
+        (["{raw}", "-o", "{folder}/{name}/a.csv"], "is a file, so nothing can be written into it"),
     ],
 )
 def test_wrong_use_of_the_command_is_said(
     detector_file: Path, raw: Path, arguments: list[str], said: str
 ) -> None:
-    filled = [a.format(raw=raw, folder=raw.parent) for a in arguments]
-    shown = CliRunner().invoke(train_command, ["predict", str(detector_file), *filled])
+    filled = [a.format(raw=raw, folder=raw.parent, name=raw.name) for a in arguments]
+    shown = CliRunner().invoke(train_command, ["predict", str(detector_file), *filled], input="[]\n")
     assert shown.exit_code == 2
-    assert said in shown.output
+    assert said in " ".join(shown.output.split())
+    assert "actions in" not in shown.output  # before any work
 
 
 def test_the_command_labels_a_pipe(detector_file: Path, raw: Path) -> None:
