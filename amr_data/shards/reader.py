@@ -3,6 +3,7 @@ training."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
-from amr_data.errors import UsageError
+from amr_data.errors import AmrError, UsageError
 from amr_data.shards.arrays import SplitArrays, laid_out, read_frames
 from amr_data.shards.kept import KeptTables
 from amr_data.shards.layout import MANIFEST, clip_dtype, track_dtype
@@ -46,6 +47,7 @@ class ShardDataset:
         joints, scales = len(self.spec.skeleton.joints), len(self.windows)
         clips, tracks = [np.zeros(0, clip_dtype(1, 1, joints, scales))], [np.zeros(0, track_dtype(1))]
         shard_of = [np.zeros(0, np.int64)]
+        self._stamps: dict[int, tuple[int, int, int]] = {}  # which file each shard was first read from
         kept: list[KeptTables] = []
         first = 0
         for index, entry in enumerate(self.manifest["shards"]):
@@ -110,8 +112,22 @@ class ShardDataset:
         return np.flatnonzero((clips > 0) & (found == clips))
 
     def _shard(self, index: int) -> Shard:
-        file = self.path / self.manifest["shards"][index]["file"]
-        return Shard(file, len(self.spec.skeleton.joints), len(self.windows))
+        """Raises: AmrError where its content is no longer what it was when the dataset was opened."""
+        entry = self.manifest["shards"][index]
+        file = self.path / entry["file"]
+        shard = Shard(file, len(self.spec.skeleton.joints), len(self.windows))
+        found = file.stat()
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns
+        if self._stamps.setdefault(index, stamp) != stamp:
+            with contextlib.ExitStack() as stack:
+                stack.push(shard)
+                if shard.record().checksum != entry["checksum"]:  # a repaired one has the same
+                    raise AmrError(
+                        f"{file} was replaced while it was in use: start again with what is there now"
+                    )
+                stack.pop_all()
+            self._stamps[index] = stamp
+        return shard
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 from amr_data import convert, open_dataset, plan
 from amr_data.clip import Clip
-from amr_data.errors import UsageError
+from amr_data.errors import AmrError, UsageError
 from amr_data.recipes.motion import WINDOWS
 from amr_data.shards import reader
 from amr_data.shards.model import DamageError
@@ -285,6 +286,25 @@ def test_arrays_of_a_shard_read_only_what_lies_between_its_first_and_last_row(fo
     )
     open_dataset(folder).arrays(np.array([2, 3]))
     assert read == [(5, 14), (0, 8)]
+
+
+def test_a_shard_that_is_replaced_under_an_open_dataset_is_refused(folder: Path, tmp_path: Path):
+    """Its rows would be taken for clips that they are not."""
+    there = shutil.copytree(folder, tmp_path / "data")
+    dataset = ShardDataset(there)
+    file = there / dataset.manifest["shards"][0]["file"]
+    whole = file.read_bytes()
+    before = dataset.clip(0).tracks[0].joints
+    file.unlink()
+    file.write_bytes(whole)  # as a repair does
+    assert np.array_equal(dataset.clip(0).tracks[0].joints, before)
+    with h5py.File(file, "r+") as other:
+        record = json.loads(other["record"][()])
+        other["record"][()] = json.dumps({**record, "checksum": "0" * 64})
+    with pytest.raises(AmrError, match="was replaced while it was in use"):
+        dataset.clip(0)
+    file.write_bytes(whole)
+    assert np.array_equal(dataset.clip(0).tracks[0].joints, before)
 
 
 def test_what_is_no_dataset(tmp_path: Path):
