@@ -19,6 +19,8 @@ WIDTH = 256
 """Wider features are seen through so many random directions, which keep distances (Johnson and
 Lindenstrauss)."""
 COMPONENTS = 50
+LARGEST = 1e15
+"""Of a feature; the squares of larger ones are soon more than a float holds."""
 AT_ONCE = 4096
 """Clips that are centred at once."""
 
@@ -31,6 +33,9 @@ def map_features(path: str | Path, dataset: ShardDataset) -> tuple[npt.NDArray[n
     through: list[F32] = []
 
     def seen(rows: F32) -> F32:
+        most = float(np.abs(rows).max(initial=0))
+        if most > LARGEST:
+            raise UsageError(f"{path}: a feature of {most:.0e}, of which no map can be made")
         if rows.shape[1] <= WIDTH:
             return rows
         if not through:
@@ -69,8 +74,8 @@ def principal(features: F32, components: int = 2) -> F32:
 
 def neighbours(features: F32) -> F32 | None:
     """(K, 2) t-SNE of the first `COMPONENTS` components; None where scikit-learn is not installed, or for
-    fewer than 5 or more than `MOST_TSNE` clips."""
-    if not 5 <= len(features) <= MOST_TSNE:
+    fewer than 5 or more than `MOST_TSNE` clips, and where all are alike."""
+    if not 5 <= len(features) <= MOST_TSNE or (features == features[:1]).all():
         return None
     try:
         from sklearn.manifold import TSNE

@@ -95,8 +95,9 @@ def _guard(app: Flask, token: str) -> None:
         if request.method in ("GET", "HEAD"):
             return None
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
+        given = request.headers.get(TOKEN, "").encode()  # texts are compared only where they are ASCII
         own = origin is None or origin == f"http://{request.host}"
-        if not own or site != "same-origin" or not hmac.compare_digest(request.headers.get(TOKEN, ""), token):
+        if not own or site != "same-origin" or not hmac.compare_digest(given, token.encode()):
             return _error("only the page of this server may write; open it anew"), 403
         return None
 
@@ -228,7 +229,8 @@ def _serve_decisions(app: Flask, bench: Workbench) -> None:
         return jsonify(decisions=len(bench.decisions))
 
     @app.get("/api/decisions.csv")
-    def exported() -> Response:
+    @_answering
+    def exported() -> Answer:
         response = Response(bench.exported(), mimetype="text/csv")
         response.headers["Content-Disposition"] = 'attachment; filename="decisions.csv"'
         return response

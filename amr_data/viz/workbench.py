@@ -101,7 +101,12 @@ class Workbench:
     def _doing(self, what: str, work: Callable[[], None]) -> None:
         try:
             work()
-        except AmrError as error:
+        except (
+            AmrError,
+            ArithmeticError,
+            MemoryError,
+            ValueError,
+        ) as error:  # told, or it seems at work forever
             self.trouble.append(f"{what}: {error}")
         self.at_work.pop(what, None)
         self._version += 1
@@ -343,4 +348,8 @@ class Workbench:
         return [name for name in self.decisions if name not in self.index]
 
     def exported(self) -> str:
+        """The list as it is now: others may have written to it. Raises: UsageError where it is none any
+        more."""
+        self._take_decisions(read_decisions(self.list) if self.list.exists() else {})
+        self._version += 1
         return decisions_text(self.decisions)

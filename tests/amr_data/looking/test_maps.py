@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from amr_data import UsageError, open_dataset
 from amr_data.looking import maps
 from amr_data.shards import features as files
 
@@ -36,3 +37,14 @@ def test_features_read_in_pieces_keep_their_order(tmp_path: Path, monkeypatch: p
 
     assert read_names == names
     np.testing.assert_array_equal(read, values)
+
+
+def test_features_of_which_no_map_can_be_made(ntu_shards: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(ntu_shards)
+    huge = np.full((2, 3), 1e30, np.float32)
+    files.write_features(tmp_path / "x.parquet", huge, dataset.names[:2], np.zeros(2, np.int64), {})
+    with pytest.raises(UsageError, match=r"x\.parquet: a feature of 1e\+30"):
+        maps.map_features(tmp_path / "x.parquet", dataset)
+    alike = np.ones((9, 3), np.float32)
+    assert maps.neighbours(alike) is None  # nothing is nearer than anything else
+    assert np.isfinite(maps.placed(maps.principal(alike), np.arange(9), 9)).all()

@@ -194,6 +194,7 @@ def test_only_the_own_page_writes(client, bench, dataset):
     for headers in (
         {},
         {TOKEN: "guess"},
+        {TOKEN: "gueß"},
         {TOKEN: token, "Origin": "http://evil.example"},
         {TOKEN: token, "Origin": "null"},
         {TOKEN: token, "Sec-Fetch-Site": "cross-site"},
@@ -215,6 +216,13 @@ def test_only_the_own_page_writes(client, bench, dataset):
     )
     assert post(own, {"clip": name, "decision": "", "note": ""}).status_code == 200
     assert client.get("/api/search?q=decision:undecided").get_json()["total"] == len(dataset)
+    decide(bench.list, Decision(name, "keep"))  # by another server
+    assert f"{name},keep," in client.get("/api/decisions.csv").get_data(as_text=True)
+    assert client.get("/api/search?q=decision:keep").get_json()["total"] == 1
+    bench.list.write_text("by hand")
+    assert client.get("/api/decisions.csv").status_code == 400
+    bench.list.unlink()
+    assert client.get("/api/decisions.csv").get_data(as_text=True) == "clip,decision,note\n"
 
 
 def test_a_list_of_another_dataset_is_told(ntu_shards, tmp_path, dataset):
