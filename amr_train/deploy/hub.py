@@ -19,6 +19,8 @@ CARD, SETTINGS = "README.md", "config.json"
 FILES = (CARD, SETTINGS, PUBLISHED)
 UNKNOWN = "unknown"
 _OF_A_CLONE = (".git", ".gitattributes", ".cache")
+_UNFINISHED = re.compile(r"\.(README\.md|config\.json|model\.safetensors)\.[0-9]+\.tmp")
+"""What an export that was killed leaves."""
 
 
 def export_to_hub_folder(source: str | Path, out: str | Path, licence: str = UNKNOWN) -> dict[str, Any]:
@@ -47,6 +49,9 @@ def export_to_hub_folder(source: str | Path, out: str | Path, licence: str = UNK
     save_encoder(encoder.encoder, config, out / PUBLISHED)
     write_json(out / SETTINGS, {"library_name": LIBRARY, **config.model_dump(mode="json")})
     write_text(out / CARD, card)  # last: a folder with a card is whole
+    for left in out.iterdir():
+        if _UNFINISHED.fullmatch(left.name):
+            left.unlink(missing_ok=True)
     sizes = {name: (out / name).stat().st_size for name in FILES}
     results = len(facts.own(config))
     return {"folder": str(out), "files": sizes, "results": results, "seeds": facts.seeds_of(config)}
@@ -59,7 +64,8 @@ def _check_place(source: Path, out: Path) -> None:
     if out.resolve() == source.resolve():
         raise UsageError(f"{out} is what is to be exported; name another folder")
     found = sorted(p.name for p in out.iterdir()) if out.is_dir() else []
-    if other := [name for name in found if name not in (*FILES, *_OF_A_CLONE)]:
+    known = (*FILES, *_OF_A_CLONE)
+    if other := [name for name in found if name not in known and not _UNFINISHED.fullmatch(name)]:
         raise UsageError(f"{out} holds {other[0]}, which is no part of a hub folder; name a new folder")
 
 

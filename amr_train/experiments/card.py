@@ -272,7 +272,7 @@ def _index(config: EncoderConfig, facts: Facts, own: Sequence[Record]) -> list[d
         dataset = record["data"]["dataset"]
         about = {"type": dataset, "name": _terms({"name": dataset})[0] or dataset, "split": record["split"]}
         for name, value in record["figures"].items():
-            kind = "mean_average_precision" if name.startswith("mAP") else "accuracy"
+            kind = "mean_average_precision" if "mAP" in name else "accuracy"
             metric = {
                 "type": kind,
                 "value": round(float(value), 2),

@@ -87,6 +87,11 @@ def test_the_hub_reads_the_results(runs):
     one = found["kNN mean, % (1 neighbour)"]
     assert (one.dataset_type, one.dataset_name, one.dataset_split) == ("ntu60", "NTU RGB+D 60", "xsub")
     assert one.metric_type == "accuracy"
+    detected = {"detect linear mAP_a": 40.0, "detect linear frames": 50.0}
+    records = [{**record, "figures": detected} for record in facts.own(config)]
+    card = ModelCard(model_card(config, replace(facts, records=records)))
+    types = {one.metric_name.split(",")[0]: one.metric_type for one in card.data.eval_results}
+    assert types == {"detect linear mAP_a": "mean_average_precision", "detect linear frames": "accuracy"}
 
 
 def test_a_runs_own_card_has_its_seed_and_an_exported_one_the_spread(runs, folder):
@@ -167,6 +172,10 @@ def test_the_command(runs, folder, tmp_path):
     assert (folder / "model.safetensors").read_bytes() == before
     said = call(runs / "other", "--hub-folder", tmp_path / "x")
     assert "no results yet" in said.stdout
+    killed = tmp_path / "x" / ".model.safetensors.4711.tmp"  # what an export that was killed left
+    killed.write_bytes(b"half")
+    said = call(runs / "other", "--hub-folder", tmp_path / "x")
+    assert (said.exit_code, killed.exists()) == (0, False)
     (tmp_path / "x" / "mine.txt").write_text("")
     for words, message in [
         (
