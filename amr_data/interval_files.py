@@ -132,11 +132,12 @@ def _from_json(path: Path, data: bytes) -> list[_Recording]:
 
 def _from_csv(path: Path, data: bytes) -> list[_Recording]:
     rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))
-    missing = [name for name in ("recording", "label", "first", "end") if name not in (rows.fieldnames or ())]
-    if missing:
-        raise UsageError(f"{path}: no column '{missing[0]}'; its header is {','.join(COLUMNS)}")
     found: dict[str, list[_Row]] = {}
     try:
+        heading = rows.fieldnames or ()
+        missing = [name for name in ("recording", "label", "first", "end") if name not in heading]
+        if missing:
+            raise UsageError(f"{path}: no column '{missing[0]}'; its header is {','.join(COLUMNS)}")
         for row in rows:
             given = {name: value for name, value in row.items() if value and isinstance(value, str)}
             given.update({name: from_cell(given[name]) for name in ("recording", "class") if name in given})
@@ -144,7 +145,7 @@ def _from_csv(path: Path, data: bytes) -> list[_Recording]:
     except ValidationError as error:
         raise UsageError(f"{path}, line {rows.line_num}: {_problem(error)}") from None
     except csv.Error as error:
-        raise UsageError(f"{path}, line {rows.line_num}: {str(error)[:120]}") from None
+        raise UsageError(f"{path}, line {max(1, rows.line_num)}: {str(error)[:120]}") from None
     return [_Recording(recording=name, intervals=of) for name, of in found.items()]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,8 +43,8 @@ def kept_scores(path: Path, names: Sequence[str], classes: int) -> dict[str, Ten
             if str(file[CLIPS]) != clips_digest(names):
                 return None
             arrays = {name: file[name] for name in file.files if name != CLIPS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return None  # an array alone is no archive (TypeError), a member may be encrypted (RuntimeError)
     shape = (len(names), classes)
     if not arrays or any(a.shape != shape or a.dtype != np.float32 for a in arrays.values()):
         return None

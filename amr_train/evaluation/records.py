@@ -74,8 +74,8 @@ def _read(path: Path) -> Record | None:
         record = json.loads(path.read_text(encoding="utf-8"))
         sound = record["schema"] == SCHEMA and are_figures(record["figures"]) and _whole(record)
         return record if sound and path.stem.endswith(record_digest(record)) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return None  # lists in lists without end, a whole number that no float holds
 
 
 def are_figures(found: object) -> bool:

@@ -70,6 +70,6 @@ def read_pretraining(folder: Path) -> dict[str, Any] | None:
     """How the pre-training of a run ended: seconds, steps, the last figures; None while it has not."""
     try:
         content = json.loads((folder / PRETRAINING).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -135,6 +135,6 @@ def _curve(folder: Path, stage: str, key: str) -> Curve:
             entry = json.loads(line)
             if entry["stage"] == stage:
                 found[int(entry["step"])] = float(entry[key])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             continue
     return sorted(found.items())

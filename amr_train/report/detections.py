@@ -4,7 +4,6 @@ believed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -68,7 +67,7 @@ def _percents(values: object) -> list[float]:
     """Numbers from 0 to 100; empty where one is none."""
     if not isinstance(values, list) or len(values) > MOST_POINTS:
         return []
-    numbers = [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v) and 0 <= v <= 100]
+    numbers = [float(v) for v in values if isinstance(v, int | float) and 0 <= v <= 100]
     return numbers if len(numbers) == len(values) else []
 
 

@@ -116,7 +116,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """A run's run.json. Raises: UsageError where there is none, or it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {type(error).__name__}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} cannot be read: it holds no record of a run")
@@ -218,7 +218,7 @@ def _before(line: str, step: int) -> bool:
     try:
         entry = json.loads(line)
         return bool(entry["step"] <= step)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

@@ -125,7 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads((path / TRACKING).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"{path / TRACKING} cannot be read: {type(error).__name__}; remove it to begin another run there"
         ) from None

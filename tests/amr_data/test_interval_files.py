@@ -86,6 +86,7 @@ BROKEN = {
     "b.csv": ("recording,label,first,end\nx,1,2,3\nx,1,two,3\n", "line 3: first: "),
     "c.csv": ("recording,label,first,end\nx,1\n", "line 2: first: Field required"),
     "d.csv": ("", "no column 'recording'"),
+    "f.csv": ("x" * 200_000, "line 1: field larger than"),
     "e.csv": ("recording,label,first,end,score\nx,1,2,3,nan\n", "line 2: score: "),
 }
 

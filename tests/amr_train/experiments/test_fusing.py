@@ -128,3 +128,5 @@ def test_scores_are_believed_of_their_own_clips_alone(tmp_path):
     np.savez(file, clips=np.array(["x"], object), mean=np.zeros((3, 2), np.float32))  # a pickle inside
     assert kept_scores(file, names, 2) is None
     assert kept_scores(tmp_path / "none.npz", names, 2) is None
+    np.save(tmp_path / "alone.npy", np.zeros((3, 2), np.float32))  # an array, and no archive of some
+    assert kept_scores(tmp_path / "alone.npy", names, 2) is None

@@ -46,6 +46,7 @@ def test_records_that_hold_something_else_are_left_out() -> None:
         {"curve": {"recall": [1.0], "precision": [1.0, 2.0]}},
         {"curve": {"recall": ["1"], "precision": [1.0]}},
         {"curve": {"recall": [float("nan")], "precision": [1.0]}},
+        {"curve": {"recall": [10**400], "precision": [1.0]}},
         {"curve": {"recall": [1.0] * 1000, "precision": [1.0] * 1000}},
         {"map_action": {}},
     ):

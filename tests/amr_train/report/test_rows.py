@@ -148,6 +148,11 @@ def test_an_unfinished_run_is_noted_and_its_checkpoints_results_say_so(tmp_path)
     (tmp_path / "d" / "run.json").write_text('{"schema": 1}')
     (tmp_path / "e" / "evaluations").mkdir(parents=True)
     (tmp_path / "e" / "evaluations" / "linear-0123.json").write_text("{")
+    (tmp_path / "e" / "evaluations" / "linear-0124.json").write_text("[" * 100_000)
+    judge(tmp_path / "e", experiment, figures={"linear mean": 10**400})
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "run.json").write_text("[" * 100_000)
+    (tmp_path / "c" / "metrics.jsonl").write_text("[" * 100_000 + '\n{"stage": "pretrain", "step": 1e999}\n')
     notes = []
     found = of(rows(tmp_path, notes=notes), "linear mean")
     assert [(row["experiment"], row["epoch"], row["published"]) for row in found] == [
@@ -157,7 +162,9 @@ def test_an_unfinished_run_is_noted_and_its_checkpoints_results_say_so(tmp_path)
     assert found[1]["differs"] == "epoch 20 of 400"
     assert "b is not finished" in notes[0]
     assert "another release (schema 1" in notes[1]
+    assert "3 files in" in notes[2]
     assert "hold no result" in notes[2]
+    assert "f is left out" in notes[-1]
     with pytest.raises(UsageError, match="no finished run in"):
         rows(tmp_path / "b")
     with pytest.raises(UsageError, match="no run at"):
