@@ -14,8 +14,8 @@ from amr_data.readers.table.content import Content
 from amr_data.readers.table.grids import plain
 from amr_data.readers.table.layout import MAX_BODIES, Layout
 
-MAX_SPAN = 1_000_000
-"""Frames from the first to the last of one recording: nine hours at 30 a second."""
+MAX_SPAN = 1 << 22
+"""Frames from the first to the last of one recording, as many as are kept whole: 38 hours at 30 a second."""
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 Frames = npt.NDArray[np.int64]
 

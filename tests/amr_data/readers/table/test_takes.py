@@ -12,6 +12,7 @@ from amr_data.readers.table import takes as module
 from amr_data.readers.table.content import Content
 from amr_data.readers.table.layout import MAX_BODIES, Layout
 from amr_data.readers.table.takes import Take, takes
+from amr_data.shards.layout import MAX_RECORDING_FRAMES
 
 
 def content(rows: int, slots: int = 1, **extras: Any) -> Content:
@@ -111,7 +112,7 @@ def test_frame_numbers_that_cannot_be(numbers, reason, detail):
 
 
 def test_the_frames_of_a_recording_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    assert module.MAX_SPAN == 1_000_000
+    assert module.MAX_SPAN == MAX_RECORDING_FRAMES
     monkeypatch.setattr(module, "MAX_SPAN", 1000)
     assert only(content(2, frame=np.array([-500.0, 499])), layout(frame=0))[3:5] == (-500, 499)
     assert only(content(2, frame=np.array([600.0, 700])), layout(frame=0))[3:5] == (600, 700)
