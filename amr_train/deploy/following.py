@@ -181,7 +181,7 @@ def _csv(text: bytes, joints: int) -> npt.NDArray[np.float64]:
     values = np.zeros(len(fields))
     for number, field in enumerate(fields):
         try:
-            values[number] = float(field)
+            values[number] = float(field if b"_" not in field else b"")  # 1_0 is ten to Python alone
         except ValueError:
             shown = field[:24].decode("ascii", "replace").strip()
             raise ValueError(f"field {number + 1} is {shown!r}, not a number") from None

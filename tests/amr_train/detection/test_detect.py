@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +22,8 @@ from amr_train.detection.heads import HeadConfig
 from amr_train.detection.intervals import intervals
 from amr_train.detection.misses import worst_misses
 from amr_train.detection.training import Example, outside, targets_of, train_head
-from amr_train.detection.windows import Bodies
 from amr_train.evaluation.evaluating import evaluate, evaluate_encoder
-from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.evaluation.protocols import PROTOCOLS, detect
 from amr_train.evaluation.protocols.detect import recording_parts
 from amr_train.experiments.judging import judging_of
 from amr_train.listening import Listener
@@ -60,26 +61,37 @@ def test_what_is_kept_is_not_computed_again(
     assert again == records
 
 
-def test_excluded_clips_teach_neither_head_nor_encoder(strung: Path, chance: Path, tmp_path: Path) -> None:
-    """All clips of two of the three classes are excluded, so that these are found nowhere."""
+def test_excluded_clips_teach_neither_head_nor_encoder(
+    strung: Path, chance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All training clips of two of the three classes are excluded: neither these classes are taught there,
+    nor rest, and everything else is."""
     data, encoder = open_dataset(strung / "data"), load_encoder(chance)
-    kept = data.clips["label"] == 2
     train = data.membership("xsub") == TRAIN
-    gone = [data.names[i] for i in np.flatnonzero(train & ~kept)]
+    gone = [data.names[i] for i in np.flatnonzero(train & (data.clips["label"] != 2))]
     about = encoder.config.model_copy(update={"excluded": {data.spec.name: gone}})
     save_encoder(encoder.encoder, about, tmp_path / "encoder.safetensors")
-    how = QUICK.detect.model_copy(update={"heads": ["linear"], "encoder": "finetuned", "encoder_updates": 1})
+    of_heads: list[Example] = []
+    of_encoder: list[tuple[Any, ...]] = []
+
+    def head(examples: Sequence[Example], *rest: Any) -> Any:
+        of_heads.extend(examples)
+        return train_head(examples, *rest)
+
+    monkeypatch.setattr(detect, "train_head", head)
+    monkeypatch.setattr(detect, "train_encoder", lambda _, recordings, *rest: of_encoder.extend(recordings))
+    how = DetectConfig(encoder="finetuned", heads=["linear"], updates=1)
     settings = QUICK.model_copy(update={"detect": how})
     records = evaluate_encoder(
-        tmp_path / "encoder.safetensors", data, "xsub", settings=settings, folder=tmp_path, device="cpu"
+        tmp_path / "encoder.safetensors", data, "xsub", settings=settings, device="cpu"
     )
     assert [r["settings"]["excluded"]["clips"] for r in records] == [len(gone)] * 2
-    for file in (tmp_path / "evaluations").glob("detect-*/detector.safetensors"):
-        detector = load_detector(file)
-        for whole in map(data.recordings.part, data.recordings_of("xsub", "test").tolist()):
-            bodies = Bodies(whole.frames, whole.tracks, 1, 20)
-            labels, _ = detector.detect(bodies, 30.0)
-            assert set(labels.tolist()) <= {2, detector.classes}
+    assert sum(len(without) for _, _, without in of_encoder) == len(gone)
+    taught = np.concatenate([one.targets[one.teaches] for one in of_heads])
+    assert taught.any(axis=0).tolist() == [False, False, True, *[False] * 7, True]
+    for one in of_heads:
+        excluded = one.targets[:, :2].any(axis=1)
+        assert np.array_equal(one.teaches, one.there & ~excluded)
 
 
 def test_steps_that_teach_nothing_change_nothing() -> None:

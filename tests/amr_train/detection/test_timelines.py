@@ -244,6 +244,7 @@ BAD = {
     b",".join([b"1"] * 59): "59 numbers",
     b",".join([b"1"] * 59 + [b"x"]): "field 60 is 'x'",
     b",".join([b"1"] * 59 + [b"inf"]): "not a finite number",
+    b",".join([b"1"] * 59 + [b"1_0"]): "field 60 is '1_0'",
     b"\xff\xfe\x00": "numbers",
     b"1" * (2 << 20): "longer than",
 }
