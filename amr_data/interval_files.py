@@ -23,6 +23,8 @@ FORMS = (".json", ".csv")
 COLUMNS = ("recording", "label", "class", "first", "end", "start_s", "end_s", "score")
 MAX_BYTES = 64 << 20
 MAX_FRAME = 1 << 31
+MAX_SCORE = 1e9
+"""Also below zero; the shades of larger ones cannot be told from each other's differences."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class _Row(BaseModel):
     label: Annotated[int, Field(ge=0, lt=2**31)]
     first: Frame
     end: Frame
-    score: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    score: Annotated[float, Field(allow_inf_nan=False, ge=-MAX_SCORE, le=MAX_SCORE)] = 1.0
     title: Name = Field(default="", alias="class")
 
     @model_validator(mode="after")

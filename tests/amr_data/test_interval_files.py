@@ -82,6 +82,10 @@ BROKEN = {
         '[{"recording": "x", "intervals": []}, {"recording": "x", "intervals": []}]',
         "'x' stands in it twice",
     ),
+    "h.json": (
+        '{"recording": "x", "intervals": [{"label": 1, "first": 2, "end": 4, "score": -1e308}]}',
+        "intervals.0.score",
+    ),
     "a.csv": ("recording,label,first\nx,1,2\n", "no column 'end'"),
     "b.csv": ("recording,label,first,end\nx,1,2,3\nx,1,two,3\n", "line 3: first: "),
     "c.csv": ("recording,label,first,end\nx,1\n", "line 2: first: Field required"),
