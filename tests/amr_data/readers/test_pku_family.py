@@ -91,14 +91,19 @@ def test_pku_files_without_labels_that_cannot_be_read_are_rejects(videos: Path):
     (videos / "skeleton" / "0005-L.txt").write_text(pku_line(1, 1) + "\n1 2 3\n")
     (videos / "notes.txt").write_text("to do\n" + pku_line(1, 1))
     (videos / "words.txt").write_text("word " * 150)
-    (videos / "gone.txt").symlink_to("nowhere")
-    (videos / "empty.txt").write_text("")
+    (videos / "skeleton" / "gone.txt").symlink_to("nowhere")  # in a folder of labels it would be one of them
+    (videos / "skeleton" / "empty.txt").write_text("")
     source, family = RawSource([videos]), load_family("pku-mmd")
     found = family.discover(source, PKU.unlabelled(), family.options())
     assert (found.sources, [u.name for u in found.units]) == (
-        3,
+        7,
         [f"skeleton/000{n}" for n in ("2-L", "4-M", "5-L")],
     )
+    said = "0 numbers in its first line, expected 150"
+    assert sorted(rejects(found.rejects)) == [
+        (f"{videos.name}/{n}.txt", "not_skeleton", said)
+        for n in ("notes", "skeleton/empty", "skeleton/gone", "words")
+    ]
     items = list(family.read(source, found.units, PKU.unlabelled(), family.options()))
     shown = f"{videos.name}/skeleton/0005-L.txt"
     assert rejects(items) == [(shown, "joint_count", "line 2 has 3 numbers, expected 150")]
