@@ -122,7 +122,7 @@ def inspect_command(
 
     dataset = open_dataset(dataset_dir)
     if html and html.suffix.lower() != ".html":
-        raise UsageError(f"{html}: the name ends in .html")
+        raise UsageError(f"--html {html}: give a name that ends in .html")
     about = {"clips": clips, "class_name": class_name, "random": random, "worst": worst, **options}
     check_recording(recording, {**about, "timeline": timeline, "found": found})
     if recording is not None:
@@ -208,7 +208,7 @@ def _show_clips(
 
     for path, endings in ((png, PICTURES), (animate, (".gif", ".mp4"))):
         if path and path.suffix.lower() not in endings:
-            raise UsageError(f"{path}: the name ends in {' or '.join(endings)}")
+            raise UsageError(f"{path}: give a name that ends in {' or '.join(endings)}")
     if raw and run:
         raise UsageError("--raw and --run each fill the place beside the clip: give one of them")
     chosen = indices[: MAX_DRAWN if all_of_them else MAX_SHOWN]

@@ -44,7 +44,7 @@ def show_recording(
     from amr_data.looking.recordings import find_recording, found_in, recording_facts
 
     if png and png.suffix.lower() not in PICTURES:
-        raise UsageError(f"{png}: the name ends in {' or '.join(PICTURES)}")
+        raise UsageError(f"--png {png}: give a name that ends in {' or '.join(PICTURES)}")
     index = find_recording(dataset, recording)
     of_it = found_in(dataset, index, read_intervals(found)) if found else None
     facts = recording_facts(dataset, index, of_it)

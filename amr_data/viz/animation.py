@@ -41,7 +41,7 @@ def write_animation(
     out = Path(out)
     form = out.suffix.lower()
     if form not in FORMS:
-        raise UsageError(f"{out}: an animation's name ends in {' or '.join(FORMS)}")
+        raise UsageError(f"{out}: give an animation a name that ends in {' or '.join(FORMS)}")
     height = HEIGHTS[form] if height is None else height
     if not 64 <= height <= 2160:
         raise UsageError(f"height is {height} pixels; give 64 to 2160")

@@ -75,7 +75,10 @@ def model_scenes(
         try:
             model.load_state_dict(state["model"])
         except RuntimeError:
-            raise UsageError(f"{run} was trained on another skeleton than that of {dataset.path}") from None
+            raise UsageError(
+                f"{run} was trained on another skeleton than that of {dataset.path}; "
+                "give a dataset with the skeleton that it was trained on"
+            ) from None
     return [_scene(model, dataset, index, seed, trained) for index in indices]
 
 

@@ -256,7 +256,7 @@ def read_file(path: str | Path) -> Settings:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UsageError(f"no experiment file {path}") from None
+        raise UsageError(f"no experiment file {path}; `amr-train list` shows what is shipped") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {type(error).__name__}") from None
     data = _yaml(text, str(path))

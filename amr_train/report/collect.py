@@ -64,7 +64,10 @@ def find_runs(paths: Sequence[Path], note: Note) -> list[Run]:
             beside[path.resolve().parent / BASELINES] = None
     runs = [run for run in found.values() if run is not None]
     if not runs:
-        raise UsageError(f"no finished run in {', '.join(map(str, paths))}")
+        raise UsageError(
+            f"no finished run in {', '.join(map(str, paths))}; name folders of runs, or folders of these "
+            "(the same `amr-train run` again finishes a run)"
+        )
     for folder in beside:
         baselines = None if folder in found else _read(folder, note)
         if baselines is not None:

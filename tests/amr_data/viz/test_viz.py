@@ -258,7 +258,7 @@ def test_pictures_from_the_command_line(ntu_shards, ntu_raw, tmp_path):
     assert len(many["clips"]) == 3
     for words, says in (
         (["--png", "x.png"], "--png is for clips"),
-        (["--clip", "0", "--html", "x.htm"], "the name ends in .html"),
+        (["--clip", "0", "--html", "x.htm"], "--html x.htm: give a name that ends in .html"),
         (["--clip", "0", "--raw", ntu_raw, "--run", "demo"], "give one of them"),
         (
             ["--clip", "0", "--animate", tmp_path / "x.gif", "--layer", "nothing"],
