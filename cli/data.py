@@ -88,9 +88,9 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
 )
 @click.option(
     "--keep",
-    help="Besides the clips: recordings, whole, with the intervals that their labels name.",
+    help="What to keep besides the clips: recordings, whole, with the intervals that their labels name.",
 )
-@click.option("--workers", type=int, help="Processes; all cores by default.")
+@click.option("--workers", type=int, help="Number of worker processes; all cores by default.")
 @click.option(
     "--backend",
     default="processes",
@@ -101,7 +101,10 @@ def _spec(dataset: str | None, spec: Path | None) -> str:
     "--scheduler", help="Address of a running Dask scheduler, tcp://HOST:PORT, with --backend dask."
 )
 @click.option(
-    "--compression", default="none", show_default=True, help=f"Of the shards: {', '.join(COMPRESSIONS)}."
+    "--compression",
+    default="none",
+    show_default=True,
+    help=f"Compression of the shards: {', '.join(COMPRESSIONS)}.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a dataset made from other sources or settings.")
 @click.option(
@@ -126,8 +129,8 @@ def convert_command(
     """Convert raw files to a dataset folder OUT: folders, .zip or .7z files as they are distributed, single
     files, PYSKL pickles, or .npz files.
 
-    Which dataset it is follows from the files' names and content. Stopped, the same command goes on where it
-    was.
+    The dataset is recognised from the files' names and content. If a conversion is stopped, the same command
+    continues it.
 
     \b
     amr-data convert nturgbd_skeletons_s001_to_s017.zip ntu60/
@@ -273,7 +276,7 @@ def export_command(dataset_dir: Path, out: Path, form: str, as_json: bool, **opt
 @click.option("--replications", default=2, show_default=True, help="How often each does each action.")
 @click.option("--broken", default=6, show_default=True, help="Damaged files beside the good ones.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--workers", type=int, help="Processes; all cores by default.")
+@click.option("--workers", type=int, help="Number of worker processes; all cores by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded_saying("files that were written stay in OUT: remove the folder, then the same command starts anew")
 def synth_command(out: Path, dataset: str | None, spec: Path | None, as_json: bool, **options: Any) -> None:

@@ -212,19 +212,22 @@ def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:
 @click.option(
     "--licence",
     metavar="ID",
-    help="Of the weights in --hub-folder, as the hub writes it, such as apache-2.0; unknown by default.",
+    help="Licence of the weights in --hub-folder, in the hub's spelling: apache-2.0; unknown by default.",
 )
 @click.option(
     "--bodies",
     default=2,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Bodies of every clip; zeros for absent ones.",
+    help="Bodies in each clip that the exported model takes; zeros for absent ones.",
 )
 @click.option(
-    "--skeleton", help="Whose clips an encoder shall take, by name; that of its training by default."
+    "--skeleton",
+    help="Skeleton of the clips that an exported encoder takes; that of its training by default.",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="The same, of a converted dataset.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="The same, as a converted dataset with that skeleton."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @guarded
 def export_command(

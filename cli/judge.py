@@ -26,17 +26,19 @@ from amr_data.looking.words import recipe_in_words
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Another converted dataset than the run's.")
 @click.option("--split", help="The dataset's train/test split; the run's, or the only one.")
-@click.option("--seed", type=int, help="Of heads, views and probes; the run's by default.")
+@click.option("--seed", type=int, help="Seed of heads, views and probes; the run's by default.")
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "tf32", "bfloat16"]),
-    help="Of fine-tuning; the run's by default.",
+    help="Precision of fine-tuning; the run's by default.",
 )
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Keeps the results; the run's folder by default."
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the results; the run's by default."
 )
 @click.option(
-    "--nproc", type=click.IntRange(min=1), help="Processes on this machine, one GPU each; short for torchrun."
+    "--nproc",
+    type=click.IntRange(min=1),
+    help="So many processes on this machine, one for each GPU; for several machines use torchrun.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @renamed("--dataset", "--data")
@@ -103,7 +105,10 @@ def eval_command(
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--protocol", "protocols", multiple=True, help="linear, logistic or knn; may be repeated.")
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Keeps the results; beside the first run by default."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the results; beside the first run by default.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @guarded

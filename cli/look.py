@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     default=0,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Of --random, and of the mask of --run.",
+    help="Seed of --random, and of the mask of --run.",
 )
 @click.option("--recording", help="A recording that was kept whole: its name, or its number.")
 @click.option("--timeline", is_flag=True, help="Of a recording: print what happens when.")

@@ -64,24 +64,28 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
     "--protocol",
     "protocols",
     multiple=True,
-    help="How the encoder is judged, as in `amr-train eval`; may be repeated.",
+    help="How the encoder is judged at the end, as in `amr-train eval`; may be repeated.",
 )
 @click.option(
-    "--plan", is_flag=True, help="Print stages, sizes, what is done and estimated time, and run nothing."
+    "--plan",
+    is_flag=True,
+    help="Print stages, sizes, what is done already and the estimated time; train nothing.",
 )
 @click.option(
-    "--nproc", type=click.IntRange(min=1), help="Processes on this machine, one GPU each; short for torchrun."
+    "--nproc",
+    type=click.IntRange(min=1),
+    help="So many processes on this machine, one for each GPU; for several machines use torchrun.",
 )
 @click.option(
     "--workers",
     metavar="N|auto",
     callback=_workers,
-    help="Of a suite: processes that share its stages; auto starts one a GPU. 1 by default.",
+    help="Of a suite: processes that share its stages; auto starts one for each GPU. 1 by default.",
 )
 @click.option(
     "--no-wait",
     is_flag=True,
-    help="Of a suite: end when all that is left is being done by other commands with the same --out.",
+    help="Of a suite: do not wait for stages that other commands with the same --out are doing.",
 )
 @click.option(
     "--backend",
@@ -95,12 +99,12 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str | No
     "--track",
     multiple=True,
     metavar="wandb|mlflow",
-    help="Send metrics there too, beside TensorBoard and JSONL.",
+    help="Also send metrics to this service; TensorBoard and JSONL files are always written.",
 )
 @click.option(
     "--detect-anomaly",
     is_flag=True,
-    help="Name the operation whose gradient is not finite; several times slower.",
+    help="If a gradient is not finite, name the operation that made it so; several times slower.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @renamed("--dataset", "--data")
