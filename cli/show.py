@@ -203,7 +203,7 @@ def print_faults(summary: Mapping[str, Any], faults: Sequence[Record], most: int
         return
     count, clips = len({fault.where for fault in faults}), summary["facts"]["clips"]
     title = f"suspicious clips: {count:,} of {clips:,}" + (
-        f", the worst {most} reasons" if len(faults) > most else ""
+        f", the worst {most} faults" if len(faults) > most else ""
     )
     lines = table(title)
     lines.add_column("clip", overflow="fold")
