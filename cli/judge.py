@@ -64,6 +64,7 @@ def eval_command(
     amr-train eval mamp.safetensors --data ntu60/ --split xsub -o mamp/ linear.lr=0.1
     """
     from amr_cli.panel import Panel
+    from amr_train.evaluation.records import models_of
     from amr_train.experiments.judging import judge, judging_of
     from amr_train.parallel.launch import started_by_torchrun, with_processes
 
@@ -90,8 +91,11 @@ def eval_command(
     if record.get("body_gflops") is not None:
         rows["features"] = cost_in_words(record)
     facts("", {**({"encoder": judging.standing} if judging.standing else {}), **rows})
-    kept = f"results → {judging.folder}" if judging.folder else "results are not kept; --out keeps them"
-    say(kept)
+    folder = judging.folder
+    say(f"results → {folder}" if folder else "results are not kept; --out keeps them")
+    for one in records:
+        for file in models_of(folder, one) if folder else []:
+            say(f"{file.stem} → {file}")
     if trained and recipe_in_words(trained) != recipe_in_words(seen):
         warn(
             f"the encoder was trained on clips of another recipe ({recipe_in_words(trained)}) than these "

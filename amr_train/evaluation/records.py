@@ -43,6 +43,12 @@ def record_file(folder: Path, about: Record) -> Path:
     return folder / EVALUATIONS / f"{name}-{record_digest(about)}.json"
 
 
+def models_of(folder: Path, record: Record) -> list[Path]:
+    """The classifier or detector that a result left in a folder of its own, beside its file."""
+    file = record_file(folder, record)
+    return sorted((file.parent / file.stem).glob("*.safetensors"))
+
+
 def write_record(folder: Path, record: Record) -> None:
     """Keep a result."""
     path = record_file(folder, record)
