@@ -86,7 +86,7 @@ def timelines(
         if (source / MANIFEST).is_file():
             data = open_dataset(source)
             check_recipe(data, loaded.about.recipe, "detector")
-            found = _of_dataset(loaded, data, told, listener or Listener())
+            found = _of_dataset(loaded, data, told, listener or Listener(), as_kept=True)
             made += [_at(one, str(source)) for one in found]
             continue
         with TemporaryDirectory() as scratch:
@@ -99,9 +99,10 @@ def timelines(
 
 
 def _of_dataset(
-    loaded: LoadedDetector, data: ShardDataset, least: float, listener: Listener
+    loaded: LoadedDetector, data: ShardDataset, least: float, listener: Listener, as_kept: bool = False
 ) -> Iterator[Timeline]:
-    """Recording by recording; the path is its source."""
+    """Recording by recording; the path is its source. Frames are the file's; `as_kept` : those of a recording
+    are counted from its first, as its labels are and `inspect --found` does."""
     order = joints_in(loaded, data)
     fps = data.spec.frame_rate
     several: Sequence[Recording] | Iterator[Clip] = data.recordings if data.keeps_recordings else iter(data)
@@ -110,8 +111,7 @@ def _of_dataset(
         listener.stage(f"actions in {one.name}")
         found = actions(loaded, one.frames, tracks, fps, listener)
         kept = found.take(found.score >= least)
-        # a kept recording's frames are counted as its labels are and `inspect --found` does: from its first
-        start = 0 if isinstance(one, Recording) else one.start
+        start = 0 if as_kept and isinstance(one, Recording) else one.start
         moved = Intervals(kept.recording, kept.label, kept.first + start, kept.end + start, kept.score)
         yield Timeline(one.name, one.source, fps, start + one.frames, moved)
 

@@ -121,5 +121,5 @@ def _augmented(task: Task, epoch: int) -> dict[str, Tensor]:
     feed, place = task.feed("train"), (task.processes.rank, task.processes.size)
     generator = torch.Generator().manual_seed(seed_of(task.seed, "linear views", epoch))
     views = feed.augmented_views(task.batch_size, task.augment, generator, *place)
-    how = {"precision": task.settings.feature_precision, "bodies": task.bodies}
-    return encode(task.encoder, feed, views, task.processes, **how)
+    told = (task.processes, None, task.settings.feature_precision, task.bodies)
+    return encode(task.encoder, feed, views, *told)

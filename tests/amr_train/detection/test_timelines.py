@@ -92,7 +92,7 @@ def test_a_kept_recording_is_told_in_the_frames_of_its_labels(loaded: LoadedDete
         given = SimpleNamespace(
             spec=data.spec, keeps_recordings=True, recordings=[replace(first, start=start)]
         )
-        made += list(_of_dataset(loaded, given, 0.0, Listener()))  # type: ignore[arg-type]
+        made += list(_of_dataset(loaded, given, 0.0, Listener(), True))  # type: ignore[arg-type]
     assert made[0].as_dict(CLASSES * 9) == made[1].as_dict(CLASSES * 9)
     assert made[1].frames == first.frames
     found_in(data, 0, [made[1].as_intervals(data.spec.class_names)])
