@@ -26,6 +26,7 @@ from amr_data.readers.text import parse_columns, parse_lines
 from amr_data.readers.untrimmed import Untrimmed
 from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
+LABEL_ROW = re.compile(rb"\s*[-+.0-9eE]+\s*(,\s*[-+.0-9eE]+\s*){2,3}")
 LABEL_FIELDS = 4
 PIECE_BYTES = 32 << 20
 
@@ -317,14 +318,14 @@ def _protocol(source: RawSource, member: Member, spec: DatasetSpec, name: str) -
 
 
 def _is_label_file(source: RawSource, member: Member) -> bool:
-    """By its first line of either kind: two or three commas, or a skeleton's many columns. A file without
+    """By its first line of either kind: three or four numbers between commas, or a skeleton's many columns. A file without
     such a line goes by the name of its folder, which is the source's own where it lies at the top."""
     try:
         head = source.head(member, HEAD_BYTES)
     except RejectError:  # it is rejected when it is read
         head = b""
     for line in head.splitlines():
-        if line.count(b",") in (2, 3):
+        if LABEL_ROW.fullmatch(line):
             return True
         if len(line.split()) > LABEL_FIELDS or line.count(b",") > LABEL_FIELDS:
             return False
