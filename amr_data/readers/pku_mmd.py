@@ -318,8 +318,9 @@ def _protocol(source: RawSource, member: Member, spec: DatasetSpec, name: str) -
 
 
 def _is_label_file(source: RawSource, member: Member) -> bool:
-    """By its first line of either kind: three or four numbers between commas, or a skeleton's many columns. A file without
-    such a line goes by the name of its folder, which is the source's own where it lies at the top."""
+    """By its first line of either kind: three or four numbers between commas, or a skeleton's many columns. A
+    file without such a line goes by the name of its folder, which is the source's own where it lies at the
+    top."""
     try:
         head = source.head(member, HEAD_BYTES)
     except RejectError:  # it is rejected when it is read
