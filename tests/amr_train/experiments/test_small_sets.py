@@ -21,9 +21,9 @@ def stages() -> list[Stage]:
 
 
 def test_every_encoder_of_the_table_is_trained_once_and_judged_where_it_belongs(stages):
-    """Alone: four methods on three sets and on five folds of the fourth, 32 runs, and one more on the set that
-    several cameras saw. On all sets: one for each
-    fold, the first of which is judged on the other three sets too. On three sets: four. By three seeds."""
+    """Alone: four methods on three sets and on five folds of the fourth, 32 runs, and one more on the set
+    that several cameras saw. On all sets: one for each fold, the first of which is judged on the other three
+    sets too. On three sets: four. By three seeds."""
     runs = [stage for stage in stages if not stage.transfer]
     assert len(runs) == 3 * (4 * (3 + 5) + 1 + 5 + 4)
     assert len({run.folder for run in runs}) == len(runs)
