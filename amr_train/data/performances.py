@@ -43,7 +43,7 @@ class Performances:
         random = torch.rand(len(clips), 2, generator=generator)
         count = self.count[clips]
         which = (random[:, 1] * count).long().clamp(max=(count - 1).clamp(min=0))
-        found = self.others[(self.first[clips] + which).clamp(max=max(0, len(self.others) - 1))]
+        found = self.others[self.first[clips] + which]  # the first of all where a clip has none
         return torch.where((random[:, 0] < self.share) & (count > 0), found, clips)
 
 
@@ -52,7 +52,7 @@ def performances_of(
 ) -> Performances | None:
     """Of a dataset's training clips (N,), numbered as they stand here; None where nothing is asked for or no
     clip was seen by another camera."""
-    if not config.cameras or not config.contrast:
+    if not config.cameras:
         return None
     first, count, others = other_cameras(dataset.clips[clips])
     if not len(others):

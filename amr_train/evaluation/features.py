@@ -77,10 +77,10 @@ def encode(
         seen += len(batch.clips)
         listener.advance(min(seen * processes.size, len(feed)), len(feed), {})
     encoder.train(was_training)
-    kept = processes.total(kept)
+    found = _pooled(processes.total(kept).flatten(1), encoder.joints)
     if bodies > 1:
-        return {**_pooled(kept.flatten(1), encoder.joints), BODIES: processes.total(apart).flatten(1)}
-    return _pooled(kept.flatten(1), encoder.joints)
+        found[BODIES] = processes.total(apart).flatten(1)
+    return found
 
 
 def _pooled(kept: Tensor, joints: int) -> dict[str, Tensor]:
