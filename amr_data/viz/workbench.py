@@ -70,7 +70,7 @@ class Workbench:
         """By what is done, steps done and in all."""
         self.trouble: list[str] = []
         self._of_clip: dict[str, list[Record]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._deciding = threading.Lock(), threading.Lock()
         self._kept: OrderedDict[tuple[str, str, str | None, int], Found] = OrderedDict()
         self._version = 0
         self._summary = dataset_summary(dataset)
@@ -335,8 +335,9 @@ class Workbench:
             raise UsageError(unknown("clip", name, self.dataset.names))
         if decision not in DECISIONS:
             raise UsageError(f"the decision '{decision[:40]}' is neither {KEEP} nor {EXCLUDE}")
-        self._take_decisions(decide(self.list, Decision(name, decision, note)))
-        self._version += 1
+        with self._deciding:  # one after the other, so that what is shown is what was written last
+            self._take_decisions(decide(self.list, Decision(name, decision, note)))
+            self._version += 1
 
     def _take_decisions(self, found: dict[str, Decision]) -> None:
         self.decisions = found
@@ -350,6 +351,7 @@ class Workbench:
     def exported(self) -> str:
         """The list as it is now: others may have written to it. Raises: UsageError where it is none any
         more."""
-        self._take_decisions(read_decisions(self.list) if self.list.exists() else {})
-        self._version += 1
-        return decisions_text(self.decisions)
+        with self._deciding:
+            self._take_decisions(read_decisions(self.list) if self.list.exists() else {})
+            self._version += 1
+            return decisions_text(self.decisions)

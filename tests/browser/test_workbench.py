@@ -216,6 +216,42 @@ def test_a_decision_is_listed_and_a_training_honours_it(browser, address, bench)
     assert name not in {bench.dataset.names[i] for i in source.clips}
 
 
+def test_a_click_that_ends_the_writing_of_a_note_is_not_lost(browser, address, bench):  # noqa: F811
+    one, other = (bench.dataset.names[i] for i in bench.dataset.split("xsub", "train")[1:3])
+    with opened(browser, f"{address}?clip={one}") as page:
+        # the note is saved between the two halves of the click
+        page.wait_for_selector("#deciding")
+        page.fill("#note", "slow hand")
+        page.hover("#deciding .exclude")
+        page.mouse.down()
+        until(page, "document.getElementById('saved').textContent === 'saved'")
+        page.mouse.up()
+        until(page, "document.querySelector('#deciding .exclude').getAttribute('aria-pressed') === 'true'")
+        # the note arrives later than the decision that was sent after it
+        page.goto(f"{address}?clip={other}")
+        page.wait_for_selector("#deciding")
+        sent: list[Any] = []
+
+        def first_late(route: Any) -> None:
+            sent.append(route)
+            if len(sent) == 1:
+                page.evaluate("document.querySelector('#deciding .exclude').click()")
+                page.wait_for_timeout(300)
+            route.continue_()
+
+        page.route("**/api/decisions", first_late)
+        page.fill("#note", "quick hand")
+        page.evaluate("document.getElementById('note').blur()")
+        until(page, "document.getElementById('saved').textContent === 'saved'")
+        until(page, "document.querySelector('#deciding .exclude').getAttribute('aria-pressed') === 'true'")
+        assert len(sent) == 2
+    found = read_decisions(bench.list)
+    assert found[one] == Decision(one, "exclude", "slow hand")
+    assert found[other] == Decision(other, "exclude", "quick hand")
+    bench.decide(one, "", "")
+    bench.decide(other, "", "")
+
+
 def test_a_phone_has_its_filters_in_a_drawer(browser, address):  # noqa: F811
     with opened(browser, address, 390, 800) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

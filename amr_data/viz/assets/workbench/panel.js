@@ -6,20 +6,22 @@ import { toggled } from "./terms.js";
 
 const box = $("panel");
 let shown = null, frame = null, begin = false, asked = 0, changed = () => {};
+let saving = Promise.resolve(), unsaved = 0;
 export const onDecision = (told) => { changed = told; };
 export const neighbour = (side) => { if (shown?.[side]) change({ clip: shown[side], frame: "" }); };
 export const close = () => change({ clip: "", frame: "" });
 
-export async function showPanel(anew = false) {
+export async function showPanel() {
+  const ticket = ++asked;
   if (!state.clip) {
-    asked += 1; shown = null; frame = null;
+    shown = null; frame = null;
     box.hidden = true;
     box.replaceChildren();
     document.body.classList.remove("with-panel");
     return;
   }
-  if (!anew && shown?.name === state.clip) return seek();
-  const ticket = ++asked;
+  if (shown?.name === state.clip) return seek();
+  await saving; // or an answer older than what was written is shown
   let found;
   try { found = await json("clip", { name: state.clip, q: state.q, sort: state.sort || "index", by: state.by }); } catch (error) { found = { error }; }
   if (ticket !== asked) return;
@@ -30,13 +32,11 @@ export async function showPanel(anew = false) {
     box.replaceChildren(bar(state.clip), el("p", { role: "alert", className: "trouble" }, found.error.message));
     return;
   }
-  const same = shown?.name === found.name;
   shown = found;
-  if (same) return refresh();
   begin = false;
   frame = el("iframe", { src: `viewer/${found.index}`, title: `viewer of ${found.name}`, onload: begun });
   box.replaceChildren(bar(found.name), frame, el("div", { id: "about-clip" }));
-  refresh();
+  tell();
   box.scrollTop = 0;
 }
 
@@ -53,7 +53,7 @@ async function copy() {
   setTimeout(() => { if ($("copy")) $("copy").textContent = "Link"; }, 1500);
 }
 
-function refresh() {
+function tell() {
   $("before").disabled = !shown.before;
   $("after").disabled = !shown.after;
   const dl = (rows) => el("dl", {}, ...rows.flatMap(([key, value]) => [el("dt", {}, key), el("dd", {}, value)]));
@@ -87,28 +87,41 @@ function fault({ kind, words, severity, frame: at }) {
 }
 
 // --- decisions --------------------------------------------------------------------------------------------------------------------------
+// What is changed is sent one after the other, each on top of what was saved before, and the buttons stay the
+// same elements: a click whose first half ends the writing of a note still is one.
 function deciding() {
-  const choice = (value, label, title) => el("button", { className: value || "none", title, aria: { pressed: String(shown.decision === value) }, onclick: () => save(value, note.value) }, label);
-  const note = el("textarea", { id: "note", rows: 2, maxLength: 2000, placeholder: "a note", aria: { label: "note" }, value: shown.note, onchange: () => save(shown.decision, note.value) });
-  return el("div", { id: "deciding" }, el("div", { className: "choices", role: "group", aria: { label: "decision" } }, choice("keep", "Keep", "keep (k)"), choice("exclude", "Exclude from training", "exclude from training (x)"), choice("", "Undecided", "undecided (u)")), note, el("p", { id: "saved", role: "status" }));
+  const choice = (value, label, title) => el("button", { className: value || "none", title, dataset: { decision: value }, onclick: () => save({ decision: value, note: note.value }) }, label);
+  const note = el("textarea", { id: "note", rows: 2, maxLength: 2000, placeholder: "a note", aria: { label: "note" }, value: shown.note, onchange: () => save({ note: note.value }) });
+  const made = el("div", { id: "deciding" }, el("div", { className: "choices", role: "group", aria: { label: "decision" } }, choice("keep", "Keep", "keep (k)"), choice("exclude", "Exclude from training", "exclude from training (x)"), choice("", "Undecided", "undecided (u)")), note, el("p", { id: "saved", role: "status" }));
+  pressed(made, shown.decision);
+  return made;
 }
 
-export async function decideNow(decision) { if (shown) await save(decision, $("note").value); }
+function pressed(within, decision) {
+  for (const button of within.querySelectorAll("[data-decision]")) button.setAttribute("aria-pressed", String(button.dataset.decision === decision));
+}
 
-async function save(decision, note) {
-  const name = shown.name;
+export async function decideNow(decision) { if (shown) await save({ decision, note: $("note").value }); }
+
+function save(differs) {
+  const clip = shown;
+  unsaved += 1;
+  saving = saving.then(() => write(clip, differs)).finally(() => { unsaved -= 1; });
+  return saving;
+}
+
+async function write(clip, differs) {
+  const wanted = { decision: clip.decision, note: clip.note, ...differs };
+  const said = (text, wrong) => { if (shown === clip) { $("saved").className = wrong ? "trouble" : ""; $("saved").textContent = text; } };
   try {
-    await decide(name, decision, note);
+    await decide(clip.name, wanted.decision, wanted.note);
   } catch (error) {
-    $("saved").className = "trouble";
-    $("saved").textContent = `not saved: ${error.message}`;
+    said(`not saved: ${error.message}`, true);
     return;
   }
-  if (shown?.name === name) {
-    Object.assign(shown, { decision, note: note.trim() });
-    refresh();
-    $("saved").textContent = "saved";
-  }
+  Object.assign(clip, { decision: wanted.decision, note: wanted.note.trim() });
+  if (shown === clip) pressed($("deciding"), clip.decision);
+  said(unsaved > 1 ? "" : "saved", false);
   changed();
 }
 
