@@ -82,8 +82,9 @@ def synthesize(
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / SYNTHETIC_MARK, _mark(spec, seed))
     parallel = joblib.Parallel(n_jobs=workers or -1, return_as="generator")
+    # joblib keeps its processes, which stay in the folder that they were begun in
     results = parallel(
-        joblib.delayed(writer.write)(out, spec, actions, person, rep, seed) for person, rep in jobs
+        joblib.delayed(writer.write)(out.absolute(), spec, actions, person, rep, seed) for person, rep in jobs
     )
     for done, (files, clips) in enumerate(results, 1):
         report.files, report.clips = report.files + files, report.clips + clips

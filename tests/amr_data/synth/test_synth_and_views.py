@@ -24,6 +24,14 @@ def test_bone_lengths_are_fixed_and_differ_between_subjects():
     assert np.abs(lengths[0] - lengths[1]).max() > 0.005
 
 
+def test_a_folder_is_found_from_wherever_one_is(tmp_path, monkeypatch):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        synthesize("raw", "ntu60", classes=1, subjects=2, replications=1, broken=0, workers=2)
+        assert len(list((tmp_path / name / "raw").glob("*.skeleton"))) == 6
+
+
 def test_classes_move_different_joints():
     rng = np.random.default_rng(0)
     motion = []
