@@ -51,7 +51,7 @@ browser:
 	@command -v chromium >/dev/null || echo "no Chromium: browser tests will be skipped"
 
 test: lint browser
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # The pictures of README and docs, from synthetic clips and the distributed ones of NW-UCLA; needs Chromium.
 figures: $(VENV)/.dev

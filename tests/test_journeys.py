@@ -21,6 +21,8 @@ from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
 from amr_data import open_dataset
 
+pytestmark = pytest.mark.long
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SMALL = ["scale=tiny", "evaluation.logistic.iterations=3", "evaluation.logistic.folds=2"]
 

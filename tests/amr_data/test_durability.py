@@ -27,6 +27,8 @@ from amr_data.files import sha256_of
 from amr_data.repairing import repair
 from amr_data.shards.verification import verify
 
+pytestmark = pytest.mark.long
+
 KILLS = 20
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 

@@ -27,6 +27,8 @@ from benchmarks.workbench import write_dataset
 from tests.amr_train.runs import small
 from tests.browser.test_viewer import browser  # noqa: F401
 
+pytestmark = pytest.mark.long
+
 PATIENCE = 180
 """Seconds for what takes a tenth of one on a machine with nothing else to do."""
 HOSTILE = '<img src=x onerror="document.title=1">'

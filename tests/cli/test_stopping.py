@@ -24,6 +24,8 @@ from amr_train.training.checkpoints import list_checkpoints
 from amr_train.training.stopping import Stopped
 from tests.amr_train.runs import SMALL
 
+pytestmark = pytest.mark.long
+
 SETTINGS = [*SMALL, "pretrain.epochs=300", "pretrain.checkpoint_epochs=1000", "evaluation.protocols=[knn]"]
 SETTINGS += ["evaluation.baselines=[]", "pretrain.check_steps=2"]
 SAID = re.compile(

@@ -37,6 +37,8 @@ from amr_train.training.locks import Held, hold, is_held
 from amr_train.training.stopping import Stopped
 from tests.amr_train.runs import Listener
 
+pytestmark = pytest.mark.long
+
 TINY = ["scale=tiny", "monitor.every_epochs=0"]
 LONG = {"experiment": "ntu60-xsub-mae", "settings": {"name": "long"}, "grid": {"pretrain.epochs": [15]}}
 TWELVE = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 import torch._dynamo
 import torch.distributed as dist
@@ -20,6 +21,8 @@ from amr_train.training import compiling
 from amr_train.training.loop import prepare, train_step
 from amr_train.training.optimizers import make_optimizer
 from tests.amr_train.tracing import JOINTS_OF, clips
+
+pytestmark = pytest.mark.long
 
 CPU = torch.device("cpu")
 MODES = (("default", "drawn"), ("cuda-graphs", "even"))

@@ -16,6 +16,8 @@ from amr_train.evaluation.records import records_in
 from amr_train.parallel.processes import Processes
 from tests.amr_train.runs import SMALL
 
+pytestmark = pytest.mark.long
+
 SETTINGS = [*SMALL, "pretrain.epochs=6", "pretrain.check_steps=2", "pretrain.min_lr=0.001"]
 FINETUNED = [
     "evaluation.protocols=[linear, knn, finetune]",

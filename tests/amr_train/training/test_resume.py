@@ -20,6 +20,8 @@ from amr_train import run_experiment
 from amr_train.training.checkpoints import list_checkpoints, load_latest, save_checkpoint
 from tests.amr_train.runs import SMALL, UNJUDGED, Listener, Stop, small
 
+pytestmark = pytest.mark.long
+
 CPU = torch.device("cpu")
 
 

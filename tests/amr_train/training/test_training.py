@@ -27,6 +27,8 @@ from amr_train.training.schedule import learning_rate
 from amr_train.training.stopping import Stopped
 from tests.amr_train.runs import UNJUDGED, Listener, Stop, small
 
+pytestmark = pytest.mark.long
+
 CPU = torch.device("cpu")
 
 
