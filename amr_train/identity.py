@@ -30,9 +30,10 @@ UNDECIDED: Any = {
     "evaluation": True,
     "monitor": True,
     "data": {"path", "paths", "dataset", "resident", "exclude"},
-    "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps"},
+    "pretrain": {"checkpoint_epochs", "checkpoint_minutes", "keep_checkpoints", "check_steps", "min_steps"},
 }
-"""Settings that decide nothing of a pre-training; `scale` is in the sizes that it sets."""
+"""Settings that decide nothing of a pre-training; `scale` is in the sizes that it sets, `min_steps` in the
+epochs."""
 ADDED: dict[str, dict[str, Any]] = {
     "data": {"splits": {}, "excluded": {}},
     "model": {"registers": 0, "time": "learnt", "joints": "index", "names": []},

@@ -225,16 +225,19 @@ class PretrainConfig(Section):
     """An optimiser with linear warm-up and a cosine to `min_lr`; a checkpoint every so many epochs, and every
     so many minutes at any step.
 
-    `batch_size` counts clips over all processes. `batches`: clips in an order drawn freely, or so that every
-    batch, and every process's part of it, has the same number of bodies but for one (`even`), which CUDA
-    graphs need. `mixing`: of several datasets each has a share of every batch in proportion to its clips to
-    this power: 1 by size, 0 all alike. `optimizer`: AdamW, or Muon for the matrices of transformer blocks and
-    AdamW, whose `betas` are, for the rest. `clip_grad`: largest norm of the gradient. `check_steps`: the loss
-    is read from a GPU every so many steps, and checked then.
+    `min_steps`: where clips are so few that `epochs` are fewer steps, there are as many more epochs; settings
+    that lie over it and name `epochs` switch it off. `batch_size` counts clips over all processes.
+    `batches`: clips in an order drawn freely, or so that every batch, and every process's part of it, has the
+    same number of bodies but for one (`even`), which CUDA graphs need. `mixing`: of several datasets each has
+    a share of every batch in proportion to its clips to this power: 1 by size, 0 all alike. `optimizer`:
+    AdamW, or Muon for the matrices of transformer blocks and AdamW, whose `betas` are, for the rest.
+    `clip_grad`: largest norm of the gradient. `check_steps`: the loss is read from a GPU every so many steps,
+    and checked then.
     """
 
     epochs: int = Field(400, ge=1)
     warmup_epochs: int = Field(20, ge=0)
+    min_steps: int = Field(0, ge=0)
     batch_size: int = Field(128, ge=1)
     batches: Batches = "drawn"
     optimizer: Literal["adamw", "muon"] = "adamw"

@@ -98,13 +98,13 @@ def resolve(
         layers.append(Layer("suite", suite))
     data: Settings = {}
     for layer in layers:
-        data = over(data, layer.settings)
+        data = _laid(data, layer.settings)
     above = [Layer("grid", grid or {}), Layer("override", parse_overrides(overrides))]
     scale = changes.get("scale", data.get("scale", "full"))
     if scale != "full":
         above = [*_scale(scale, changes.get("method", data.get("method"))), *above]
     for layer in above:
-        data = over(data, layer.settings)
+        data = _laid(data, layer.settings)
     layers += above
     try:
         experiment = Experiment.model_validate(data)
@@ -134,6 +134,15 @@ def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
         below = merged.get(key)
         both = isinstance(below, Mapping) and isinstance(value, Mapping)
         merged[key] = over(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _laid(lower: Settings, upper: Settings) -> Settings:
+    """A layer over those below it. Who says how many epochs has said how long, so no `min_steps` from below
+    holds any more."""
+    merged, said = over(lower, upper), upper.get("pretrain")
+    if isinstance(said, Mapping) and "epochs" in said and "min_steps" not in said:
+        merged["pretrain"].pop("min_steps", None)
     return merged
 
 

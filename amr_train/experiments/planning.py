@@ -17,7 +17,7 @@ from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import read_record_of
 from amr_train.evaluation.subjects import trained
 from amr_train.evaluation.task import Task
-from amr_train.experiments.running import steps_of
+from amr_train.experiments.length import steps_of
 from amr_train.experiments.sources import Clips, Opening, Sources, settled
 from amr_train.experiments.stages import Stage
 from amr_train.experiments.timing import Times, seconds_of_step

@@ -27,6 +27,7 @@ from amr_train.evaluation.monitor import Monitor
 from amr_train.evaluation.records import Record
 from amr_train.evaluation.subjects import trained
 from amr_train.evaluation.task import Task
+from amr_train.experiments.length import steps_of
 from amr_train.experiments.results import results_of, write_results
 from amr_train.experiments.sources import Source, Sources, check_energies, opened
 from amr_train.listening import Listener, Listeners
@@ -242,12 +243,6 @@ class _Run:
             return found
 
         return after_epoch
-
-
-def steps_of(experiment: Experiment, clips: int) -> int:
-    """Optimiser steps of the whole pre-training on so many training clips."""
-    size = max(1, min(experiment.pretrain.batch_size, clips))
-    return experiment.pretrain.epochs * (clips // size)
 
 
 @contextmanager

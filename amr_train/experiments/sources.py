@@ -23,6 +23,7 @@ from amr_train.data.performances import check_cameras
 from amr_train.data.views import check_changes, moves_alike
 from amr_train.evaluation.parts import TEST, only_split, parts_of, training_clips
 from amr_train.evaluation.protocols import protocol_named
+from amr_train.experiments.length import long_enough
 from amr_train.parallel.processes import Processes
 from amr_train.training.compiling import check_compiler
 
@@ -150,8 +151,9 @@ def settled(experiment: Experiment, opening: Opening = open_dataset) -> Sources:
         data = {"split": None, "splits": {source.name: source.split for source in sources}}
         lines += _about_recipes(experiment, sources)
     experiment, word = _told_by(experiment, sources)
+    experiment, more = long_enough(experiment, sum(len(source.clips) for source in sources))
     update = {"data": experiment.data.model_copy(update=data)}
-    return Sources(experiment.model_copy(update=update), tuple(sources), (*word, *lines))
+    return Sources(experiment.model_copy(update=update), tuple(sources), (*word, *more, *lines))
 
 
 def place_of(text: str) -> tuple[Path, str | None]:
