@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from amr_data.files import write_json
+from amr_train.evaluation.whole import is_whole
 from amr_train.identity import SCHEMA, digest_of
 
 EVALUATIONS = "evaluations"
@@ -78,7 +79,7 @@ def brief(record: Record) -> Record:
 def _read(path: Path) -> Record | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        sound = record["schema"] == SCHEMA and are_figures(record["figures"]) and _whole(record)
+        sound = record["schema"] == SCHEMA and are_figures(record["figures"]) and is_whole(record)
         return record if sound and path.stem.endswith(record_digest(record)) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None  # lists in lists without end, a whole number that no float holds
@@ -92,36 +93,3 @@ def are_figures(found: object) -> bool:
         and all(isinstance(name, str) and name.isprintable() and name for name in found)
         and all(isinstance(v, int | float) and math.isfinite(v) for v in found.values())
     )
-
-
-def _whole(record: Record) -> bool:
-    """Whether a result has all that tables and later sittings need of it."""
-    try:
-        subject, data, clips = record["subject"], record["data"], record["clips"]
-        texts = (subject["digest"], data["dataset"], data["fingerprint"], record["split"], record["protocol"])
-        trained = subject["kind"] != "encoder" or (
-            isinstance(subject["experiment"], str)
-            and isinstance(subject["training"], str)
-            and isinstance(subject["seed"], int)
-            and all(isinstance(subject[key], int | float) for key in ("epoch", "epochs"))
-        )
-        fused = subject["kind"] != "fused" or (
-            isinstance(subject["name"], str)
-            and isinstance(subject["seed"], int)
-            and all(isinstance(one["digest"], str) and one["kind"] == "encoder" for one in subject["of"])
-            and all(isinstance(one["training"], str) for one in subject["of"])
-            and all(isinstance(one[key], int | float) for one in subject["of"] for key in ("epoch", "epochs"))
-        )
-        return bool(
-            subject["kind"] in KINDS
-            and trained
-            and fused
-            and all(isinstance(text, str) for text in (*texts, record["spoken"], record["precision"]))
-            and all(isinstance(clips[part], int) for part in ("train", part_of(record)))
-            and isinstance(record["seed"], int)
-            and isinstance(record["settings"], dict)
-            and isinstance(record["details"], dict)
-            and isinstance(data["recipe"], dict)
-        )
-    except (KeyError, TypeError):
-        return False

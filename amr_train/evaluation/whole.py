@@ -1,0 +1,100 @@
+"""What a result has to hold, so that a file which somebody changed, or another program wrote, ends no table
+or report. More keys than these may be there, and what is optional here came with later releases."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Seen(_Part):
+    """A dataset that an encoder of several was trained on."""
+
+    fingerprint: str
+    split: str | None
+
+
+class _Subject(_Part):
+    digest: str
+    model: dict[str, Any] | None = None
+    input: dict[str, Any] = Field({})
+    parameters: Count | None = None
+    frames: Count | None = None
+    seed: Whole = 0
+    synthetic: bool | None = None
+
+
+class _Beside(_Subject):
+    kind: Literal["coordinates", "untrained"]
+
+
+class _Encoder(_Subject):
+    kind: Literal["encoder"]
+    experiment: str
+    training: str
+    seed: Whole
+    epoch: Number
+    epochs: Number
+    method: str | None = None
+    dataset: str | None = None
+    recipe: dict[str, Any] | None = None
+    datasets: list[_Seen] | None = None
+
+
+class _Fused(_Subject):
+    kind: Literal["fused"]
+    name: str
+    seed: Whole
+    of: list[_Encoder] = Field(min_length=1)
+
+
+class _Data(_Part):
+    dataset: str
+    fingerprint: str
+    recipe: dict[str, Any]
+    synthetic: bool = False
+
+
+class _Result(_Part):
+    protocol: str
+    subject: Annotated[_Beside | _Encoder | _Fused, Field(discriminator="kind")]
+    data: _Data
+    split: str
+    part: Literal["test", "validation"] = "test"
+    clips: dict[str, Count]
+    body_gflops: Number | None = None
+    clip_gflops: Number | None = None
+    seed: Whole
+    precision: str
+    settings: dict[str, Any]
+    figures: dict[str, Number]
+    details: dict[str, Any]
+    spoken: str
+    made: str = ""
+
+    @model_validator(mode="after")
+    def _counted(self) -> _Result:
+        if set(self.clips) != {"train", self.part}:
+            raise ValueError(f"clips of {', '.join(self.clips)}")
+        return self
+
+
+def is_whole(record: object) -> bool:
+    """Whether a result, as it was read, has all that tables and later sittings need of it, in the types that
+    they expect; every number in it is finite, and every text can be written."""
+    try:
+        _Result.model_validate(record)
+        json.dumps(record, allow_nan=False, ensure_ascii=False).encode()  # halves of characters are none
+        return True
+    except (ValidationError, ValueError, OverflowError, RecursionError):
+        return False
