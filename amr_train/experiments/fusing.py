@@ -29,6 +29,9 @@ from amr_train.training.folder import environment, now
 
 FUSED = ("linear", "logistic", "knn")
 """The protocols of frozen features whose scores mean the same for every encoder."""
+TIES = 0.5
+"""Percent by which kept scores may give another figure than their result: which of equal scores is the first
+depends on the device."""
 
 
 def fuse(
@@ -128,17 +131,31 @@ def _fused(name: str, tasks: Sequence[Task], abouts: Sequence[Record]) -> Record
 
 
 def _scores(task: Task, about: Record) -> dict[str, Tensor]:
-    """The kept scores of a run, whose evaluation is made where it is missing. Raises: UsageError where they
-    are not kept."""
+    """The kept scores of a run by the ways of pooling, whose evaluation is made where it is missing. Raises:
+    UsageError where they are not kept, or give other figures than the result beside them."""
     assert task.folder is not None
     protocol = protocol_named(about["protocol"])
-    judged(task, protocol)
+    record = judged(task, protocol)
     names = [task.dataset.names[i] for i in task.indices["test"]]
     found = kept_scores(scores_file(task.folder, about), names, task.classes)
+    file = record_file(task.folder, about)
     if found is None:
-        file = record_file(task.folder, about)
         raise UsageError(f"no scores are kept beside {file}: remove it, and they are made anew")
-    return found
+    labels = task.labels("test").cpu()
+    for pooling, figure in _by_pooling(record).items():
+        values = found.get(pooling)
+        sound = values is not None and bool(values.isfinite().all())
+        if values is None or not sound or abs(score(values, labels).top1 - figure) > TIES:
+            raise UsageError(
+                f"the scores beside {file} are not those of its {record['protocol']} {pooling}: remove it, "
+                "and they are made anew"
+            )
+    return {pooling: found[pooling] for pooling in _by_pooling(record)}
+
+
+def _by_pooling(record: Record) -> dict[str, float]:
+    """A probe's figures by the way of pooling, the last word of their names."""
+    return {name.rpartition(" ")[2]: value for name, value in record["figures"].items()}
 
 
 def _side_by_side(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -115,6 +115,25 @@ def test_what_was_not_judged_alike_is_refused(runs, ntu_shards, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("how", ["of another pooling", "infinite", "of another training"])
+def test_scores_that_are_not_those_of_their_result_are_refused(runs, tmp_path, how):
+    odd = tmp_path / "odd"
+    shutil.copytree(runs["bone0"], odd)
+    for file in (odd / "evaluations").glob("linear-*.npz"):
+        with np.load(file, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+        if "mean" not in arrays:  # of the coordinates
+            continue
+        if how == "of another pooling":
+            arrays["means"] = arrays.pop("mean")
+        else:
+            arrays["mean"] = np.full_like(arrays["mean"], np.inf) if how == "infinite" else -arrays["mean"]
+        np.savez(file, **arrays)
+    with pytest.raises(UsageError, match=r"not those of its linear mean: remove it"):
+        fuse([runs["joint0"], odd], ["linear"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_scores_are_believed_of_their_own_clips_alone(tmp_path):
     import torch
 
