@@ -9,7 +9,7 @@ from typing import Any
 
 from amr_data.recipes.motion import WINDOWS
 from amr_train.experiments.loading import method_names
-from amr_train.models.flops import count_flops
+from amr_train.models.flops import count_flops, encoder_flops
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.report.collect import Curve, Run
 from amr_train.report.differences import Difference, interval, of_sample, paired
@@ -18,6 +18,8 @@ from amr_train.report.pivot import SMALL, Line, Row, Section
 ACCURACY = {True: "logistic mean", False: "linear mean"}
 """The headline where the training part is small and elsewhere."""
 MOST_POINTS = 400
+MOST_WEIGHTS, MOST_FLOPS = 10**9, 10**13
+"""Of a network that is made to count what its forward pass costs: a few bytes of settings ask for any."""
 """Of a curve."""
 Values = dict[str, Any]
 Labelled = Mapping[str, Sequence[Run]]
@@ -158,12 +160,16 @@ def _costs(section: Section, runs: Mapping[str, Run]) -> list[Values]:
 
 def flops_of(run: Run) -> int | None:
     """FLOPs of a forward pass of one body, attention included; None for a method of one's own, whose code is
-    not run for a report."""
+    not run for a report, and for a network that would have to be made first and is too large for that."""
     experiment, joints = run.experiment, run.record["encoder"].get("joints")
     if experiment is None or experiment.method not in method_names() or not isinstance(joints, int):
         return None
     guidance = experiment.guidance.model_copy(update={"source": "online"})
     model = experiment.model.model_copy(update={"joints": "index", "names": []})  # which cost the same
+    layers = model.encoder_layers + model.decoder_layers
+    of_all = model.model_copy(update={"encoder_layers": layers})
+    if layers * 12 * model.width**2 > MOST_WEIGHTS or encoder_flops(of_all, joints) > MOST_FLOPS:
+        return None
     online = experiment.model_copy(update={"guidance": guidance, "model": model})
     return sum(count_flops(MaskedReconstruction(online, joints, WINDOWS), bodies=1))
 

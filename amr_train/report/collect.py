@@ -17,6 +17,7 @@ from amr_train.training.folder import METRICS, RUN, read_record
 
 Note = Callable[[str], None]
 Curve = list[tuple[int, float]]
+LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _read(folder: Path, note: Note) -> Run | None:
     if damaged:
         note(f"{damaged} files in {folder / EVALUATIONS} hold no result that this release reads")
     pretraining = read_pretraining(folder) if experiment is not None else None
-    if pretraining is not None and not isinstance(pretraining.get("seconds"), int | float):
+    if pretraining is not None and not _is_number(pretraining.get("seconds")):
         pretraining = None
     if not records:
         what = "is not finished" if experiment is not None and pretraining is None else "holds no result yet"
@@ -107,6 +108,11 @@ def _read(folder: Path, note: Note) -> Run | None:
         return None
     curve, monitor = (_curve(folder, *names) for names in (("pretrain", "loss"), ("monitor", "knn")))
     return Run(folder, record, experiment, pretraining, curve, monitor, records)
+
+
+def _is_number(value: object) -> bool:
+    """Whether a float can hold it, which a whole number of JSON may be too large for."""
+    return isinstance(value, int | float) and abs(value) < LARGEST
 
 
 def _of_these(records: Sequence[Record], runs: Sequence[Run]) -> list[Record]:

@@ -16,6 +16,7 @@ from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.files import EncoderConfig
 from amr_train.models.flops import encoder_flops, gflops_in_words
 from amr_train.report import find_runs, rows_of, write_report
+from amr_train.report.charts import flops_of
 from amr_train.report.costs import bodies_of, gflops_of
 from amr_train.report.pivot import sections_of
 from tests.amr_train.report.folders import judge, write_run
@@ -134,3 +135,22 @@ def test_compact_tokens_cost_about_a_fifth():
     assert encoder_flops(default, 25) / encoder_flops(compact, 25) == pytest.approx(4.83, abs=0.005)
     alone = compact.model_copy(update={"registers": 0})
     assert encoder_flops(default, 25) / encoder_flops(alone, 25) == pytest.approx(4.94, abs=0.005)
+
+
+def test_no_number_in_a_folder_decides_how_long_a_report_takes(tmp_path):
+    for name, words in {
+        "deep": ["model.encoder_layers=1000000000000"],
+        "deep-decoder": ["model.decoder_layers=1000000000000"],
+        "wide": ["model.width=8000000"],
+        "long": ["model.frames=480000000"],
+        "usual": ["scale=tiny"],
+    }.items():
+        judge(tmp_path / name, write_run(tmp_path / name, "ntu60-xsub-amr", *words))
+    found = {run.path.name: run for run in find_runs([tmp_path], print)}
+    assert [name for name, run in found.items() if flops_of(run) is not None] == ["usual"]
+    for seconds in (10**400, float("inf"), float("nan")):
+        write = tmp_path / "usual" / "pretraining.json"
+        write.write_text(json.dumps({"seconds": seconds}))
+        (run,) = find_runs([tmp_path / "usual"], print)
+        assert run.pretraining is None
+        assert rows_of([run])[0]["seconds"] is None
