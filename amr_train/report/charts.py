@@ -18,9 +18,9 @@ from amr_train.report.pivot import SMALL, Line, Row, Section
 ACCURACY = {True: "logistic mean", False: "linear mean"}
 """The headline where the training part is small and elsewhere."""
 MOST_POINTS = 400
+"""Of a curve."""
 MOST_WEIGHTS, MOST_FLOPS = 10**9, 10**13
 """Of a network that is made to count what its forward pass costs: a few bytes of settings ask for any."""
-"""Of a curve."""
 Values = dict[str, Any]
 Labelled = Mapping[str, Sequence[Run]]
 """Runs by what their experiment is called, seeds together."""
