@@ -90,26 +90,36 @@ def decisions_text(decisions: Mapping[str, Decision]) -> str:
     )
 
 
-def decide(path: str | Path, decision: Decision) -> dict[str, Decision]:
-    """Set what is decided about a clip in the list, which is read again first, since others may have written
-    to it; without a decision and a note the clip is not in it. The file is whole before and after.
+def decide(
+    path: str | Path, clip: str, decision: str | None = None, note: str | None = None
+) -> dict[str, Decision]:
+    """Change what is decided about a clip in the list, which is read again first, since others may have
+    written to it; None leaves a part as it stands there. Without a decision and a note the clip is not in it.
+    The file is whole before and after.
 
     Returns: the list.  Raises: UsageError for a note that cannot be kept, or where the list is none any more;
         WriteError.
     """
     path = Path(path)
-    note = decision.note.replace("\r\n", "\n").strip()
-    if len(note) > MAX_NOTE:
-        raise UsageError(f"the note has {len(note):,} characters, at most {MAX_NOTE:,} are kept")
-    if any(not c.isprintable() and c not in "\n\t" for c in note):
-        raise UsageError("the note holds a character that cannot be shown")
+    if note is not None:
+        note = note.replace("\r\n", "\n").strip()
+        if len(note) > MAX_NOTE:
+            raise UsageError(f"the note has {len(note):,} characters, at most {MAX_NOTE:,} are kept")
+        if any(not c.isprintable() and c not in "\n\t" for c in note):
+            raise UsageError("the note holds a character that cannot be shown")
     try:
         with FileLock(path.with_name(f".{path.name}.lock")):
             found = read_decisions(path) if path.exists() else {}
-            if decision.decision or note:
-                found[decision.clip] = Decision(decision.clip, decision.decision, note)
+            before = found.get(clip, Decision(clip))
+            now = Decision(
+                clip,
+                before.decision if decision is None else decision,
+                before.note if note is None else note,
+            )
+            if now.decision or now.note:
+                found[clip] = now
             else:
-                found.pop(decision.clip, None)
+                found.pop(clip, None)
             write_text(path, decisions_text(found))
     except OSError as error:  # of the lock
         raise WriteError(path, error) from None

@@ -221,12 +221,16 @@ def _serve_decisions(app: Flask, bench: Workbench) -> None:
     @_answering
     def decide() -> Answer:
         asked = request.get_json(silent=True)
-        if not isinstance(asked, dict) or not all(
-            isinstance(asked.get(key), str) for key in ("clip", "decision", "note")
+        parts = ("decision", "note")
+        if (
+            not isinstance(asked, dict)
+            or not isinstance(asked.get("clip"), str)
+            or not any(key in asked for key in parts)
+            or not all(isinstance(asked[key], str) for key in parts if key in asked)
         ):
-            raise UsageError("a decision is JSON with clip, decision and note, all of them text")
-        bench.decide(asked["clip"], asked["decision"], asked["note"])
-        return jsonify(decisions=len(bench.decisions))
+            raise UsageError("a decision is JSON with clip, and decision or note or both, all of them text")
+        now = bench.decide(asked["clip"], *(asked.get(key) for key in parts))
+        return jsonify(decision=now.decision, note=now.note)
 
     @app.get("/api/decisions.csv")
     @_answering

@@ -329,15 +329,17 @@ class Workbench:
 
     # --- decisions ------------------------------------------------------------------------------------------
 
-    def decide(self, name: str, decision: str, note: str) -> None:
-        """Raises: UsageError, WriteError; the list is as it was then."""
+    def decide(self, name: str, decision: str | None = None, note: str | None = None) -> Decision:
+        """Change a clip's decision, its note or both; None leaves one as it is. Returns what holds now.
+        Raises: UsageError, WriteError; the list is as it was then."""
         if name not in self.index:
             raise UsageError(unknown("clip", name, self.dataset.names))
-        if decision not in DECISIONS:
+        if decision is not None and decision not in DECISIONS:
             raise UsageError(f"the decision '{decision[:40]}' is neither {KEEP} nor {EXCLUDE}")
         with self._deciding:  # one after the other, so that what is shown is what was written last
-            self._take_decisions(decide(self.list, Decision(name, decision, note)))
+            self._take_decisions(decide(self.list, name, decision, note))
             self._version += 1
+            return self.decisions.get(name, Decision(name))
 
     def _take_decisions(self, found: dict[str, Decision]) -> None:
         self.decisions = found

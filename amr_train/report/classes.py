@@ -85,7 +85,9 @@ def own_weights(run: Run) -> set[str]:
 def _is_confusion(counts: object) -> bool:
     rows = counts if isinstance(counts, list) else []
     return bool(rows) and all(
-        isinstance(row, list) and len(row) == len(rows) and all(isinstance(n, int) and n >= 0 for n in row)
+        isinstance(row, list)
+        and len(row) == len(rows)
+        and all(isinstance(n, int) and 0 <= n < 2**53 for n in row)
         for row in rows
     )
 

@@ -32,16 +32,19 @@ def test_it_lies_beside_the_dataset_under_its_name(tmp_path, monkeypatch):
 
 def test_a_decision_is_added_changed_and_taken_back(tmp_path):
     path = tmp_path / "a.decisions.csv"
-    decide(path, Decision("one", "exclude", "jumps at 34"))
-    decide(path, Decision("two", "keep"))
+    decide(path, "one", "exclude", "jumps at 34")
+    decide(path, "two", "keep")
     assert path.read_text() == "clip,decision,note\none,exclude,jumps at 34\ntwo,keep,\n"
-    decide(path, Decision("one", "", "  look again\r\nlater "))
+    decide(path, "one", "", "  look again\r\nlater ")
     assert list(read_decisions(path).values()) == [
         Decision("one", "", "look again\nlater"),
         Decision("two", "keep"),
     ]
-    decide(path, Decision("two"))
-    decide(path, Decision("one"))
+    decide(path, "one", note="again")  # of two people, each changes a part
+    decide(path, "one", "keep")
+    assert read_decisions(path)["one"] == Decision("one", "keep", "again")
+    decide(path, "two", "", "")
+    decide(path, "one", "", "")
     assert path.read_text() == "clip,decision,note\n"
 
 
@@ -79,22 +82,22 @@ def test_what_is_no_list_is_refused_by_its_line(tmp_path, content, said):
         read_decisions(path)
     assert said in str(error.value)
     with pytest.raises(UsageError):
-        decide(path, Decision("b", "keep"))
+        decide(path, "b", "keep")
     assert path.read_bytes() == content  # what cannot be understood is not written over
 
 
 def test_notes_that_cannot_be_kept_are_refused(tmp_path):
     with pytest.raises(UsageError, match="at most 2,000"):
-        decide(tmp_path / "a.csv", Decision("b", "keep", "x" * (MAX_NOTE + 1)))
+        decide(tmp_path / "a.csv", "b", "keep", "x" * (MAX_NOTE + 1))
     with pytest.raises(UsageError, match="cannot be shown"):
-        decide(tmp_path / "a.csv", Decision("b", "keep", "bell\a"))
+        decide(tmp_path / "a.csv", "b", "keep", "bell\a")
     assert not (tmp_path / "a.csv").exists()
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match="cannot be written"):
-        decide(tmp_path / "file" / "a.csv", Decision("b", "keep"))
+        decide(tmp_path / "file" / "a.csv", "b", "keep")
 
 
 def test_writers_at_once_lose_nothing(tmp_path):
@@ -102,7 +105,7 @@ def test_writers_at_once_lose_nothing(tmp_path):
 
     def write(of: int) -> None:
         for i in range(5):
-            decide(path, Decision(f"{of}-{i}", "exclude"))
+            decide(path, f"{of}-{i}", "exclude")
 
     threads = [threading.Thread(target=write, args=(of,)) for of in range(4)]
     for thread in threads:
@@ -115,7 +118,7 @@ def test_writers_at_once_lose_nothing(tmp_path):
 def test_the_excluded_clips_are_those_of_the_dataset(tmp_path):
     path = Path(tmp_path / "a.csv")
     for name, decision in (("b", "exclude"), ("a", "exclude"), ("c", "keep"), ("d", "")):
-        decide(path, Decision(name, decision, "why"))
+        decide(path, name, decision, "why")
     assert excluded_clips(path, ["a", "b", "c", "d", "e"], "x/") == ["a", "b"]
     with pytest.raises(UsageError, match=r"a\.csv: there is no clip 'c' in x/"):
         excluded_clips(path, ["a", "b", "d"], "x/")

@@ -216,7 +216,7 @@ def test_only_the_own_page_writes(client, bench, dataset):
     )
     assert post(own, {"clip": name, "decision": "", "note": ""}).status_code == 200
     assert client.get("/api/search?q=decision:undecided").get_json()["total"] == len(dataset)
-    decide(bench.list, Decision(name, "keep"))  # by another server
+    decide(bench.list, name, "keep")  # by another server
     assert f"{name},keep," in client.get("/api/decisions.csv").get_data(as_text=True)
     assert client.get("/api/search?q=decision:keep").get_json()["total"] == 1
     bench.list.write_text("by hand")
@@ -227,7 +227,7 @@ def test_only_the_own_page_writes(client, bench, dataset):
 
 def test_a_list_of_another_dataset_is_told(ntu_shards, tmp_path, dataset):
     path = tmp_path / "list.csv"
-    decide(path, Decision("elsewhere", "exclude"))
+    decide(path, "elsewhere", "exclude")
     assert Workbench(dataset, decisions=path).strangers == ["elsewhere"]
     path.write_text("nonsense")
     with pytest.raises(UsageError, match="line 1"):

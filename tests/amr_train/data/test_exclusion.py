@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from amr_data import UsageError, open_dataset
-from amr_data.looking.decisions import Decision, decide, decisions_file
+from amr_data.looking.decisions import decide, decisions_file
 from amr_train import evaluate, load_encoder, run_experiment
 from amr_train.evaluation.parts import parts_of
 from amr_train.experiments.sources import settled
@@ -24,7 +24,7 @@ def training(ntu_shards):
 
 def listed(path, *names, decision="exclude"):
     for name in names:
-        decide(path, Decision(name, decision))
+        decide(path, name, decision)
     return f"data.exclude={path}"
 
 

@@ -20,7 +20,8 @@ function path(name, params) {
 export const json = async (name, params = {}, options = {}) => (await answered(path(name, params), options)).json();
 export const bytes = async (name, params = {}, options = {}) => (await answered(path(name, params), options)).arrayBuffer();
 
-export async function decide(clip, decision, note) {
+export async function decide(clip, differs) {
   const headers = { "Content-Type": "application/json", "X-Amr-Token": TOKEN };
-  return (await answered("api/decisions", { method: "POST", headers, body: JSON.stringify({ clip, decision, note }) })).json();
+  const signal = AbortSignal.timeout(15000);
+  return (await answered("api/decisions", { method: "POST", headers, signal, body: JSON.stringify({ clip, ...differs }) })).json();
 }

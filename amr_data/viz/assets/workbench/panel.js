@@ -1,5 +1,5 @@
 // One clip: the viewer, where it comes from, what is odd about it, and what is decided about it.
-import { $, about, el } from "./dom.js";
+import { $, about, el, say } from "./dom.js";
 import { decide, json } from "./api.js";
 import { address, change, state } from "./state.js";
 import { toggled } from "./terms.js";
@@ -13,6 +13,7 @@ export const close = () => change({ clip: "", frame: "" });
 
 export async function showPanel() {
   const ticket = ++asked;
+  if (shown && shown.name !== state.clip && document.activeElement === $("note")) $("note").blur(); // which saves it
   if (!state.clip) {
     shown = null; frame = null;
     box.hidden = true;
@@ -87,10 +88,10 @@ function fault({ kind, words, severity, frame: at }) {
 }
 
 // --- decisions --------------------------------------------------------------------------------------------------------------------------
-// What is changed is sent one after the other, each on top of what was saved before, and the buttons stay the
-// same elements: a click whose first half ends the writing of a note still is one.
+// Only what is changed is sent, since another tab may have changed the rest, and one change after the other. The
+// buttons stay the same elements: a click whose first half ends the writing of a note still is one.
 function deciding() {
-  const choice = (value, label, title) => el("button", { className: value || "none", title, dataset: { decision: value }, onclick: () => save({ decision: value, note: note.value }) }, label);
+  const choice = (value, label, title) => el("button", { className: value || "none", title, dataset: { decision: value }, onclick: () => save({ decision: value }) }, label);
   const note = el("textarea", { id: "note", rows: 2, maxLength: 2000, placeholder: "a note", aria: { label: "note" }, value: shown.note, onchange: () => save({ note: note.value }) });
   const made = el("div", { id: "deciding" }, el("div", { className: "choices", role: "group", aria: { label: "decision" } }, choice("keep", "Keep", "keep (k)"), choice("exclude", "Exclude from training", "exclude from training (x)"), choice("", "Undecided", "undecided (u)")), note, el("p", { id: "saved", role: "status" }));
   pressed(made, shown.decision);
@@ -101,7 +102,7 @@ function pressed(within, decision) {
   for (const button of within.querySelectorAll("[data-decision]")) button.setAttribute("aria-pressed", String(button.dataset.decision === decision));
 }
 
-export async function decideNow(decision) { if (shown) await save({ decision, note: $("note").value }); }
+export async function decideNow(decision) { if (shown) await save({ decision }); }
 
 function save(differs) {
   const clip = shown;
@@ -111,18 +112,26 @@ function save(differs) {
 }
 
 async function write(clip, differs) {
-  const wanted = { decision: clip.decision, note: clip.note, ...differs };
-  const said = (text, wrong) => { if (shown === clip) { $("saved").className = wrong ? "trouble" : ""; $("saved").textContent = text; } };
+  let now;
   try {
-    await decide(clip.name, wanted.decision, wanted.note);
+    now = await decide(clip.name, differs);
   } catch (error) {
-    said(`not saved: ${error.message}`, true);
+    if (shown === clip) said(`not saved: ${error.message}`, true);
+    else say(`${clip.name}: not saved: ${error.message}`);
     return;
   }
-  Object.assign(clip, { decision: wanted.decision, note: wanted.note.trim() });
-  if (shown === clip) pressed($("deciding"), clip.decision);
-  said(unsaved > 1 ? "" : "saved", false);
+  Object.assign(clip, now);
+  if (shown === clip) {
+    pressed($("deciding"), clip.decision);
+    if (document.activeElement !== $("note")) $("note").value = clip.note;
+    said(unsaved > 1 ? "" : "saved", false);
+  }
   changed();
+}
+
+function said(text, wrong) {
+  $("saved").className = wrong ? "trouble" : "";
+  $("saved").textContent = text;
 }
 
 // --- the viewer's frame: it is told where to begin, and asked where it stands, by its own slider -------------------------------------
