@@ -141,16 +141,15 @@ def _scores(task: Task, about: Record) -> dict[str, Tensor]:
     file = record_file(task.folder, about)
     if found is None:
         raise UsageError(f"no scores are kept beside {file}: remove it, and they are made anew")
-    labels = task.labels("test").cpu()
-    for pooling, figure in _by_pooling(record).items():
+    labels, figures = task.labels("test").cpu(), _by_pooling(record)
+    for pooling, figure in figures.items():
         values = found.get(pooling)
-        sound = values is not None and bool(values.isfinite().all())
-        if values is None or not sound or abs(score(values, labels).top1 - figure) > TIES:
+        if values is None or not values.isfinite().all() or abs(score(values, labels).top1 - figure) > TIES:
             raise UsageError(
                 f"the scores beside {file} are not those of its {record['protocol']} {pooling}: remove it, "
                 "and they are made anew"
             )
-    return {pooling: found[pooling] for pooling in _by_pooling(record)}
+    return {pooling: found[pooling] for pooling in figures}
 
 
 def _by_pooling(record: Record) -> dict[str, float]:
