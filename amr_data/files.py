@@ -67,6 +67,22 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def parse_json(text: str) -> Any:
+    """What a JSON text says. Raises: ValueError where it is none, or could not be written again: lists in
+    lists without end, numbers that are not finite, halves of characters."""
+    try:
+        content = json.loads(text)
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("lists in lists without end") from None
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says. Raises: OSError, ValueError as `parse_json`."""
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

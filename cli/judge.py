@@ -108,6 +108,8 @@ def eval_command(
 @click.command("fuse", short_help="Judge the encoders of several runs together.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--protocol", "protocols", multiple=True, help="linear, logistic or knn; may be repeated.")
+@click.option("--data", type=click.Path(path_type=Path), help="Another converted dataset than the runs'.")
+@click.option("--split", help="The dataset's train/test split; the runs', or the only one.")
 @click.option(
     "-o",
     "--out",
@@ -116,7 +118,14 @@ def eval_command(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @guarded
-def fuse_command(runs: tuple[Path, ...], protocols: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def fuse_command(
+    runs: tuple[Path, ...],
+    protocols: tuple[str, ...],
+    data: Path | None,
+    split: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     """Judge the encoders of several RUNS together, such as one of joints and one of bones.
 
     They must have been judged on the same data, split, part and seed. Probes give the mean of their softmax
@@ -125,13 +134,14 @@ def fuse_command(runs: tuple[Path, ...], protocols: tuple[str, ...], out: Path |
     \b
     amr-train fuse runs/joint-0 runs/bone-0
     amr-train fuse runs/joint-0 runs/bone-0 --protocol knn -o runs/both-0
+    amr-train fuse runs/any-joint-0 runs/any-bone-0 --data own/
     """
     from amr_cli.panel import Panel
     from amr_train.experiments.fusing import fuse
 
     panel = Panel(quiet=as_json)
     with panel.bar:
-        records, folder = fuse(runs, protocols, out, panel)
+        records, folder = fuse(runs, protocols, out, panel, data, split)
     if as_json:
         click.echo(json.dumps({"evaluations": [as_values(record) for record in records]}))
         return

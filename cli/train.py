@@ -181,10 +181,10 @@ def _run_one(
 ) -> None:
     from amr_train import load_experiment, run_experiment
     from amr_train.experiments.naming import safe_name
-    from amr_train.experiments.sources import places_as_settings
+    from amr_train.experiments.places import places_as_settings
     from amr_train.parallel.launch import started_by_torchrun, with_processes
 
-    places = places_as_settings(data).items()
+    places = places_as_settings(data, changes).items()
     found = load_experiment(name, [*changes, *(f"data.{key}={json.dumps(value)}" for key, value in places)])
     folder = out or Path("runs") / safe_name(f"{found.name}-{found.seed}")
     if plan:

@@ -3,13 +3,12 @@ another."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from amr_data.files import write_json
+from amr_data.files import read_json, write_json
 from amr_train.evaluation.whole import is_whole
 from amr_train.identity import SCHEMA, digest_of
 
@@ -78,11 +77,11 @@ def brief(record: Record) -> Record:
 
 def _read(path: Path) -> Record | None:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         sound = record["schema"] == SCHEMA and are_figures(record["figures"]) and is_whole(record)
         return record if sound and path.stem.endswith(record_digest(record)) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-        return None  # lists in lists without end, a whole number that no float holds
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None  # such as a whole number that no float holds
 
 
 def are_figures(found: object) -> bool:

@@ -39,6 +39,8 @@ def fuse(
     protocols: Sequence[str] = (),
     out: str | Path | None = None,
     listener: Listener | None = None,
+    data: str | Path | None = None,
+    split: str | None = None,
 ) -> tuple[list[Record], Path]:
     """Judge the encoders of runs together, each shown its own form of the same clips.
 
@@ -47,12 +49,13 @@ def fuse(
             made, and kept in their folders.
         protocols: among `FUSED`; those of the first run's settings by default.
         out: the folder that keeps the results, beside the first run by default.
+        data, split: another dataset than the runs', and by which split, as of `judging_of`.
     Returns: a record for each protocol, and the folder.
     Raises: UsageError where they are fewer than two, or were judged otherwise than each other; AmrError.
     """
     if len({Path(run).resolve() for run in runs}) < max(2, len(runs)):
         raise UsageError("give two runs or more, each once")
-    judgings = [judging_of(run) for run in runs]
+    judgings = [judging_of(run, data, split) for run in runs]
     asked = list(dict.fromkeys(protocols)) or [n for n in judgings[0].protocols if n in FUSED]
     other = [name for name in asked if name not in FUSED]
     if other or not asked:
@@ -67,9 +70,7 @@ def fuse(
         _check_alike(runs, of_protocol)
     records = [_fused(name, tasks, found) for name, found in zip(asked, abouts, strict=True)]
     name, seed = records[0]["subject"]["name"], records[0]["seed"]
-    folder = (
-        Path(out) if out is not None else Path(runs[0]).parent / safe_name(f"{name}-{seed}".replace(" ", ""))
-    )
+    folder = Path(runs[0]).parent / safe_name(f"{name}-{seed}".replace(" ", "")) if out is None else Path(out)
     for record in records:
         write_record(folder, record)
     return records, folder

@@ -3,14 +3,13 @@ The results themselves lie in `evaluations`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from amr_data.files import write_json, write_text
+from amr_data.files import read_json, write_json, write_text
 from amr_train.config import ModelConfig
 from amr_train.evaluation.records import Record, brief, records_in
 from amr_train.experiments.card import CARD, model_card
@@ -69,7 +68,7 @@ def write_results(folder: Path) -> None:
 def read_pretraining(folder: Path) -> dict[str, Any] | None:
     """How the pre-training of a run ended: seconds, steps, the last figures; None while it has not."""
     try:
-        content = json.loads((folder / PRETRAINING).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(folder / PRETRAINING)
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

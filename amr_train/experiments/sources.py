@@ -24,6 +24,7 @@ from amr_train.data.views import check_changes, moves_alike
 from amr_train.evaluation.parts import TEST, only_split, parts_of, training_clips
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.experiments.length import long_enough
+from amr_train.experiments.places import place_of
 from amr_train.parallel.processes import Processes
 from amr_train.training.compiling import check_compiler
 
@@ -154,22 +155,6 @@ def settled(experiment: Experiment, opening: Opening = open_dataset) -> Sources:
     experiment, more = long_enough(experiment, sum(len(source.clips) for source in sources))
     update = {"data": experiment.data.model_copy(update=data)}
     return Sources(experiment.model_copy(update=update), tuple(sources), (*word, *more, *lines))
-
-
-def place_of(text: str) -> tuple[Path, str | None]:
-    """A dataset's folder and the split behind a colon, None where there is none: `ntu60/:xsub`."""
-    folder, colon, split = text.rpartition(":")
-    if not colon or not split or Path(text).exists() or not Path(folder).exists():
-        return Path(text), None
-    return Path(folder), split
-
-
-def places_as_settings(places: Sequence[str | Path]) -> dict[str, object]:
-    """What datasets that are given with their splits, see `place_of`, change in the settings `data`."""
-    if len(places) != 1:
-        return {"paths": [str(place) for place in places]} if places else {}
-    path, split = place_of(str(places[0]))
-    return {"path": str(path), **({"split": split} if split else {})}
 
 
 def _check_meant(experiment: Experiment, dataset: ShardDataset, several: bool) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from amr_data import UsageError
+from amr_data.files import parse_json
 from amr_train.config import Experiment
 from amr_train.evaluation.records import BASELINES, EVALUATIONS, Record, part_of, records_in
 from amr_train.experiments.results import read_pretraining
@@ -141,9 +141,9 @@ def _curve(folder: Path, stage: str, key: str) -> Curve:
     found: dict[int, float] = {}
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             if entry["stage"] == stage:
                 found[int(entry["step"])] = float(entry[key])
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue
     return sorted(found.items())

@@ -17,7 +17,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from amr_data import ShardDataset, UsageError
-from amr_data.files import whole_file, write_json
+from amr_data.files import parse_json, read_json, whole_file, write_json
 from amr_train.config import Experiment
 from amr_train.identity import differences, in_words, record_of, recorded_experiment, training_settings
 from amr_train.listening import Listener
@@ -115,8 +115,8 @@ class RunFolder(Listener):
 def read_record(path: Path) -> dict[str, Any]:
     """A run's run.json. Raises: UsageError where there is none, or it cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {type(error).__name__}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} cannot be read: it holds no record of a run")
@@ -216,9 +216,9 @@ def _git_state() -> dict[str, Any] | None:
 def _before(line: str, step: int) -> bool:
     """Whether a line of the metrics file stays; one that a kill cut short does not."""
     try:
-        entry = json.loads(line)
+        entry = parse_json(line)
         return bool(entry["step"] <= step)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return False
 
 

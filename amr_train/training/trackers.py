@@ -7,7 +7,6 @@ up goes on there, and folders that happen to have the same name do not share one
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from amr_data import UsageError
-from amr_data.files import write_json
+from amr_data.files import read_json, write_json
 from amr_train.config import Experiment
 
 TRACKING = "tracking.json"
@@ -122,10 +121,10 @@ def _keep(path: Path, service: str, name: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads((path / TRACKING).read_text(encoding="utf-8"))
+        content = read_json(path / TRACKING)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"{path / TRACKING} cannot be read: {type(error).__name__}; remove it to begin another run there"
         ) from None

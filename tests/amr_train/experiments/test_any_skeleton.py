@@ -171,6 +171,36 @@ def test_from_the_command_line(sensors, tmp_path):
     assert json.loads(done.stdout)["evaluations"][-1]["joints"] == 7
 
 
+def test_encoders_of_several_datasets_are_fused_on_the_one_that_is_named(run, sensors, tmp_path):
+    bones = ("input.stream=bone", "guidance.source=online", "evaluation.protocols=[]")
+    run_experiment(several([sensors["ucla"], sensors["sbu"]], *bones), tmp_path / "bones")
+    both = ["fuse", run, tmp_path / "bones", "--protocol", "knn", "-o", tmp_path / "both"]
+    done = call(*both)
+    assert done.exit_code == 2
+    assert "say which with --data DIR" in done.output.replace("\n", " ")
+    for name, joints in (("sbu", 15), ("own", 7)):
+        done = call(*both, "--data", sensors[name], "--json")
+        assert done.exit_code == 0, done.output
+        (made,) = json.loads(done.stdout)["evaluations"]
+        assert (made["data"]["dataset"], made["joints"], made["split"]) == (name, joints, "xsub")
+    assert (
+        "there is no split 'nowhere' of sbu"
+        in call(*both, "--data", sensors["sbu"], "--split", "nowhere").output
+    )
+
+
+@pytest.mark.parametrize("said", ["data.split=other", "data.path=elsewhere", "data.paths=[here, there]"])
+def test_a_place_that_the_settings_contradict_is_refused(sensors, tmp_path, said):
+    one = ["--data", f"{sensors['ucla']}:xsub"]
+    done = call("run", "demo", *one, "-o", tmp_path / "run", *SETTINGS, said)
+    assert done.exit_code == 2
+    assert f"{sensors['ucla']}:xsub and {said.partition('=')[0]}=" in done.output.replace("\n", "")
+    assert not (tmp_path / "run").exists()
+    same = [f"data.path={sensors['ucla']}", "data.split=xsub"]
+    done = call("run", "demo", *one, "-o", tmp_path / "run", *SETTINGS, *same, "--plan")
+    assert done.exit_code == 0, done.output
+
+
 def test_what_does_not_go_together_is_refused_by_name(sensors, tmp_path):
     def refused(*paths: object, **settings: str) -> str:
         words = [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]

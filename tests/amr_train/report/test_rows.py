@@ -8,7 +8,7 @@ import pytest
 
 from amr_data import UsageError
 from amr_train import load_experiment
-from amr_train.report import find_runs, rows_of
+from amr_train.report import find_runs, rows_of, write_report
 from amr_train.report.pivot import sections_of
 from tests.amr_train.report.folders import CTRGCN, data_of, judge, run_with, write_run
 
@@ -169,6 +169,23 @@ def test_an_unfinished_run_is_noted_and_its_checkpoints_results_say_so(tmp_path)
         rows(tmp_path / "b")
     with pytest.raises(UsageError, match="no run at"):
         rows(tmp_path / "none")
+
+
+@pytest.mark.parametrize("odd", ["half a character \ud800", float("nan"), float("inf")])
+def test_a_run_that_no_report_could_write_is_left_out(tmp_path, odd):
+    run_with(tmp_path / "a")
+    run_with(tmp_path / "b", seed=1)
+    for file, key in (("a/pretraining.json", "loss"), ("b/run.json", "seed")):
+        content = json.loads((tmp_path / file).read_text())
+        (tmp_path / file).write_text(json.dumps({**content, key: odd}))
+    notes = []
+    (found,) = of(rows(tmp_path, notes=notes), "linear mean")
+    assert (found["seeds"], found["seconds"]) == ([0], None)
+    (note,) = notes
+    assert "b is left out" in note
+    assert "b/run.json cannot be read" in note
+    write_report([tmp_path])
+    json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
 
 
 def test_baselines_come_first_also_from_beside_a_single_run(tmp_path):
