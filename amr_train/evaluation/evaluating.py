@@ -21,13 +21,13 @@ from amr_train.evaluation.protocols import Protocol, Result, protocol_named
 from amr_train.evaluation.records import (
     EVALUATIONS,
     Record,
-    are_figures,
     read_record_of,
     record_digest,
     write_record,
 )
 from amr_train.evaluation.subjects import Subject, coordinates, trained, untrained
 from amr_train.evaluation.task import Task
+from amr_train.evaluation.whole import figures_in
 from amr_train.identity import SCHEMA
 from amr_train.listening import Listener
 from amr_train.models.files import ClipEncoder, EncoderConfig
@@ -251,10 +251,11 @@ def _alone(task: Task, protocol: Protocol) -> Iterator[None]:
 
 def _checked(protocol: Protocol, result: object) -> dict[str, Any]:
     """Figures and details as they are kept. Raises: UsageError where a protocol gives something else."""
-    if not isinstance(result, Result) or not are_figures(result.figures):
+    figures = figures_in(result.figures) if isinstance(result, Result) else None
+    if not isinstance(result, Result) or figures is None:
         given = repr(getattr(result, "figures", result))[:100]
         raise UsageError(f"protocol {protocol.name}: a Result with finite figures is expected, not {given}")
-    found = {"figures": result.figures, "details": result.details}
+    found = {"figures": figures, "details": result.details}
     try:
         json.dumps(found, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -3,7 +3,6 @@ another."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,17 +77,7 @@ def brief(record: Record) -> Record:
 def _read(path: Path) -> Record | None:
     try:
         record = read_json(path)
-        sound = record["schema"] == SCHEMA and are_figures(record["figures"]) and is_whole(record)
+        sound = record["schema"] == SCHEMA and is_whole(record)
         return record if sound and path.stem.endswith(record_digest(record)) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None  # such as a whole number that no float holds
-
-
-def are_figures(found: object) -> bool:
-    """Whether these are figures as a table can show them: finite numbers by name, one or more."""
-    return (
-        isinstance(found, dict)
-        and bool(found)
-        and all(isinstance(name, str) and name.isprintable() and name for name in found)
-        and all(isinstance(v, int | float) and math.isfinite(v) for v in found.values())
-    )

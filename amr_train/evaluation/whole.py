@@ -6,11 +6,31 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+
+
+def _shown(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("a name that cannot be shown")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_shown)]
+Figures = Annotated[dict[Name, Number], Field(min_length=1)]
+"""As a table can show them: finite numbers by name, one or more."""
+_FIGURES: TypeAdapter[Figures] = TypeAdapter(Figures, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 class _Part(BaseModel):
@@ -77,7 +97,7 @@ class _Result(_Part):
     seed: Whole
     precision: str
     settings: dict[str, Any]
-    figures: dict[str, Number]
+    figures: Figures
     details: dict[str, Any]
     spoken: str
     made: str = ""
@@ -98,3 +118,12 @@ def is_whole(record: object) -> bool:
         return True
     except (ValidationError, ValueError, OverflowError, RecursionError):
         return False
+
+
+def figures_in(found: object) -> dict[str, float] | None:
+    """A protocol's figures as a result keeps them, numbers of arrays and tensors as floats; None where a
+    result could not hold them."""
+    try:
+        return _FIGURES.validate_python(found)
+    except ValidationError:
+        return None

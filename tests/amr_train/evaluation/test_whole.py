@@ -7,9 +7,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from amr_train.evaluation.records import record_file, records_in
+from amr_train.evaluation.whole import figures_in
 from amr_train.report import write_report
 from tests.amr_train.report.folders import judge, run_with, write_run
 
@@ -24,6 +27,10 @@ CHANGES: list[tuple[tuple[str, ...], Any]] = [
     (("seed",), 2**70),
     (("figures", "linear mean"), HUGE),
     (("figures", "linear mean"), "80"),
+    (("figures", "linear mean"), True),
+    (("figures", "linear\nmean"), 80.0),
+    (("figures", ""), 80.0),
+    (("figures",), {}),
     (("settings", "lr"), float("nan")),
     (("spoken",), "half a character \ud800"),
     (("clips", "test"), -1),
@@ -66,3 +73,24 @@ def test_a_subject_of_several_is_whole_where_each_of_them_is(tmp_path: Path):
         changed = {**record, "subject": {**both, "of": of}}
         record_file(tmp_path / "b", changed).write_text(json.dumps(changed))
         assert [r["subject"]["kind"] for r in records_in(tmp_path / "b")] == ["fused"] * whole
+
+
+def test_what_a_protocol_may_give_as_figures():
+    given = {"purity": 80, "of a tensor": torch.tensor(0.5), "of ä": np.float32(-1), "most": 1e300}
+    kept = figures_in(given)
+    assert kept == {"purity": 80.0, "of a tensor": 0.5, "of ä": -1.0, "most": 1e300}
+    assert {type(value) for value in kept.values()} == {float}
+    odd = (
+        {},
+        [],
+        None,
+        {"": 1.0},
+        {1: 1.0},
+        {"a\tb": 1.0},
+        {"a": "1"},
+        {"a": None},
+        {"a": True},
+        {"a": np.nan},
+    )
+    for bad in (*odd, {"a": np.inf}, {"a": HUGE}, {"a": torch.zeros(2)}, {"a": {}}):
+        assert figures_in(bad) is None, bad
