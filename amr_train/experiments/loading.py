@@ -112,7 +112,10 @@ def resolve(
         raise UsageError(f"{name_or_path}: {explain(error)}") from None
     origins = dict.fromkeys(flat(experiment.model_dump(mode="json")), "default")
     for layer in layers:
-        for key in flat(layer.settings):
+        said = flat(layer.settings)
+        if _says_how_long(layer.settings) and origins["pretrain.min_steps"] != "default":
+            said["pretrain.min_steps"] = 0
+        for key in said:
             for known in origins:
                 if known == key or known.startswith(f"{key}."):
                     origins[known] = layer.origin
@@ -140,10 +143,15 @@ def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
 def _laid(lower: Settings, upper: Settings) -> Settings:
     """A layer over those below it. Who says how many epochs has said how long, so no `min_steps` from below
     holds any more."""
-    merged, said = over(lower, upper), upper.get("pretrain")
-    if isinstance(said, Mapping) and "epochs" in said and "min_steps" not in said:
-        merged["pretrain"].pop("min_steps", None)
+    merged = over(lower, upper)
+    if _says_how_long(upper) and "min_steps" in merged["pretrain"]:
+        merged["pretrain"]["min_steps"] = 0
     return merged
+
+
+def _says_how_long(layer: Settings) -> bool:
+    said = layer.get("pretrain")
+    return isinstance(said, Mapping) and "epochs" in said and "min_steps" not in said
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:

@@ -34,6 +34,9 @@ def test_who_says_how_many_epochs_says_how_long(overrides, epochs, least):
 def test_a_suite_that_says_epochs_switches_it_off():
     found = resolve("any-skeleton-small-amr", suite={"pretrain": {"epochs": 7, "warmup_epochs": 0}})
     assert (found.experiment.pretrain.epochs, found.experiment.pretrain.min_steps) == (7, 0)
+    assert found.origins["pretrain.min_steps"] == "suite"
+    assert resolve("any-skeleton-small-amr").origins["pretrain.min_steps"] == "data any-skeleton-small"
+    assert resolve("nw-ucla-amr", ["pretrain.epochs=7"]).origins["pretrain.min_steps"] == "default"
 
 
 def test_what_is_counted_in_epochs_grows_alike(ntu_shards):
