@@ -184,8 +184,8 @@ def _run_one(
     from amr_train.experiments.places import places_as_settings
     from amr_train.parallel.launch import started_by_torchrun, with_processes
 
-    places = places_as_settings(data, changes).items()
-    found = load_experiment(name, [*changes, *(f"data.{key}={json.dumps(value)}" for key, value in places)])
+    places = places_as_settings(data, changes)
+    found = load_experiment(name, changes, {"data": places} if places else None)
     folder = out or Path("runs") / safe_name(f"{found.name}-{found.seed}")
     if plan:
         from amr_train.experiments.stages import stages_alone

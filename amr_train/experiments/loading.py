@@ -71,13 +71,15 @@ def scale_names() -> list[str]:
     return shipped_names("experiments/scales")
 
 
-def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> Experiment:
+def load_experiment(
+    name_or_path: str, overrides: Sequence[str] = (), last: Settings | None = None
+) -> Experiment:
     """A shipped experiment by name or a YAML file by path, with overrides such as `pretrain.epochs=10`
-    applied.
+    applied. `last` : settings over all of these, as they are: no text that YAML would read.
 
     Raises: UsageError for a name, key or value that does not exist or does not fit.
     """
-    return resolve(name_or_path, overrides).experiment
+    return resolve(name_or_path, overrides, last=last).experiment
 
 
 def resolve(
@@ -85,11 +87,12 @@ def resolve(
     overrides: Sequence[str] = (),
     suite: Settings | None = None,
     grid: Settings | None = None,
+    last: Settings | None = None,
 ) -> Resolved:
     """The same as `load_experiment`, and where each setting came from.
 
     suite : settings that lie over the file and under the scale.  grid : those of a suite's grid point, over
-        the scale and under the overrides.
+        the scale and under the overrides.  last : settings over all.
     """
     changes = over(grid or {}, parse_overrides(overrides))
     own = name_or_path.endswith((".yaml", ".yml"))
@@ -100,6 +103,7 @@ def resolve(
     for layer in layers:
         data = _laid(data, layer.settings)
     above = [Layer("grid", grid or {}), Layer("override", parse_overrides(overrides))]
+    above.append(Layer("override", last or {}))
     scale = changes.get("scale", data.get("scale", "full"))
     if scale != "full":
         above = [*_scale(scale, changes.get("method", data.get("method"))), *above]
@@ -320,7 +324,7 @@ def _yaml(text: str, where: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{where} is not YAML: {str(error).splitlines()[0]}") from None
-    if isinstance(value, str):
+    if isinstance(value, str) and not text.lstrip().startswith(("'", '"')):  # what is quoted is meant as text
         try:  # YAML 1.1 reads 1e-3 as text
             return float(value)
         except ValueError:

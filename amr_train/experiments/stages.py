@@ -21,11 +21,12 @@ from amr_train.evaluation.parts import only_split, parts_of
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import BASELINES, Record
 from amr_train.experiments.naming import safe_name
+from amr_train.experiments.places import place_of
 from amr_train.experiments.results import results_of, write_results
 from amr_train.experiments.rows import Entry, experiments_of
 from amr_train.experiments.running import determinism, run_experiment
 from amr_train.experiments.sources import Opening, settled
-from amr_train.experiments.suites import Suite, Transfer
+from amr_train.experiments.suites import ELSEWHERE, Suite, Transfer
 from amr_train.listening import Listener
 
 ANY = "a dataset"
@@ -77,9 +78,13 @@ class Stage:
 
 
 def datasets_by_name(paths: Sequence[Path]) -> dict[str, Path]:
-    """Converted datasets by the name that each carries. Raises: UsageError for two of one name."""
+    """Converted datasets by the name that each carries. Raises: UsageError for two of one name, or a split
+    that is given with one."""
     found: dict[str, Path] = {}
     for path in paths:
+        place, split = place_of(str(path))
+        if split:
+            raise UsageError(f"--data {path}: a suite's file says by which splits; give --data {place}")
         name = open_dataset(path).spec.name
         if name in found:
             raise UsageError(f"{found[name]} and {path} both hold {name}; give one of them")
@@ -186,6 +191,8 @@ def judge_stage(stage: Stage, protocols: Sequence[str], listener: Listener | Non
 
 def _run(entry: Entry, seed: int, data: Mapping[str, Path], out: Path) -> Stage:
     experiment, folder = entry.experiment, out / safe_name(f"{entry.name}-{seed}")
+    if experiment.data.paths and not entry.together:  # its file names them
+        raise UsageError(f"{entry.name}: data.paths: {ELSEWHERE['data.paths']}")
     run = Stage(entry.name, seed, experiment, folder, None, entry.base, out / BASELINES)
     run = replace(run, origins=entry.origins, together=entry.together)
     if entry.together:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from amr_train.deploy.export import export_model
 from amr_train.deploy.overlays import model_scenes
 from amr_train.evaluation.records import records_in
 from amr_train.experiments.jobs import jobs_of
+from amr_train.experiments.places import places_as_settings
 from amr_train.experiments.planning import plan
 from amr_train.experiments.queue import Queue, Told, work_through
 from amr_train.experiments.stages import datasets_by_name, stages_of
@@ -189,16 +191,44 @@ def test_encoders_of_several_datasets_are_fused_on_the_one_that_is_named(run, se
     )
 
 
-@pytest.mark.parametrize("said", ["data.split=other", "data.path=elsewhere", "data.paths=[here, there]"])
+@pytest.mark.parametrize(
+    "said", ["data.split=other", "data.path=elsewhere", "data.paths=[here, there]", "data.splits.ucla=other"]
+)
 def test_a_place_that_the_settings_contradict_is_refused(sensors, tmp_path, said):
     one = ["--data", f"{sensors['ucla']}:xsub"]
     done = call("run", "demo", *one, "-o", tmp_path / "run", *SETTINGS, said)
     assert done.exit_code == 2
     assert f"{sensors['ucla']}:xsub and {said.partition('=')[0]}=" in done.output.replace("\n", "")
     assert not (tmp_path / "run").exists()
-    same = [f"data.path={sensors['ucla']}", "data.split=xsub"]
+    same = [f"data.path={sensors['ucla']}/", "data.split=xsub", "data.paths=[]", "data.splits.ucla=xsub"]
     done = call("run", "demo", *one, "-o", tmp_path / "run", *SETTINGS, *same, "--plan")
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("name", ["2024", "1e3", "nan", "cl\u00eds \U0001f57a"])
+def test_a_place_is_taken_as_it_is_spelt(sensors, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(sensors["ucla"], name)
+    done = call("run", "demo", "--data", name, *SETTINGS, "--plan", "--json")
+    assert done.exit_code == 0, done.output
+    assert load_experiment("demo", [f"data.path='{name}'"]).data.path == name
+
+
+def test_given_places_take_those_of_a_file_away(sensors, tmp_path):
+    file, suite = tmp_path / "two.yaml", tmp_path / "suite.yaml"
+    both = [str(sensors[name]) for name in ("ucla", "own")]
+    file.write_text(yaml.safe_dump({"data": {"paths": both}}))
+    suite.write_text(yaml.safe_dump({"experiments": [{"experiment": "two.yaml"}]}))
+    assert load_experiment(str(file)).data.paths == both
+    found = load_experiment(str(file), [], {"data": places_as_settings([f"{sensors['sbu']}:xsub"])}).data
+    assert (found.path, found.paths, found.split) == (str(sensors["sbu"]), [], "xsub")
+    done = call("run", file, "--data", sensors["sbu"], *SETTINGS, "--plan", "--json")
+    assert [stage["clips"] for stage in json.loads(done.stdout)] == [18]  # not those of both as well
+    done = call("run", suite, "--data", sensors["sbu"], "--plan")
+    assert done.exit_code == 2
+    assert "datasets are named by `together`" in done.output.replace("\n", " ")
+    with pytest.raises(UsageError, match=f"splits; give --data {sensors['sbu']}$"):
+        datasets_by_name([Path(f"{sensors['sbu']}:xsub")])
 
 
 def test_what_does_not_go_together_is_refused_by_name(sensors, tmp_path):
