@@ -21,7 +21,7 @@ from amr_train.evaluation.protocols.knn import Knn, votes
 from amr_train.evaluation.records import Record, record_file, write_record
 from amr_train.evaluation.scores import score
 from amr_train.evaluation.task import Task
-from amr_train.experiments.judging import judging_of
+from amr_train.experiments.judging import Judging, judging_of
 from amr_train.experiments.naming import safe_name
 from amr_train.identity import differences, digest_of, in_words
 from amr_train.listening import Listener
@@ -68,22 +68,51 @@ def fuse(
     abouts = [[about_task(task, protocol_named(name)) for task in tasks] for name in asked]
     for of_protocol in abouts:
         _check_alike(runs, of_protocol)
+    _check_kept(runs, asked, tasks)
+    folder = _beside(judgings[0], abouts[0]) if out is None else Path(out)
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():  # said before anything is made
+        raise UsageError(f"{there} is a file: results are kept in a folder; choose another --out")
+    for run, judging in zip(runs, judgings, strict=True):
+        if judging.standing:
+            tasks[0].listener.warn(f"{run}: {judging.standing}")
     records = [_fused(name, tasks, found) for name, found in zip(asked, abouts, strict=True)]
-    name, seed = records[0]["subject"]["name"], records[0]["seed"]
-    folder = Path(runs[0]).parent / safe_name(f"{name}-{seed}".replace(" ", "")) if out is None else Path(out)
     for record in records:
         write_record(folder, record)
     return records, folder
 
 
+def _beside(first: Judging, abouts: Sequence[Record]) -> Path:
+    """The folder beside the first run, or the run of a first checkpoint, named after what is fused."""
+    run = first.run or first.encoder
+    parent = run.resolve().parent if run.name in ("", "..") else run.parent  # `.` is its own parent
+    subject = _subject([about["subject"] for about in abouts])
+    return parent / safe_name(f"{subject['name']}-{abouts[0]['seed']}".replace(" ", ""))
+
+
+def _check_kept(runs: Sequence[str | Path], asked: Sequence[str], tasks: Sequence[Task]) -> None:
+    """Raises UsageError where probes are asked for, and an encoder has no folder that keeps its scores."""
+    for run, task in zip(runs, tasks, strict=True):
+        for name in asked:
+            if task.folder is None and not isinstance(protocol_named(name), Knn):
+                raise UsageError(
+                    f"{run} lies in no run's folder, and {name} takes the scores that are kept there; "
+                    "--protocol knn takes encoder files too"
+                )
+
+
 def _check_alike(runs: Sequence[str | Path], abouts: Sequence[Record]) -> None:
-    """Raises UsageError, naming what differs, where two results are not of the same clips."""
+    """Raises UsageError, naming what differs, where two results are not of the same clips, or are of
+    one encoder."""
 
     def decides(about: Record) -> dict[str, Any]:
         keys = ("split", "part", "seed", "clips", "precision", "settings")
         return {"data": about["data"]["fingerprint"][:12], **{key: about[key] for key in keys}}
 
-    for run, about in zip(runs[1:], abouts[1:], strict=True):
+    known: dict[str, str | Path] = {}
+    for run, about in zip(runs, abouts, strict=True):
+        if (same := known.setdefault(about["subject"]["digest"], run)) is not run:
+            raise UsageError(f"{same} and {run} are the same encoder: give each once")
         found = differences(decides(about), decides(abouts[0]))
         if found:
             raise UsageError(f"{run} was not judged as {runs[0]} was: it has {in_words(found)}")

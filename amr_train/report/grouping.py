@@ -230,7 +230,9 @@ def distinct(labels: Mapping[Any, str], shown: Callable[[Any], str] = str) -> di
 
 
 def epoch_in_words(subject: Subject) -> str:
-    """`epoch 20 of 400` where it was not trained to the end."""
+    """`epoch 20 of 400` where it was not trained to the end; of several together, what holds of any."""
+    if subject["kind"] == "fused":
+        return ", ".join(dict.fromkeys(filter(None, map(epoch_in_words, subject["of"]))))
     if subject["kind"] != "encoder" or not subject["epoch"] < subject["epochs"]:
         return ""
     return f"epoch {subject['epoch']:g} of {subject['epochs']:g}"

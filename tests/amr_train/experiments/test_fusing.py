@@ -19,7 +19,7 @@ from amr_train.experiments.fusing import fuse
 from amr_train.report.collect import find_runs
 from amr_train.report.pivot import sections_of
 from amr_train.report.tables import rows_of
-from tests.amr_train.runs import small
+from tests.amr_train.runs import Listener, small
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,51 @@ def test_what_was_not_judged_alike_is_refused(runs, ntu_shards, tmp_path):
     with pytest.raises(UsageError, match=r"no scores are kept beside .*remove it"):
         fuse([runs["joint0"], lost], ["linear"], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_one_encoder_by_two_paths_is_no_fusion(runs, tmp_path):
+    shutil.copytree(runs["joint0"], tmp_path / "copy")
+    for other in (tmp_path / "copy", runs["joint0"] / "encoder.safetensors"):
+        with pytest.raises(UsageError, match="are the same encoder: give each once"):
+            fuse([runs["joint0"], runs["bone0"], other], ["knn"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_encoder_files_alone_have_no_scores_to_fuse(runs, ntu_shards, tmp_path):
+    for name in ("joint", "bone"):
+        shutil.copy(runs[f"{name}0"] / "encoder.safetensors", tmp_path / f"{name}.safetensors")
+    files = [tmp_path / "joint.safetensors", tmp_path / "bone.safetensors"]
+    with pytest.raises(UsageError, match=r"joint.safetensors lies in no run's folder.*--protocol knn"):
+        fuse(files, ["knn", "linear"], data=ntu_shards, split="xsub")
+    (record,), folder = fuse(files, ["knn"], data=ntu_shards, split="xsub")
+    assert folder == tmp_path / "joint+bone-0"
+    (of_runs,), _ = fuse([runs["joint0"], runs["bone0"]], ["knn"], out=tmp_path / "out")
+    assert record["figures"] == of_runs["figures"]
+
+
+def test_results_lie_beside_the_first_run_however_it_is_spelt(runs, tmp_path, monkeypatch):
+    for name in ("joint0", "bone0"):
+        shutil.copytree(runs[name], tmp_path / name)
+    monkeypatch.chdir(tmp_path / "joint0")
+    checkpoint = next((tmp_path / "joint0" / "checkpoints").iterdir())
+    for first in (".", "../joint0", checkpoint):
+        assert fuse([first, "../bone0"], ["knn"])[1].resolve() == tmp_path / "joint+bone-0"
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "beneath"):
+        with pytest.raises(UsageError, match=r"file is a file: results are kept in a folder"):
+            fuse([".", "../bone0"], ["knn"], out=out)
+
+
+def test_a_fusion_with_an_unfinished_encoder_says_so(ntu_shards, runs, tmp_path):
+    words = ("input.stream=bone", "guidance.source=online", "monitor.milestone_epochs=1")
+    run_experiment(small(ntu_shards, *words, "evaluation.protocols=[]"), tmp_path / "bone")
+    listener, milestone = Listener(), min((tmp_path / "bone" / "milestones").iterdir())
+    fuse([runs["joint0"], milestone], ["knn"], tmp_path / "early", listener)
+    assert listener.lines == [f"{milestone}: epoch 1 of 4"]
+    rows = rows_of(find_runs([tmp_path / "early"], print))
+    assert {(row["experiment"], row["epoch"]) for row in rows} == {
+        ("joint + bone (epoch 1 of 4)", "epoch 1 of 4")
+    }
 
 
 @pytest.mark.parametrize("how", ["of another pooling", "infinite", "of another training"])
