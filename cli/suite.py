@@ -33,6 +33,7 @@ def run_suite(
     scheduler: str | None = None,
 ) -> None:
     """Plan or run a suite, to its report. Stages whose dataset was not given are left out, and said to be."""
+    from amr_train.experiments.planning import is_of_another_run
     from amr_train.experiments.stages import datasets_by_name, stages_of
     from amr_train.experiments.suites import load_suite
 
@@ -56,7 +57,14 @@ def run_suite(
         note("left out", f"{count}, which need {', '.join(missing)}, for want of --data")
     failed, left = _worked(runnable, workers, wait, backend, scheduler, panel, as_json)
     unfinished = [*failed, *left]
-    _report(suite.name, list(dict.fromkeys(stage.folder for stage in runnable)), out, as_json, unfinished)
+    shown = [stage for stage in runnable if not (failed and is_of_another_run(stage))]
+    folders = list(dict.fromkeys(stage.folder for stage in shown))
+    if any(stage.protocols for stage in runnable):
+        _report(suite.name, folders, out, as_json, unfinished)
+    elif as_json:  # nothing is judged, as settings may ask for
+        click.echo("[]")
+    else:
+        say(f"runs → {out}, none of which is judged")
     if failed:
         more = f"; {len(left)} more could not be done for want of these" if left else ""
         error = AmrError(f"{_counted(len(failed))} failed{more}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from amr_data import ShardDataset, open_dataset
+from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.evaluation.evaluating import about_task
 from amr_train.evaluation.parts import only_split, parts_of, training_clips
 from amr_train.evaluation.protocols import protocol_named
@@ -69,6 +69,16 @@ def plan(stages: Sequence[Stage]) -> list[Planned]:
     opening = cache(open_dataset)
     known: dict[Path, Sources] = {}  # of each run, however many stages judge it
     return [_planned(stage, known, opening) for stage in stages]
+
+
+def is_of_another_run(stage: Stage) -> bool:
+    """Whether a stage's folder holds a run with other settings, whose results are not the stage's, or one
+    that cannot be read."""
+    try:
+        experiment = settled(precise(stage.experiment, choose_device(stage.experiment.device))[0]).experiment
+        return _state(replace(stage, experiment=experiment))[0] == OTHER
+    except UsageError:
+        return True
 
 
 def in_words(planned: Sequence[Planned]) -> str:

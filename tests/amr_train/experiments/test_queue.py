@@ -379,6 +379,39 @@ def test_a_command_ends_with_1_after_errors_and_leaves_a_report(
     assert (tmp_path / "o" / "twelve.html").is_file()
 
 
+def test_a_run_with_other_settings_is_no_result_of_a_suite(ntu_shards, tmp_path, monkeypatch):
+    def here(jobs, environments, told, wait):
+        queue = Queue(jobs)
+        work_through(queue, told, wait=wait)
+        return queue
+
+    monkeypatch.setattr(workers_module, "run_workers", here)
+    suite, out = tmp_path / "two.yaml", tmp_path / "out"
+    words = ["run", str(suite), "--data", str(ntu_shards), "-o", str(out), *TINY]
+    rows = [{"data": "ntu60-xsub", "methods": [name], "protocols": ["knn"]} for name in ("mae", "mamp")]
+    suite.write_text(yaml.safe_dump({"experiments": rows}))
+    assert CliRunner().invoke(main, words).exit_code == 0
+    rows[0]["settings"] = {"pretrain": {"lr": 0.01}}
+    suite.write_text(yaml.safe_dump({"experiments": rows}))
+    done = CliRunner().invoke(main, [*words, "--workers", "2", "--json"])
+    assert done.exit_code == 1
+    assert "pretrain.lr 0.01 instead of" in done.stderr.replace("\n", " ")
+    named = {row["experiment"] for row in json.loads(done.stdout)}
+    assert named == {"untrained", "coordinates", "ntu60-xsub-mamp"}
+
+
+def test_a_suite_that_judges_nothing_ends_well(ntu_shards, tmp_path):
+    suite = tmp_path / "bare.yaml"
+    row = {"data": "ntu60-xsub", "methods": ["mae"], "protocols": []}
+    suite.write_text(yaml.safe_dump({"experiments": [row]}))
+    words = ["run", str(suite), "--data", str(ntu_shards), "-o", str(tmp_path / "out"), *TINY]
+    for more, said in (([], "none of which is judged"), (["--json"], "[]")):
+        done = CliRunner().invoke(main, [*words, *more])
+        assert done.exit_code == 0, done.output
+        assert said in done.stdout
+    assert (tmp_path / "out" / "ntu60-xsub-mae-0" / "encoder.safetensors").is_file()
+
+
 def test_jobs_go_to_a_dask_cluster(stages):
     distributed = pytest.importorskip("distributed")
     from amr_train.experiments.cluster import run_on_cluster
