@@ -28,7 +28,7 @@ from amr_train.evaluation.records import Record
 from amr_train.evaluation.subjects import trained
 from amr_train.evaluation.task import Task
 from amr_train.experiments.length import steps_of
-from amr_train.experiments.results import results_of, write_results
+from amr_train.experiments.results import read_pretraining, results_of, write_results
 from amr_train.experiments.sources import Source, Sources, check_energies, opened
 from amr_train.listening import Listener, Listeners
 from amr_train.models.encoder import for_joints
@@ -177,7 +177,7 @@ class _Run:
         """Whether the encoder is there. Raises: AmrError where a part of a finished run is lost and no
         checkpoint could bring it back: it would be trained again from the beginning."""
         encoder, ended = self.out / ENCODER, self.out / PRETRAINING
-        lost = ""
+        lost, damaged = "", ""
         if encoder.is_file():
             try:
                 read_encoder(encoder, "cpu")
@@ -185,10 +185,15 @@ class _Run:
                 lost = str(error)
         if encoder.is_file() and not lost and not ended.is_file():
             lost = f"{self.out} has an encoder, but {PRETRAINING} is lost"
+        elif encoder.is_file() and not lost and read_pretraining(self.out) is None:
+            damaged = f"{ended} cannot be read"
+            lost = damaged if list_checkpoints(self.out / "checkpoints") else ""
         if lost and not list_checkpoints(self.out / "checkpoints"):
             raise AmrError(f"{lost}, and there is no checkpoint; remove {encoder.name} to train it again")
         if lost:
             self.listener.warn(f"{lost}; it is made again from the last checkpoint")
+        elif damaged:  # the encoder is whole, and what was lost decides no figure
+            self.listener.warn(f"{damaged}: tables and report lack how long the pre-training took")
         return encoder.is_file() and ended.is_file() and not lost
 
     def evaluate(self, baselines: Path | None) -> list[Record]:

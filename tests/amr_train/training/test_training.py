@@ -370,8 +370,18 @@ def test_a_part_of_a_finished_run_that_is_lost_is_not_trained_again_in_silence(n
     assert "made again from the last checkpoint" in listener.lines[0]
     assert listener.steps == []
     assert (out / "encoder.safetensors").read_bytes() == before
-    (out / "pretraining.json").unlink()
+    ended = json.loads((out / "pretraining.json").read_text())
+    for damage in ("{", "[]", '{"seconds": NaN}'):
+        (out / "pretraining.json").write_text(damage)
+        run_experiment(experiment, out, listener := Listener())
+        assert "pretraining.json cannot be read; it is made again" in listener.lines[0]
+        assert json.loads((out / "pretraining.json").read_text())["steps"] == ended["steps"]
+        assert (out / "encoder.safetensors").read_bytes() == before
     shutil.rmtree(out / "checkpoints")
+    (out / "pretraining.json").write_text("{")
+    run_experiment(experiment, out, listener := Listener())  # the encoder is there, and is judged
+    assert "pretraining.json cannot be read: tables" in listener.lines[0]
+    (out / "pretraining.json").unlink()
     with pytest.raises(AmrError, match=r"remove encoder\.safetensors to train it again"):
         run_experiment(experiment, out)
     assert (out / "encoder.safetensors").read_bytes() == before
