@@ -39,7 +39,7 @@ from amr_train.models.registry import make_method
 from amr_train.parallel.precision import precise
 from amr_train.parallel.processes import Processes, choose_device, joined
 from amr_train.training.checkpoints import list_checkpoints
-from amr_train.training.folder import PRETRAINING, RunFolder
+from amr_train.training.folder import PRETRAINING, RunFolder, finite
 from amr_train.training.loop import AfterEpoch, pretrain
 
 MILESTONES = "milestones"
@@ -140,7 +140,7 @@ class _Run:
                 more["clips_of_several_cameras"] = sum(one.clips for one in seen)
             if experiment.input.jumps == "bridge":
                 more["bridged"] = self._bridged()
-            write_json(out / PRETRAINING, {**found, **more})
+            write_json(out / PRETRAINING, finite({**found, **more}))
 
         self.processes.from_main(write)  # the others wait for the file that they read next
 

@@ -4,6 +4,7 @@ pretraining.json how the training ended; encoder.safetensors and evaluations/ ar
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 import time
@@ -86,7 +87,8 @@ class RunFolder(Listener):
             raise
 
     def log(self, stage: str, step: int, values: dict[str, float]) -> None:
-        self._metrics.write(json.dumps({"time": now(), "stage": stage, "step": step, **values}) + "\n")
+        line = {"time": now(), "stage": stage, "step": step, **finite(values)}
+        self._metrics.write(json.dumps(line) + "\n")
         self._metrics.flush()
         for key, value in values.items():
             self._board.add_scalar(f"{stage}/{key}", value, step)
@@ -110,6 +112,12 @@ class RunFolder(Listener):
         for tracker in self._trackers:
             tracker.close()
         self._lock.release()
+
+
+def finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Without figures that are not finite, such as a method's mean over nothing: JSON has no word for them,
+    and whoever reads the file refuses the rest with them."""
+    return {k: v for k, v in values.items() if not (isinstance(v, float) and not math.isfinite(v))}
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -387,6 +387,18 @@ def test_a_part_of_a_finished_run_that_is_lost_is_not_trained_again_in_silence(n
     assert (out / "encoder.safetensors").read_bytes() == before
 
 
+def test_a_methods_figure_that_is_not_finite_costs_no_other(ntu_shards, tmp_path, monkeypatch):
+    loss, odd = MaskedReconstruction.loss, {"empty": torch.tensor(float("nan"))}
+    monkeypatch.setattr(MaskedReconstruction, "loss", lambda self, *a: (loss(self, *a)[0], odd))
+    experiment, out = small(ntu_shards, UNJUDGED), tmp_path / "run"
+    with pytest.raises(Stop):
+        run_experiment(experiment, out, Listener(stop_after=7))
+    found = run_experiment(experiment, out)["pretraining"]
+    assert (found["steps"], "loss" in found, "empty" in found) == (12, True, False)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]  # those of before the stop as well
+
+
 def test_a_request_to_stop_while_the_method_is_watched_is_heard(ntu_shards, tmp_path, monkeypatch):
     def look(self, encoder):
         os.kill(os.getpid(), signal.SIGTERM)
