@@ -21,7 +21,7 @@ from amr_train.evaluation.protocols.knn import Knn, votes
 from amr_train.evaluation.records import Record, record_file, write_record
 from amr_train.evaluation.scores import score
 from amr_train.evaluation.task import Task
-from amr_train.experiments.judging import Judging, judging_of
+from amr_train.experiments.judging import Judging, check_results_folder, judging_of
 from amr_train.experiments.naming import safe_name
 from amr_train.identity import differences, digest_of, in_words
 from amr_train.listening import Listener
@@ -70,9 +70,7 @@ def fuse(
         _check_alike(runs, of_protocol)
     _check_kept(runs, asked, tasks)
     folder = _beside(judgings[0], abouts[0]) if out is None else Path(out)
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir():  # said before anything is made
-        raise UsageError(f"{there} is a file: results are kept in a folder; choose another --out")
+    check_results_folder(folder)
     for run, judging in zip(runs, judgings, strict=True):
         if judging.standing:
             tasks[0].listener.warn(f"{run}: {judging.standing}")

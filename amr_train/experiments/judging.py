@@ -87,6 +87,8 @@ def judging_of(
     for protocol in asked:
         protocol.check(dataset)
     shared_joints(loaded, dataset)
+    if out is not None:
+        check_results_folder(Path(out))
     shared = run.parent / BASELINES if run is not None and out is None else None
     return Judging(
         encoder=place,
@@ -133,6 +135,14 @@ def judge(judging: Judging, listener: Listener | None = None) -> list[Record]:
     if judging.folder is not None:
         write_results(judging.folder)
     return records
+
+
+def check_results_folder(folder: Path) -> None:
+    """Raises UsageError where a file stands in the place of a folder for results, or above it; so before
+    anything is made."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there} is a file: results are kept in a folder; choose another --out")
 
 
 def run_of(place: Path) -> Path | None:

@@ -225,6 +225,9 @@ def test_an_encoder_file_alone_keeps_nothing_unless_it_is_told_where(finished, n
     )
     assert kept.exit_code == 0, kept.output
     assert list((tmp_path / "o" / "evaluations").glob("knn-*.json"))
+    refused = call("eval", finished, "--protocol", "knn", "-o", alone)
+    assert refused.exit_code == 2
+    assert "alone.safetensors is a file: results are kept in a folder" in refused.output.replace("\n", " ")
 
 
 def test_eval_warns_where_the_encoder_knows_other_clips(finished, ntu_shards, tmp_path):
