@@ -24,7 +24,11 @@ from amr_data.looking.words import recipe_in_words
     help="linear, logistic, knn, retrieval, finetune, supervised, semi, detect, or one of your own; may be "
     "repeated.",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="Another converted dataset than the run's.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Another converted dataset than the run's; DIR:SPLIT says by which split.",
+)
 @click.option("--split", help="The dataset's train/test split; the run's, or the only one.")
 @click.option("--seed", type=int, help="Seed of heads, views and probes; the run's by default.")
 @click.option(

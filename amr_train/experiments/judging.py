@@ -18,6 +18,7 @@ from amr_train.evaluation.parts import only_split, parts_of
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import BASELINES, Record
 from amr_train.experiments.loading import Settings, explain, over, parse_overrides
+from amr_train.experiments.places import place_of
 from amr_train.experiments.results import write_results
 from amr_train.experiments.running import MILESTONES, determinism
 from amr_train.identity import recorded_experiment
@@ -66,6 +67,7 @@ def judging_of(
 
     Args:
         encoder: a run's folder, finished or not, one of its checkpoints or milestones, or an encoder file.
+        data: a dataset's folder, with the split behind a colon if that is not said by `split`.
         overrides: settings as `linear.lr=0.1` or `evaluation.linear.lr=0.1`.
     Raises: UsageError where there is no such encoder, nothing says on which data, or the dataset has several
         splits and none is said.
@@ -76,6 +78,13 @@ def judging_of(
     settings = evaluation_settings(overrides, experiment)
     asked = [protocol_named(name) for name in protocols or settings.protocols]
     config = (loaded := load_encoder(place)).config
+    if data is not None:
+        data, named = place_of(str(data))
+        if named and split and named != split:
+            raise UsageError(
+                f"--data {data}:{named} and --split {split} say two things: leave one of them out"
+            )
+        split = named or split
     dataset = open_dataset(_data(data, kept, place))
     if split is None and experiment is not None:
         own = experiment.data.splits.get(dataset.spec.name, experiment.data.split)

@@ -225,6 +225,11 @@ def test_an_encoder_file_alone_keeps_nothing_unless_it_is_told_where(finished, n
     )
     assert kept.exit_code == 0, kept.output
     assert list((tmp_path / "o" / "evaluations").glob("knn-*.json"))
+    behind = call("eval", alone, "--data", f"{ntu_shards}:xview", "--protocol", "knn", "--json")
+    assert json.loads(behind.stdout)["evaluations"][-1]["split"] == "xview"
+    twice = call("eval", alone, "--data", f"{ntu_shards}:xview", "--split", "xsub")
+    assert twice.exit_code == 2
+    assert "and --split xsub say two things" in twice.output.replace("\n", " ")
     refused = call("eval", finished, "--protocol", "knn", "-o", alone)
     assert refused.exit_code == 2
     assert "alone.safetensors is a file: results are kept in a folder" in refused.output.replace("\n", " ")
