@@ -9,9 +9,10 @@ import runpy
 import shlex
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -20,6 +21,7 @@ import amr_train
 from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
 from amr_data import open_dataset
+from amr_train.config import Experiment
 
 pytestmark = pytest.mark.long
 
@@ -32,7 +34,11 @@ def _small() -> Iterator[None]:
     """Every experiment at the size of seconds."""
     with pytest.MonkeyPatch.context() as patch:
         load = amr_train.load_experiment
-        patch.setattr(amr_train, "load_experiment", lambda name, changes=(): load(name, [*changes, *SMALL]))
+
+        def small(name: str, changes: Sequence[str] = (), last: dict[str, Any] | None = None) -> Experiment:
+            return load(name, [*changes, *SMALL], last)
+
+        patch.setattr(amr_train, "load_experiment", small)
         yield
 
 
