@@ -112,7 +112,11 @@ def eval_command(
 @click.command("fuse", short_help="Judge the encoders of several runs together.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--protocol", "protocols", multiple=True, help="linear, logistic or knn; may be repeated.")
-@click.option("--data", type=click.Path(path_type=Path), help="Another converted dataset than the runs'.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Another converted dataset than the runs'; DIR:SPLIT says by which split.",
+)
 @click.option("--split", help="The dataset's train/test split; the runs', or the only one.")
 @click.option(
     "-o",

@@ -3,7 +3,6 @@ or report. More keys than these may be there, and what is optional here came wit
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -110,11 +109,10 @@ class _Result(_Part):
 
 
 def is_whole(record: object) -> bool:
-    """Whether a result, as it was read, has all that tables and later sittings need of it, in the types that
-    they expect; every number in it is finite, and every text can be written."""
+    """Whether a result, as `read_json` gives it, has all that tables and later sittings need of it, in the
+    types that they expect."""
     try:
         _Result.model_validate(record)
-        json.dumps(record, allow_nan=False, ensure_ascii=False).encode()  # halves of characters are none
         return True
     except (ValidationError, ValueError, OverflowError, RecursionError):
         return False
