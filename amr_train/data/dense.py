@@ -48,8 +48,12 @@ def dense_input(
     place = {} if changes == {"stream": "motion"} else _places(config, anatomy, names)
     there = (joints.flatten(3) != 0).any(dim=3)  # (B, M, T)
     main, known = joints[:, 0], there[:, 0]
+    walked = torch.zeros_like(main[:, :, 0])  # (B, T, 3), what the main actor's centre shows of its path
     if config.centre != "recorded":
-        origin = _held(main[:, :, place["centre"][0]], known, config.centre)
+        centres = main[:, :, place["centre"][0]]
+        origin = _held(centres, known, "first" if config.centre == "first" else "every")
+        if config.centre == "path":
+            walked = torch.where(known[..., None], origin - _held(centres, known, "first"), 0)
         joints = torch.where(there[..., None, None], joints - origin[:, None, :, None], 0)
     if config.lengths == "spine" or config.frame != "recorded":
         low, high = place["spine"]
@@ -59,17 +63,23 @@ def dense_input(
         counted = length > MIN_SPINE
         number = counted.sum(dim=1)
         mean = (length * counted).sum(dim=1) / number.clamp(min=1)
-        joints = joints / torch.where(number > 0, mean, 1)[:, None, None, None, None]
+        unit = torch.where(number > 0, mean, 1)
+        joints, walked = joints / unit[:, None, None, None, None], walked / unit[:, None, None]
     if config.frame != "recorded":
         right, left = place["shoulders"]
         turn, found = _body_frames(spine, main[:, :, left] - main[:, :, right])
         eye = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(turn.shape)
         turn = torch.where(found.any(dim=1)[:, None, None, None], _held(turn, found, config.frame), eye)
         joints = torch.einsum("bmtvc,btdc->bmtvd", joints, turn)
+        walked = torch.einsum("btc,btdc->btd", walked, turn)
     if config.stream == "bone":
         parents = place["parents"]
         has = torch.tensor([parent >= 0 for parent in parents], device=joints.device)
         joints = joints - joints[:, :, :, [max(parent, 0) for parent in parents]] * has[:, None]
+    if config.centre == "path":
+        shown = torch.zeros(joints.shape[1], len(names), 1, device=joints.device, dtype=joints.dtype)
+        shown[0, place["centre"]] = 1
+        joints = joints + shown[:, None] * walked[:, None, :, None]
     if config.stream == "motion":
         joined = there[:, :, 1:] & there[:, :, :-1]  # (B, M, T - 1)
         before = torch.cat([torch.ones_like(there[:, :, :1]), joined], dim=2)[:, :, :-1]

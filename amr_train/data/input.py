@@ -53,16 +53,17 @@ def check_input(config: InputConfig, dataset: ShardDataset) -> None:
 def energies_fit(config: InputConfig) -> bool:
     """Whether the shard's energies are still those of the joints: a turn or a shift of the whole clip leaves
     them, a unit scales them, anything else makes other motion of it."""
-    still = config.frame != "every" and config.centre != "every" and config.jumps == "keep"
+    still = config.frame != "every" and config.centre in ("recorded", "first") and config.jumps == "keep"
     return still and config.stream == "joint"
 
 
 def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig) -> None:
     """Change a split's joints, and its energies where they are read, in place.
 
-    In this order: jumps bridged, centred, in units of the spine, turned, bones or motion. The main actor is a
-    clip's first body. Where it has no data in a frame, its last centre and body frame hold, before the first
-    the first; a clip in which none is found is left as it is in that respect. Frames of zeros stay zeros.
+    In this order: jumps bridged, centred, in units of the spine, turned, bones, the main actor's path,
+    motion. The main actor is a clip's first body. Where it has no data in a frame, its last centre and body
+    frame hold, before the first the first; a clip in which none is found is left as it is in that respect.
+    Frames of zeros stay zeros.
     """
     if config == InputConfig():
         return
@@ -72,11 +73,13 @@ def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig)
         if config.jumps == "bridge":
             joints, _ = bridged(joints, block, dataset.spec.frame_rate, metres)
         there: B8 = np.asarray(joints.any(axis=(1, 2)))
-        scale = _placed(joints, block, dataset.spec.skeleton, config)
+        skeleton = dataset.spec.skeleton
+        scale, walked = _placed(joints, block, skeleton, config)
         if config.stream == "bone":
-            child, parent = dataset.spec.skeleton.bone_indices.T
+            child, parent = skeleton.bone_indices.T
             joints[:, child] -= joints[:, parent]
-        elif config.stream == "motion":
+        joints[there, skeleton.index(skeleton.centre)] += walked[there]
+        if config.stream == "motion":
             joints = motion_of(joints, block, there, dataset.spec.frame_rate)
         block.joints[...] = joints
         if block.energy.size:
@@ -168,23 +171,32 @@ def count_bridged(dataset: ShardDataset, clips: I64) -> dict[str, int]:
     return counts
 
 
-def _placed(joints: F64, arrays: SplitArrays, skeleton: Skeleton, config: InputConfig) -> F64:
-    """Centre, scale and turn (F, V, 3) in place. Returns the unit of each row (F,)."""
+def _placed(joints: F64, arrays: SplitArrays, skeleton: Skeleton, config: InputConfig) -> tuple[F64, F64]:
+    """Centre, scale and turn (F, V, 3) in place. Returns the unit of each row (F,), and how far the main
+    actor has come since its first frame (F, 3) in the rows that show it: its own, with `centre: path`; else
+    0."""
     there: B8 = np.asarray(joints.any(axis=(1, 2)))
     main = _Main(arrays, there)
-    origin = main.of(joints[main.rows, skeleton.index(skeleton.centre)], main.there, config.centre, 0.0)
+    centres = joints[main.rows, skeleton.index(skeleton.centre)]
+    origin = main.of(centres, main.there, "every" if config.centre == "path" else config.centre, 0.0)
     joints[there] -= origin[there][:, None]
+    walked = np.zeros((len(joints), 3))
+    if config.centre == "path":
+        walked[main.rows] = (origin - main.of(centres, main.there, "first", 0.0))[main.rows]
     low, high = (skeleton.index(joint) for joint in skeleton.spine)
     spine = joints[main.rows, high] - joints[main.rows, low]
     scale = np.ones(len(joints))
     if config.lengths == "spine":
         scale = main.mean(np.linalg.norm(spine, axis=1), MIN_SPINE)
         joints /= scale[:, None, None]
+        walked /= scale[:, None]
     if config.frame != "recorded":
         right, left = (skeleton.index(joint) for joint in skeleton.shoulders)
         turn, found = body_frames(spine, joints[main.rows, left] - joints[main.rows, right])
-        joints[:] = np.einsum("fvc,fdc->fvd", joints, main.of(turn, found, config.frame, np.eye(3)))
-    return scale
+        turn = main.of(turn, found, config.frame, np.eye(3))
+        joints[:] = np.einsum("fvc,fdc->fvd", joints, turn)
+        walked = np.einsum("fc,fdc->fd", walked, turn)
+    return scale, walked
 
 
 def body_frames(spine: F64, across: F64) -> tuple[F64, B8]:

@@ -41,7 +41,7 @@ ALL_KINDS = [
     InputConfig(frame=frame, centre=centre, lengths=lengths, stream=stream)
     for frame, centre, lengths, stream in product(
         ("recorded", "first", "every"),
-        ("recorded", "first", "every"),
+        ("recorded", "first", "every", "path"),
         ("recorded", "spine"),
         ("joint", "bone", "motion"),
     )
@@ -121,21 +121,24 @@ def slowly(arrays: SplitArrays, config: InputConfig) -> F64:
             if when == "recorded" or not values:
                 return otherwise
             before = [f for f in values if f <= frame]
-            return values[max(before) if when == "every" and before else min(values)]
+            return values[max(before) if when in ("every", "path") and before else min(values)]
 
         for row in (row for body in rows for row in body):
             if not arrays.joints[row].any():
                 continue
             frame = int(arrays.frame[row])
             joints = out[row] - held(centres, config.centre, frame, np.zeros(3))
-            if config.lengths == "spine" and spines:
-                joints = joints / np.mean(spines)
-            joints = joints @ held(turns, config.frame, frame, np.eye(3)).T
+            come = held(centres, "every", frame, np.zeros(3)) - held(centres, "first", frame, np.zeros(3))
+            unit = np.mean(spines) if config.lengths == "spine" and spines else 1.0
+            turn = held(turns, config.frame, frame, np.eye(3)).T
+            joints, come = joints / unit @ turn, come / unit @ turn
             out[row] = joints
             if config.stream == "bone":
                 for child, parent in SKELETON.bones:
                     a, b = SKELETON.index(child), SKELETON.index(parent)
                     out[row, a] = joints[a] - joints[b]
+            if config.centre == "path" and row in rows[0]:
+                out[row, SKELETON.index(SKELETON.centre)] += come
         for body in rows if config.stream == "motion" else ():
             places = {int(arrays.frame[row]): out[row].copy() for row in body if arrays.joints[row].any()}
             for row in body:
@@ -143,6 +146,22 @@ def slowly(arrays: SplitArrays, config: InputConfig) -> F64:
                 steps = at in places and at + 1 in places and (at == 0 or at - 1 in places)
                 out[row] = 30 * (places[at + 1] - places[at]) if steps else 0
     return out
+
+
+def test_the_centre_shows_the_path_of_the_main_actor():
+    """Two people that walk side by side, one of them the main actor: its own centre says where it has come,
+    all else is seen from there."""
+    body = np.zeros((3, 25, 3)) + np.arange(75).reshape(25, 3) / 10
+    steps = np.array([[0, 0, 0], [1, 0, 2], [3, 0, 2]], np.float64)
+    clip = [([0, 1, 2], body + steps[:, None]), ([0, 1, 2], body + steps[:, None] + [5, 0, 0])]
+    arrays = split_of([clip], [3])
+    apply_input(arrays, dataset_of(), InputConfig(centre="path"))
+    centre = SKELETON.index(SKELETON.centre)
+    np.testing.assert_allclose(arrays.joints[:3, centre], steps, atol=1e-6)
+    still = body - body[:, [centre]]
+    others = [joint for joint in range(25) if joint != centre]
+    np.testing.assert_allclose(arrays.joints[:3, others], still[:, others], atol=1e-6)
+    np.testing.assert_allclose(arrays.joints[3:], still + np.array([5, 0, 0]), atol=1e-6)
 
 
 @pytest.mark.parametrize("config", ALL_KINDS, ids=lambda config: "-".join(config.model_dump().values()))
