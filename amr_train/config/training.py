@@ -42,13 +42,18 @@ class InputConfig(Section):
     `frame`: turned into the main actor's body frame (spine along z, shoulders along x) of its first frame, or
     of every frame. `centre`: the main actor's centre joint in the origin, in its first frame or in every
     frame; other bodies move with it; or in every frame for all joints but itself, which shows the path it has
-    come since the first one. `lengths`: in units of the main actor's mean spine. `jumps`: short
+    come since the first one. `landmarks`: centre, spine and shoulders are those of the dataset's spec; or the
+    middle between the hips, from there to the middle between the shoulders, and these. `bodies`: the others
+    are placed together with the main actor; or each as though it were the main actor. `lengths`: in units of
+    the main actor's mean spine. `jumps`: short
     stretches between tracking jumps of a whole body bridged. `stream`: positions; bones, each joint from its
     parent; or motion, each joint's velocity from frame to frame.
     """
 
     frame: Literal["recorded", "first", "every"] = "recorded"
     centre: Literal["recorded", "first", "every", "path"] = "recorded"
+    landmarks: Literal["spec", "limbs"] = "spec"
+    bodies: Literal["together", "each"] = "together"
     lengths: Literal["recorded", "spine"] = "recorded"
     jumps: Literal["keep", "bridge"] = "keep"
     stream: Literal["joint", "bone", "motion"] = "joint"

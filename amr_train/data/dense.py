@@ -6,32 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from amr_data import UsageError
 from amr_data.recipes.normalize import MIN_SPINE
-from amr_data.specs import Skeleton
 from amr_train.config import InputConfig
-
-
-class Anatomy(BaseModel):
-    """The joints that an input is made by, by the names that skeletons share; see `Skeleton`."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    centre: str
-    spine: tuple[str, str]
-    shoulders: tuple[str, str]
-    bones: list[tuple[str, str]]
-
-
-def anatomy_of(skeleton: Skeleton) -> Anatomy:
-    """What a skeleton says of its joints."""
-    called = dict(zip(skeleton.joints, skeleton.common_names, strict=True))
-    spine, shoulders = ((called[a], called[b]) for a, b in (skeleton.spine, skeleton.shoulders))
-    bones = [(called[a], called[b]) for a, b in skeleton.bones]
-    return Anatomy(centre=called[skeleton.centre], spine=spine, shoulders=shoulders, bones=bones)
+from amr_train.data.landmarks import Anatomy, landmarks_of
 
 
 def dense_input(
@@ -45,19 +25,27 @@ def dense_input(
     changes = {key: value for key, value in config.changes.items() if key != "jumps"}
     if not changes:
         return joints
-    place = {} if changes == {"stream": "motion"} else _places(config, anatomy, names)
+    if config.bodies == "each":
+        apart = joints.flatten(0, 1)[:, None]
+        return dense_input(apart, together(config), anatomy, names, rate).view_as(joints)
+    place: dict[str, list[int]] = {}
+    if changes != {"stream": "motion"}:
+        if anatomy is None:
+            raise UsageError(
+                "the encoder's file does not say which joints make a spine, so its input is unknown"
+            )
+        place = landmarks_of(config, anatomy, names)
     there = (joints.flatten(3) != 0).any(dim=3)  # (B, M, T)
     main, known = joints[:, 0], there[:, 0]
-    walked = torch.zeros_like(main[:, :, 0])  # (B, T, 3), what the main actor's centre shows of its path
+    walked = torch.zeros_like(main[:, :, 0])  # (B, T, 3), what the main actor shows of its path
     if config.centre != "recorded":
-        centres = main[:, :, place["centre"][0]]
+        centres = _middle(main, place["centre"])
         origin = _held(centres, known, "first" if config.centre == "first" else "every")
         if config.centre == "path":
             walked = torch.where(known[..., None], origin - _held(centres, known, "first"), 0)
         joints = torch.where(there[..., None, None], joints - origin[:, None, :, None], 0)
     if config.lengths == "spine" or config.frame != "recorded":
-        low, high = place["spine"]
-        spine = main[:, :, high] - main[:, :, low]  # (B, T, 3)
+        spine = _middle(main, place["high"]) - _middle(main, place["low"])  # (B, T, 3)
     if config.lengths == "spine":
         length = spine.norm(dim=2)
         counted = length > MIN_SPINE
@@ -66,19 +54,20 @@ def dense_input(
         unit = torch.where(number > 0, mean, 1)
         joints, walked = joints / unit[:, None, None, None, None], walked / unit[:, None, None]
     if config.frame != "recorded":
-        right, left = place["shoulders"]
-        turn, found = _body_frames(spine, main[:, :, left] - main[:, :, right])
+        turn, found = _body_frames(spine, _middle(main, place["left"]) - _middle(main, place["right"]))
         eye = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(turn.shape)
         turn = torch.where(found.any(dim=1)[:, None, None, None], _held(turn, found, config.frame), eye)
         joints = torch.einsum("bmtvc,btdc->bmtvd", joints, turn)
         walked = torch.einsum("btc,btdc->btd", walked, turn)
     if config.stream == "bone":
-        parents = place["parents"]
-        has = torch.tensor([parent >= 0 for parent in parents], device=joints.device)
-        joints = joints - joints[:, :, :, [max(parent, 0) for parent in parents]] * has[:, None]
+        rows = list(range(len(names)))
+        has = torch.zeros(len(names), 1, device=joints.device, dtype=joints.dtype)
+        for child, parent in zip(place["below"], place["above"], strict=True):
+            rows[child], has[child] = parent, 1
+        joints = joints - joints[:, :, :, rows] * has
     if config.centre == "path":
         shown = torch.zeros(joints.shape[1], len(names), 1, device=joints.device, dtype=joints.dtype)
-        shown[0, place["centre"]] = 1
+        shown[0, place["shown"]] = 1
         joints = joints + shown[:, None] * walked[:, None, :, None]
     if config.stream == "motion":
         joined = there[:, :, 1:] & there[:, :, :-1]  # (B, M, T - 1)
@@ -87,6 +76,16 @@ def dense_input(
         step = torch.where(moves, joints[:, :, 1:] - joints[:, :, :-1], 0) * rate
         joints = torch.cat([step, torch.zeros_like(joints[:, :, :1])], dim=2)
     return joints
+
+
+def together(config: InputConfig) -> InputConfig:
+    """The same for one body at a time."""
+    return config.model_copy(update={"bodies": "together"})
+
+
+def _middle(joints: Tensor, rows: list[int]) -> Tensor:
+    """(B, T, V, 3) to the mean (B, T, 3) of some joints."""
+    return joints[:, :, rows].mean(dim=2)
 
 
 def _held(values: Tensor, found: Tensor, when: str) -> Tensor:
@@ -115,30 +114,3 @@ def _body_frames(spine: Tensor, across: Tensor) -> tuple[Tensor, Tensor]:
     x = x / width.clamp(min=MIN_SPINE)
     turn = torch.stack([x, torch.linalg.cross(z, x), z], dim=2)
     return turn, ((length > MIN_SPINE) & (width > MIN_SPINE))[..., 0]
-
-
-def _places(config: InputConfig, anatomy: Anatomy | None, names: Sequence[str]) -> dict[str, list[int]]:
-    """Rows of the joints that are needed; of `parents` one a joint, -1 for the root."""
-    if anatomy is None:
-        raise UsageError("the encoder's file does not say which joints make a spine, so its input is unknown")
-    needed: dict[str, list[str]] = {}
-    if config.centre != "recorded":
-        needed["centre"] = [anatomy.centre]
-    if config.lengths == "spine" or config.frame != "recorded":
-        needed["spine"] = list(anatomy.spine)
-    if config.frame != "recorded":
-        needed["shoulders"] = list(anatomy.shoulders)
-    parent = dict(anatomy.bones)
-    wanted = [name for group in needed.values() for name in group]
-    if config.stream == "bone":
-        wanted += [parent[name] for name in names if name in parent]
-    for name in wanted:
-        if name not in names:
-            raise UsageError(
-                f"the model is shown an input that is made by the joint '{name}', which is not among its own "
-                f"{len(names)}; use a converted dataset with it"
-            )
-    found = {key: [list(names).index(name) for name in group] for key, group in needed.items()}
-    if config.stream == "bone":
-        found["parents"] = [list(names).index(parent[n]) if n in parent else -1 for n in names]
-    return found

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from amr_data import ShardDataset, SplitArrays, UsageError
 from amr_data.looking.faults import BODY_SPEED, unit_metres
 from amr_data.recipes.normalize import MIN_SPINE
-from amr_data.specs import Skeleton
 from amr_train.config import InputConfig
+from amr_train.data.landmarks import anatomy_of, landmarks_of
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -68,17 +68,18 @@ def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig)
     if config == InputConfig():
         return
     metres = unit_metres(dataset)
+    skeleton = dataset.spec.skeleton
+    place = landmarks_of(config, anatomy_of(skeleton), skeleton.common_names)
     for block in _blocks(arrays):
         joints = block.joints.astype(np.float64)
         if config.jumps == "bridge":
             joints, _ = bridged(joints, block, dataset.spec.frame_rate, metres)
         there: B8 = np.asarray(joints.any(axis=(1, 2)))
-        skeleton = dataset.spec.skeleton
-        scale, walked = _placed(joints, block, skeleton, config)
+        scale, walked = _placed(joints, block, place, config)
         if config.stream == "bone":
-            child, parent = skeleton.bone_indices.T
-            joints[:, child] -= joints[:, parent]
-        joints[there, skeleton.index(skeleton.centre)] += walked[there]
+            joints[:, place["below"]] -= joints[:, place["above"]]
+        if config.centre == "path":
+            joints[there, place["shown"][0]] += walked[there]
         if config.stream == "motion":
             joints = motion_of(joints, block, there, dataset.spec.frame_rate)
         block.joints[...] = joints
@@ -171,28 +172,32 @@ def count_bridged(dataset: ShardDataset, clips: I64) -> dict[str, int]:
     return counts
 
 
-def _placed(joints: F64, arrays: SplitArrays, skeleton: Skeleton, config: InputConfig) -> tuple[F64, F64]:
+def _placed(
+    joints: F64, arrays: SplitArrays, place: dict[str, list[int]], config: InputConfig
+) -> tuple[F64, F64]:
     """Centre, scale and turn (F, V, 3) in place. Returns the unit of each row (F,), and how far the main
     actor has come since its first frame (F, 3) in the rows that show it: its own, with `centre: path`; else
     0."""
     there: B8 = np.asarray(joints.any(axis=(1, 2)))
-    main = _Main(arrays, there)
-    centres = joints[main.rows, skeleton.index(skeleton.centre)]
-    origin = main.of(centres, main.there, "every" if config.centre == "path" else config.centre, 0.0)
-    joints[there] -= origin[there][:, None]
+    main = _Main(arrays, there, config.bodies == "each")
+    actor = joints[main.rows]
     walked = np.zeros((len(joints), 3))
-    if config.centre == "path":
-        walked[main.rows] = (origin - main.of(centres, main.there, "first", 0.0))[main.rows]
-    low, high = (skeleton.index(joint) for joint in skeleton.spine)
-    spine = joints[main.rows, high] - joints[main.rows, low]
+    if config.centre != "recorded":
+        centres = actor[:, place["centre"]].mean(axis=1)
+        origin = main.of(centres, main.there, "first" if config.centre == "first" else "every", 0.0)
+        joints[there] -= origin[there][:, None]
+        if config.centre == "path":
+            walked[main.rows] = (origin - main.of(centres, main.there, "first", 0.0))[main.rows]
+    if config.lengths == "spine" or config.frame != "recorded":
+        spine = actor[:, place["high"]].mean(axis=1) - actor[:, place["low"]].mean(axis=1)
     scale = np.ones(len(joints))
     if config.lengths == "spine":
         scale = main.mean(np.linalg.norm(spine, axis=1), MIN_SPINE)
         joints /= scale[:, None, None]
         walked /= scale[:, None]
     if config.frame != "recorded":
-        right, left = (skeleton.index(joint) for joint in skeleton.shoulders)
-        turn, found = body_frames(spine, joints[main.rows, left] - joints[main.rows, right])
+        right, left = place["right"][0], place["left"][0]
+        turn, found = body_frames(spine, actor[:, left] - actor[:, right])
         turn = main.of(turn, found, config.frame, np.eye(3))
         joints[:] = np.einsum("fvc,fdc->fvd", joints, turn)
         walked = np.einsum("fc,fdc->fd", walked, turn)
@@ -211,16 +216,17 @@ def body_frames(spine: F64, across: F64) -> tuple[F64, B8]:
 
 
 class _Main:
-    """The main actors of a split's clips. `rows` (K,): their rows, one clip after another.  `there` (K,):
-    whether they hold data."""
+    """The main actors of a split's clips, or with `each` every body as its own. `rows` (K,): their rows, one
+    clip after another.  `there` (K,): whether they hold data."""
 
-    def __init__(self, arrays: SplitArrays, there: B8) -> None:
+    def __init__(self, arrays: SplitArrays, there: B8, each: bool) -> None:
         sequence = np.repeat(np.arange(len(arrays.clip)), arrays.rows)
-        first = np.ones(len(arrays.clip), bool)
-        first[1:] = np.diff(arrays.clip) != 0
+        whose = np.arange(len(arrays.clip)) if each else arrays.clip
+        first = np.ones(len(whose), bool)
+        first[1:] = np.diff(whose) != 0
         self.rows = np.flatnonzero(first[sequence])
         self.there = there[self.rows]
-        clip = arrays.clip[sequence]  # of every row
+        clip = whose[sequence]  # of every row
         span = int(arrays.frame.max(initial=0)) + 1
         key = clip * span + arrays.frame
         mine = clip[self.rows]

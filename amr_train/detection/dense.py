@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from amr_train.config import InputConfig
 from amr_train.data.augment import gather_resampled
-from amr_train.data.dense import Anatomy, dense_input
+from amr_train.data.dense import dense_input
+from amr_train.data.landmarks import Anatomy
 from amr_train.models.encoder import steps_present
 from amr_train.models.files import ClipEncoder, as_sequences
 

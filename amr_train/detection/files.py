@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from amr_data import AmrError, UsageError
 from amr_train.config import InputConfig
-from amr_train.data.dense import Anatomy
+from amr_train.data.landmarks import Anatomy
 from amr_train.detection.decoding import Decoding
 from amr_train.detection.dense import DenseCoordinates, DenseEncoder, Placing
 from amr_train.detection.detector import Detector, Windowing

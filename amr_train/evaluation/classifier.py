@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from amr_data import AmrError, ShardDataset, UsageError
 from amr_train.config import FinetuneConfig
-from amr_train.data.dense import anatomy_of
+from amr_train.data.landmarks import anatomy_of
 from amr_train.evaluation.finetuning import Classifier
 from amr_train.models.files import (
     EncoderConfig,

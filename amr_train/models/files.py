@@ -20,7 +20,8 @@ from amr_data.files import whole_file
 from amr_data.specs import Shares, name_matrix
 from amr_train.config import AugmentConfig, Experiment, InputConfig, ModelConfig
 from amr_train.data.augment import gather_present, gather_resampled, nearest_present
-from amr_train.data.dense import Anatomy, anatomy_of, dense_input
+from amr_train.data.dense import dense_input
+from amr_train.data.landmarks import Anatomy, anatomy_of
 from amr_train.identity import training_digest
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.flops import encoder_flops

@@ -8,7 +8,7 @@ import torch
 
 from amr_data import UsageError
 from amr_data.specs import Skeleton
-from amr_train.data.dense import anatomy_of
+from amr_train.data.landmarks import anatomy_of
 from amr_train.models.encoder import SkeletonEncoder, for_joints
 from amr_train.models.files import ClipEncoder, EncoderConfig, naming_of
 

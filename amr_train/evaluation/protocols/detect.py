@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from amr_data import Recording, ShardDataset, UsageError
 from amr_train.config import AugmentConfig, DetectConfig, EvaluationConfig, InputConfig
-from amr_train.data.dense import anatomy_of
+from amr_train.data.landmarks import anatomy_of
 from amr_train.detection.choosing import chosen_decoding, held_out, judged_on, truth_of
 from amr_train.detection.decoding import Decoding
 from amr_train.detection.dense import DenseCoordinates, DenseEncoder, Placing

@@ -19,9 +19,10 @@ from amr_data.errors import RejectError
 from amr_data.recipes.normalize import body_frame
 from amr_train import embed, load_encoder, run_experiment
 from amr_train.config import InputConfig, ModelConfig
-from amr_train.data.dense import anatomy_of, dense_input
+from amr_train.data.dense import dense_input
 from amr_train.data.feed import Feed
 from amr_train.data.input import apply_input, check_input, count_bridged
+from amr_train.data.landmarks import anatomy_of
 from amr_train.data.reading import read_split
 from amr_train.deploy.export import export_model
 from amr_train.deploy.predicting import predictions
@@ -45,6 +46,14 @@ ALL_KINDS = [
         ("recorded", "spine"),
         ("joint", "bone", "motion"),
     )
+]
+FORMS = (("first", "path", "joint"), ("every", "every", "bone"), ("first", "first", "motion"))
+PLACED = (("limbs", "together"), ("spec", "each"), ("limbs", "each"))
+ALL_KINDS += [
+    InputConfig(
+        frame=frame, centre=centre, lengths="spine", stream=stream, landmarks=landmarks, bodies=bodies
+    )
+    for (frame, centre, stream), (landmarks, bodies) in product(FORMS, PLACED)
 ]
 
 
@@ -96,17 +105,34 @@ def hard_clips() -> SplitArrays:
     )
 
 
+def placed_by(joints: F64, config: InputConfig) -> F64:
+    """A frame (V, 3) in which the joints that place a body are where `config.landmarks` says."""
+    if config.landmarks == "spec":
+        return joints
+    hips = (joints[SKELETON.index("left_hip")] + joints[SKELETON.index("right_hip")]) / 2
+    arms = [joints[SKELETON.index(side)] for side in ("right_shoulder", "left_shoulder")]
+    out = joints.copy()
+    for name, place in zip(SKELETON.shoulders, arms, strict=True):
+        out[SKELETON.index(name)] = place
+    out[SKELETON.index(SKELETON.centre)] = out[SKELETON.index(SKELETON.spine[0])] = hips
+    out[SKELETON.index(SKELETON.spine[1])] = (arms[0] + arms[1]) / 2
+    return out
+
+
 def slowly(arrays: SplitArrays, config: InputConfig) -> F64:
     """Clip by clip and frame by frame, with the recipe's own body frame."""
     out = arrays.joints.astype(np.float64)
-    for number in range(len(arrays.names)):
-        mine = [q for q in range(len(arrays.clip)) if arrays.clip[q] == number]
+    groups = [[q for q in range(len(arrays.clip)) if arrays.clip[q] == n] for n in range(len(arrays.names))]
+    if config.bodies == "each":
+        groups = [[q] for group in groups for q in group]
+    for mine in groups:
         rows = [range(arrays.first_row[q], arrays.first_row[q] + arrays.rows[q]) for q in mine]
         centres, turns, spines = {}, {}, []
         for row in rows[0]:
             joints = arrays.joints[row].astype(np.float64)
             if not joints.any():
                 continue
+            joints = placed_by(joints, config)
             centres[arrays.frame[row]] = joints[SKELETON.index(SKELETON.centre)]
             low, high = (joints[SKELETON.index(j)] for j in SKELETON.spine)
             if np.linalg.norm(high - low) > 1e-3:
@@ -162,6 +188,26 @@ def test_the_centre_shows_the_path_of_the_main_actor():
     others = [joint for joint in range(25) if joint != centre]
     np.testing.assert_allclose(arrays.joints[:3, others], still[:, others], atol=1e-6)
     np.testing.assert_allclose(arrays.joints[3:], still + np.array([5, 0, 0]), atol=1e-6)
+
+
+def test_limbs_place_bodies_of_any_sensor_alike(tmp_path):
+    """A body as Kinect and as OpenNI name it, centre and spine at other places of it, comes out the same by
+    its limbs, and otherwise does not; joints that only one of them has are left out."""
+    kinect, openni = load_spec("nw-ucla").skeleton, load_spec("sbu").skeleton
+    rng = np.random.default_rng(1)
+    body = {name: rng.normal(size=(6, 3)) for name in {*kinect.common_names, *openni.common_names}}
+    both = [name for name in kinect.common_names if name in openni.common_names]
+    forms: dict[str, list[F64]] = {"limbs": [], "spec": []}
+    for spec in (load_spec("nw-ucla"), load_spec("sbu")):
+        names = spec.skeleton.common_names
+        for landmarks, found in forms.items():
+            joints = np.stack([body[name] for name in names], axis=1)
+            arrays = split_of([[(list(range(6)), joints)]], [6])
+            config = InputConfig(frame="first", centre="every", lengths="spine", landmarks=landmarks)
+            apply_input(arrays, dataset_of(spec), config)
+            found.append(arrays.joints[:, [names.index(name) for name in both]])
+    np.testing.assert_allclose(*forms["limbs"], atol=1e-5)
+    assert np.abs(forms["spec"][0] - forms["spec"][1]).max() > 0.1
 
 
 @pytest.mark.parametrize("config", ALL_KINDS, ids=lambda config: "-".join(config.model_dump().values()))

@@ -10,7 +10,7 @@ import torch
 from amr_data import BodyTrack
 from amr_data.specs import load_skeleton
 from amr_train.config import InputConfig, ModelConfig
-from amr_train.data.dense import anatomy_of
+from amr_train.data.landmarks import anatomy_of
 from amr_train.detection.decoding import Decoder, Decoding, decode, runs
 from amr_train.detection.dense import JOINTS, MEAN, DenseCoordinates, DenseEncoder, Placing
 from amr_train.detection.detector import Detector, Stream, Windowing, dense_features, detect_long
