@@ -38,9 +38,11 @@ def parts_of(
     for name, clips in (("train", training), (part, judging)):
         if not labelled[clips].any():
             what = "labelled " if len(clips) else ""
+            others = [known for known in dataset.spec.protocols if known != split]
+            instead = f"judge by another split ({', '.join(others)}), or " if others else ""
             raise UsageError(
                 f"{dataset.path} has no {what}{name} clip in the split {split}, so nothing can be judged by "
-                f"it; evaluation.protocols=[] trains alone"
+                f"it; {instead}train without judging by evaluation.protocols=[]"
             )
         parts.append(clips[labelled[clips]])
     return parts

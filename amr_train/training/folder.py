@@ -122,12 +122,13 @@ def finite(values: dict[str, Any]) -> dict[str, Any]:
 
 def read_record(path: Path) -> dict[str, Any]:
     """A run's run.json. Raises: UsageError where there is none, or it cannot be read."""
+    remedy = "put a copy of it back, or train in another folder"
     try:
         content = read_json(path)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {type(error).__name__}") from None
+        raise UsageError(f"{path} cannot be read: {type(error).__name__}; {remedy}") from None
     if not isinstance(content, dict):
-        raise UsageError(f"{path} cannot be read: it holds no record of a run")
+        raise UsageError(f"{path} cannot be read: it holds no record of a run; {remedy}")
     return content
 
 

@@ -71,6 +71,14 @@ def test_a_validation_list_of_the_split_comes_first():
     assert of[train].tolist() == [1, 1, 2, 2, 3, 3]
 
 
+def test_a_split_in_which_every_clip_trains_names_those_that_judge(ntu_shards):
+    said = r"no test clip in the split all.* another split \(xsub, xview\), or .*evaluation.protocols=\[\]"
+    with pytest.raises(UsageError, match=said):
+        parts_of(open_dataset(ntu_shards), "all", "test")
+    with pytest.raises(UsageError, match="judged by it; train without judging"):
+        parts_of(dataset_of([1, 2], Protocol(by="camera", train=[1, 2], test=[3])), "rule", "test")
+
+
 def test_clips_of_unknown_people_train_only_where_nobody_is_held_out():
     dataset = dataset_of([-1, 1, 2], BY_VIEW)
     assert dataset.clips["subject"][training_clips(dataset, "rule", "validation")].tolist() == [1]

@@ -184,6 +184,7 @@ def test_a_run_that_no_report_could_write_is_left_out(tmp_path, odd):
     (note,) = notes
     assert "b is left out" in note
     assert "b/run.json cannot be read" in note
+    assert "put a copy of it back" in note
     write_report([tmp_path])
     json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
 
