@@ -60,13 +60,6 @@ class Skeleton(BaseModel):
                 raise ValueError(f"'{joint}' is not one of the joints")
         for place in self.counterparts.values():
             shares_of(place)
-        called = dict(zip(reversed(self.common_names), reversed(self.joints), strict=True))
-        for joint, name in zip(self.joints, self.common_names, strict=True):
-            if called[name] != joint:
-                raise ValueError(
-                    f"'{called[name]}' and '{joint}' are both called '{name}' by counterparts; two "
-                    "joints of a skeleton are two places"
-                )
         sides = [j for pair in self.symmetric for j in pair]
         if twice := sorted(joint for joint in set(sides) if sides.count(joint) > 1):
             raise ValueError(f"symmetric names '{twice[0]}' twice; in a mirror a joint is one other joint")

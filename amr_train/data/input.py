@@ -69,7 +69,7 @@ def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig)
         return
     metres = unit_metres(dataset)
     skeleton = dataset.spec.skeleton
-    place = landmarks_of(config, anatomy_of(skeleton), skeleton.common_names)
+    place = landmarks_of(config, anatomy_of(skeleton, own=True), skeleton.joints)
     for block in _blocks(arrays):
         joints = block.joints.astype(np.float64)
         if config.jumps == "bridge":

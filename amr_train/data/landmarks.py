@@ -1,7 +1,8 @@
 """The joints by which a body is placed: where its centre, its spine and its shoulders are.
 
-Skeletons of different sensors mean different places by `centre` and `spine`: Kinect's centre lies 7 cm above
-its hips and its spine begins there, OpenNI's lies at the navel. Hips and shoulders nearly all of them have.
+Skeletons of different sensors mean different places by `centre` and `spine`: the centre of Kinect's first
+version lies 14 cm above the hips, OpenNI's 22 cm, and OpenNI's spine is half as long. Hips and shoulders
+nearly all of them have.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from amr_data.specs import Skeleton
 from amr_train.config import InputConfig
 
 HIPS = ("right_hip", "left_hip")
-SHOULDERS = ("right_shoulder", "left_shoulder")
 
 
 class Anatomy(BaseModel):
-    """The joints that an input is made by, by the names that skeletons share; see `Skeleton`."""
+    """The joints that an input is made by, see `Skeleton`. `hips`: the two, or the lower end of the spine
+    where there are none."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -27,14 +28,21 @@ class Anatomy(BaseModel):
     spine: tuple[str, str]
     shoulders: tuple[str, str]
     bones: list[tuple[str, str]]
+    hips: tuple[str, ...] = ()
 
 
-def anatomy_of(skeleton: Skeleton) -> Anatomy:
-    """What a skeleton says of its joints."""
-    called = dict(zip(skeleton.joints, skeleton.common_names, strict=True))
-    spine, shoulders = ((called[a], called[b]) for a, b in (skeleton.spine, skeleton.shoulders))
-    bones = [(called[a], called[b]) for a, b in skeleton.bones]
-    return Anatomy(centre=called[skeleton.centre], spine=spine, shoulders=shoulders, bones=bones)
+def anatomy_of(skeleton: Skeleton, own: bool = False) -> Anatomy:
+    """What a skeleton says of its joints, by their common or by their own names."""
+    of = dict(zip(skeleton.joints, skeleton.joints if own else skeleton.common_names, strict=True))
+    joint = dict(zip(skeleton.common_names, skeleton.joints, strict=True))
+    hips = [joint[hip] for hip in HIPS] if set(HIPS) <= set(joint) else skeleton.spine[:1]
+    return Anatomy(
+        centre=of[skeleton.centre],
+        spine=(of[skeleton.spine[0]], of[skeleton.spine[1]]),
+        shoulders=(of[skeleton.shoulders[0]], of[skeleton.shoulders[1]]),
+        bones=[(of[a], of[b]) for a, b in skeleton.bones],
+        hips=tuple(of[hip] for hip in hips),
+    )
 
 
 def landmarks_of(config: InputConfig, anatomy: Anatomy, names: Sequence[str]) -> dict[str, list[int]]:
@@ -45,16 +53,16 @@ def landmarks_of(config: InputConfig, anatomy: Anatomy, names: Sequence[str]) ->
     Raises: UsageError where one is not among them.
     """
     limbs = config.landmarks == "limbs"
+    low, high = (anatomy.hips, anatomy.shoulders) if limbs else ([end] for end in anatomy.spine)
     wanted: dict[str, Sequence[str]] = {}
     if config.centre != "recorded":
-        wanted["centre"] = HIPS if limbs else [anatomy.centre]
+        wanted["centre"] = anatomy.hips if limbs else [anatomy.centre]
     if config.centre == "path":
         wanted["shown"] = [anatomy.centre]
     if config.lengths == "spine" or config.frame != "recorded":
-        wanted["low"], wanted["high"] = (HIPS, SHOULDERS) if limbs else ([name] for name in anatomy.spine)
+        wanted["low"], wanted["high"] = low, high
     if config.frame != "recorded":
-        right, left = SHOULDERS if limbs else anatomy.shoulders
-        wanted["right"], wanted["left"] = [right], [left]
+        wanted["right"], wanted["left"] = ([side] for side in anatomy.shoulders)
     if config.stream == "bone":
         bones = [bone for bone in anatomy.bones if bone[0] in names]
         wanted["below"], wanted["above"] = [child for child, _ in bones], [parent for _, parent in bones]

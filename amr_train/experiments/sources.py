@@ -18,6 +18,7 @@ from amr_data.specs import names_in
 from amr_train.config import Experiment
 from amr_train.data.exclusion import excluded_of
 from amr_train.data.input import check_input, energies_fit
+from amr_train.data.landmarks import anatomy_of
 from amr_train.data.mixing import apportioned
 from amr_train.data.performances import check_cameras
 from amr_train.data.views import check_changes, moves_alike
@@ -150,7 +151,7 @@ def settled(experiment: Experiment, opening: Opening = open_dataset) -> Sources:
     if several:
         _check_dimensions(sources)
         data = {"split": None, "splits": {source.name: source.split for source in sources}}
-        lines += _about_recipes(experiment, sources)
+        lines += [*_about_recipes(experiment, sources), *_about_landmarks(experiment, sources)]
     experiment, word = _told_by(experiment, sources)
     experiment, more = long_enough(experiment, sum(len(source.clips) for source in sources))
     update = {"data": experiment.data.model_copy(update=data)}
@@ -234,6 +235,21 @@ def _about_recipes(experiment: Experiment, sources: Sequence[Source]) -> list[st
     return [
         f"the datasets were converted differently ({said}): input.lengths=spine and input.frame=first make "
         "them alike"
+    ]
+
+
+def _about_landmarks(experiment: Experiment, sources: Sequence[Source]) -> list[str]:
+    """A warning where bodies of one dataset are placed by other joints than those of another."""
+    shown = experiment.input
+    if shown.landmarks == "limbs" or shown.frame == shown.centre == shown.lengths == "recorded":
+        return []
+    anatomies = {source.name: anatomy_of(source.dataset.spec.skeleton) for source in sources}
+    if len({(one.centre, one.spine) for one in anatomies.values()}) < 2:
+        return []
+    said = "; ".join(f"{name}: {one.centre}, {' to '.join(one.spine)}" for name, one in anatomies.items())
+    return [
+        f"centre and spine of the datasets are different joints ({said}): input.landmarks=limbs places their "
+        "bodies alike"
     ]
 
 

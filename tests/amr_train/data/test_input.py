@@ -210,6 +210,23 @@ def test_limbs_place_bodies_of_any_sensor_alike(tmp_path):
     assert np.abs(forms["spec"][0] - forms["spec"][1]).max() > 0.1
 
 
+def test_a_skeleton_without_hips_is_placed_by_the_lower_end_of_its_spine():
+    names = {joint: joint for joint in ("left_hip", "right_hip")}
+    bare = SKELETON.model_copy(
+        update={"counterparts": {**SKELETON.counterparts, **{n: f"{n}_bone" for n in names}}}
+    )
+    assert anatomy_of(SKELETON).hips == ("right_hip", "left_hip")
+    assert anatomy_of(bare).hips == ("base_of_spine",)
+    same = SKELETON.model_copy(update={"counterparts": {"neck": "head"}})  # two joints of one name
+    made = []
+    for skeleton in (SKELETON, same):
+        arrays = hard_clips()
+        spec = SPEC.model_copy(update={"skeleton": skeleton})
+        apply_input(arrays, dataset_of(spec), InputConfig(landmarks="limbs", centre="every", stream="bone"))
+        made.append(arrays.joints)
+    np.testing.assert_array_equal(*made)
+
+
 @pytest.mark.parametrize("config", ALL_KINDS, ids=lambda config: "-".join(config.model_dump().values()))
 def test_every_form_equals_a_loop_over_frames(config):
     arrays = hard_clips()

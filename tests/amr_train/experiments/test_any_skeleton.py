@@ -259,6 +259,21 @@ def test_what_does_not_go_together_is_refused_by_name(sensors, tmp_path):
         evaluate_encoder(tmp_path / "one", unknown, protocols=["knn"])
 
 
+def test_bodies_placed_by_other_joints_are_warned_of(sensors, tmp_path):
+    """OpenNI's spine begins at the navel, Kinect's at the hips."""
+
+    def said(*settings: str) -> list[str]:
+        listener = Listener()
+        shown = ["input.frame=first", "guidance.source=online", "evaluation.protocols=[]", *settings]
+        run_experiment(several([sensors["ucla"], sensors["sbu"]], *shown), tmp_path / "run", listener)
+        return [line for line in listener.lines if "input.landmarks=limbs" in line]
+
+    (line,) = said()
+    assert "sbu: middle_of_spine, middle_of_spine to spine_at_shoulders" in line
+    shutil.rmtree(tmp_path / "run")
+    assert said("input.landmarks=limbs") == []
+
+
 def test_what_cannot_be_judged_trains_all_the_same_and_is_said(sensors, tmp_path):
     listener = Listener()
     places = [sensors["ucla"], f"{sensors['sbu']}:all"]
