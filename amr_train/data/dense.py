@@ -25,9 +25,6 @@ def dense_input(
     changes = {key: value for key, value in config.changes.items() if key != "jumps"}
     if not changes:
         return joints
-    if config.bodies == "each":
-        apart = joints.flatten(0, 1)[:, None]
-        return dense_input(apart, together(config), anatomy, names, rate).view_as(joints)
     place: dict[str, list[int]] = {}
     if changes != {"stream": "motion"}:
         if anatomy is None:
@@ -36,39 +33,22 @@ def dense_input(
             )
         place = landmarks_of(config, anatomy, names)
     there = (joints.flatten(3) != 0).any(dim=3)  # (B, M, T)
-    main, known = joints[:, 0], there[:, 0]
-    walked = torch.zeros_like(main[:, :, 0])  # (B, T, 3), what the main actor shows of its path
-    if config.centre != "recorded":
-        centres = _middle(main, place["centre"])
-        origin = _held(centres, known, "first" if config.centre == "first" else "every")
-        if config.centre == "path":
-            walked = torch.where(known[..., None], origin - _held(centres, known, "first"), 0)
-        joints = torch.where(there[..., None, None], joints - origin[:, None, :, None], 0)
-    if config.lengths == "spine" or config.frame != "recorded":
-        spine = _middle(main, place["high"]) - _middle(main, place["low"])  # (B, T, 3)
-    if config.lengths == "spine":
-        length = spine.norm(dim=2)
-        counted = length > MIN_SPINE
-        number = counted.sum(dim=1)
-        mean = (length * counted).sum(dim=1) / number.clamp(min=1)
-        unit = torch.where(number > 0, mean, 1)
-        joints, walked = joints / unit[:, None, None, None, None], walked / unit[:, None, None]
-    if config.frame != "recorded":
-        turn, found = _body_frames(spine, _middle(main, place["left"]) - _middle(main, place["right"]))
-        eye = torch.eye(3, device=joints.device, dtype=joints.dtype).expand(turn.shape)
-        turn = torch.where(found.any(dim=1)[:, None, None, None], _held(turn, found, config.frame), eye)
-        joints = torch.einsum("bmtvc,btdc->bmtvd", joints, turn)
-        walked = torch.einsum("btc,btdc->btd", walked, turn)
+    where = _where(joints, there, place, config) if config.centre == "path" else None
+    if config.bodies == "each":
+        apart = joints.flatten(0, 1)[:, None]
+        joints = _placed(apart, there.flatten(0, 1)[:, None], place, config).view_as(joints)
+    else:
+        joints = _placed(joints, there, place, config)
     if config.stream == "bone":
         rows = list(range(len(names)))
         has = torch.zeros(len(names), 1, device=joints.device, dtype=joints.dtype)
         for child, parent in zip(place["below"], place["above"], strict=True):
             rows[child], has[child] = parent, 1
         joints = joints - joints[:, :, :, rows] * has
-    if config.centre == "path":
-        shown = torch.zeros(joints.shape[1], len(names), 1, device=joints.device, dtype=joints.dtype)
-        shown[0, place["shown"]] = 1
-        joints = joints + shown[:, None] * walked[:, None, :, None]
+    if where is not None:
+        shown = torch.zeros(len(names), 1, device=joints.device, dtype=joints.dtype)
+        shown[place["shown"]] = 1
+        joints = joints + shown * where[:, :, :, None]
     if config.stream == "motion":
         joined = there[:, :, 1:] & there[:, :, :-1]  # (B, M, T - 1)
         before = torch.cat([torch.ones_like(there[:, :, :1]), joined], dim=2)[:, :, :-1]
@@ -78,9 +58,51 @@ def dense_input(
     return joints
 
 
-def together(config: InputConfig) -> InputConfig:
-    """The same for one body at a time."""
-    return config.model_copy(update={"bodies": "together"})
+def _placed(joints: Tensor, there: Tensor, place: dict[str, list[int]], config: InputConfig) -> Tensor:
+    """Bodies centred, in their unit and turned by the first of them. there : (B, M, T)."""
+    unit, turn = _measures(joints[:, 0], place, config)
+    if config.centre != "recorded":
+        when = "first" if config.centre == "first" else "every"
+        origin = _held(_middle(joints[:, 0], place["centre"]), there[:, 0], when)
+        joints = torch.where(there[..., None, None], joints - origin[:, None, :, None], 0)
+    if unit is not None:
+        joints = joints / unit[:, None, None, None, None]
+    return joints if turn is None else torch.einsum("bmtvc,btdc->bmtvd", joints, turn)
+
+
+def _where(joints: Tensor, there: Tensor, place: dict[str, list[int]], config: InputConfig) -> Tensor:
+    """Where bodies that are placed by themselves are, seen from where the first one began, in its unit and
+    its axes: (B, M, T, 3); zeros for others and in frames without a body."""
+    unit, turn = _measures(joints[:, 0], place, config)
+    start = _held(_middle(joints[:, 0], place["centre"]), there[:, 0], "first")
+    centres = joints[..., place["centre"], :].mean(dim=3)
+    where = torch.where(there[..., None], centres - start[:, None], 0)
+    if config.bodies == "together":
+        where = torch.cat([where[:, :1], torch.zeros_like(where[:, 1:])], dim=1)
+    if unit is not None:
+        where = where / unit[:, None, None, None]
+    return where if turn is None else torch.einsum("bmtc,btdc->bmtd", where, turn)
+
+
+def _measures(
+    main: Tensor, place: dict[str, list[int]], config: InputConfig
+) -> tuple[Tensor | None, Tensor | None]:
+    """The unit (B,) and the turn (B, T, 3, 3) that a main actor (B, T, V, 3) gives its clip; None where there
+    is to be none."""
+    unit, turn = None, None
+    if config.lengths == "spine" or config.frame != "recorded":
+        spine = _middle(main, place["high"]) - _middle(main, place["low"])  # (B, T, 3)
+    if config.lengths == "spine":
+        length = spine.norm(dim=2)
+        counted = length > MIN_SPINE
+        number = counted.sum(dim=1)
+        mean = (length * counted).sum(dim=1) / number.clamp(min=1)
+        unit = torch.where(number > 0, mean, 1)
+    if config.frame != "recorded":
+        turns, found = _body_frames(spine, _middle(main, place["left"]) - _middle(main, place["right"]))
+        eye = torch.eye(3, device=main.device, dtype=main.dtype).expand(turns.shape)
+        turn = torch.where(found.any(dim=1)[:, None, None, None], _held(turns, found, config.frame), eye)
+    return unit, turn
 
 
 def _middle(joints: Tensor, rows: list[int]) -> Tensor:

@@ -60,10 +60,10 @@ def energies_fit(config: InputConfig) -> bool:
 def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig) -> None:
     """Change a split's joints, and its energies where they are read, in place.
 
-    In this order: jumps bridged, centred, in units of the spine, turned, bones, the main actor's path,
-    motion. The main actor is a clip's first body. Where it has no data in a frame, its last centre and body
-    frame hold, before the first the first; a clip in which none is found is left as it is in that respect.
-    Frames of zeros stay zeros.
+    In this order: jumps bridged, centred, in units of the spine, turned, bones, paths, motion. The main actor
+    is a clip's first body. Where it has no data in a frame, its last centre and body frame hold, before the
+    first the first; a clip in which none is found is left as it is in that respect. Frames of zeros stay
+    zeros.
     """
     if config == InputConfig():
         return
@@ -75,11 +75,11 @@ def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig)
         if config.jumps == "bridge":
             joints, _ = bridged(joints, block, dataset.spec.frame_rate, metres)
         there: B8 = np.asarray(joints.any(axis=(1, 2)))
-        scale, walked = _placed(joints, block, place, config)
+        scale, where = _placed(joints, block, place, config)
         if config.stream == "bone":
             joints[:, place["below"]] -= joints[:, place["above"]]
         if config.centre == "path":
-            joints[there, place["shown"][0]] += walked[there]
+            joints[there, place["shown"][0]] += where[there]
         if config.stream == "motion":
             joints = motion_of(joints, block, there, dataset.spec.frame_rate)
         block.joints[...] = joints
@@ -175,33 +175,44 @@ def count_bridged(dataset: ShardDataset, clips: I64) -> dict[str, int]:
 def _placed(
     joints: F64, arrays: SplitArrays, place: dict[str, list[int]], config: InputConfig
 ) -> tuple[F64, F64]:
-    """Centre, scale and turn (F, V, 3) in place. Returns the unit of each row (F,), and how far the main
-    actor has come since its first frame (F, 3) in the rows that show it: its own, with `centre: path`; else
-    0."""
+    """Centre, scale and turn (F, V, 3) in place. Returns the unit of each row (F,), and where the bodies that
+    are placed by themselves are (F, 3): their centre, with `centre: path`; else 0. Places are seen from where
+    the main actor's centre was in its first frame, in its axes and its unit."""
     there: B8 = np.asarray(joints.any(axis=(1, 2)))
-    main = _Main(arrays, there, config.bodies == "each")
-    actor = joints[main.rows]
-    walked = np.zeros((len(joints), 3))
+    own = _Main(arrays, there, config.bodies == "each")
+    main = own if config.bodies == "together" else _Main(arrays, there, False)
+    where = np.zeros((len(joints), 3))
+    if config.centre == "path":
+        centres = joints[:, place["centre"]].mean(axis=1)
+        start = main.of(centres[main.rows], main.there, "first", 0.0)
+        where[own.rows] = (own.of(centres[own.rows], own.there, "every", 0.0) - start)[own.rows]
+        scale, turn = _measures(joints, main, place, config)
+        where = np.einsum("fc,fdc->fd", where, turn) / scale[:, None]
+    scale, turn = _measures(joints, own, place, config)
     if config.centre != "recorded":
-        centres = actor[:, place["centre"]].mean(axis=1)
-        origin = main.of(centres, main.there, "first" if config.centre == "first" else "every", 0.0)
+        centres = joints[own.rows][:, place["centre"]].mean(axis=1)
+        origin = own.of(centres, own.there, "first" if config.centre == "first" else "every", 0.0)
         joints[there] -= origin[there][:, None]
-        if config.centre == "path":
-            walked[main.rows] = (origin - main.of(centres, main.there, "first", 0.0))[main.rows]
+    if config.lengths == "spine":
+        joints /= scale[:, None, None]
+    if config.frame != "recorded":
+        joints[:] = np.einsum("fvc,fdc->fvd", joints, turn)
+    return scale, where
+
+
+def _measures(joints: F64, main: _Main, place: dict[str, list[int]], config: InputConfig) -> tuple[F64, F64]:
+    """Of every row the unit (F,) and the turn (F, 3, 3) that its main actor gives it."""
+    scale, turn = np.ones(len(joints)), np.broadcast_to(np.eye(3), (len(joints), 3, 3))
+    actor = joints[main.rows]
     if config.lengths == "spine" or config.frame != "recorded":
         spine = actor[:, place["high"]].mean(axis=1) - actor[:, place["low"]].mean(axis=1)
-    scale = np.ones(len(joints))
     if config.lengths == "spine":
         scale = main.mean(np.linalg.norm(spine, axis=1), MIN_SPINE)
-        joints /= scale[:, None, None]
-        walked /= scale[:, None]
     if config.frame != "recorded":
         right, left = place["right"][0], place["left"][0]
-        turn, found = body_frames(spine, actor[:, left] - actor[:, right])
-        turn = main.of(turn, found, config.frame, np.eye(3))
-        joints[:] = np.einsum("fvc,fdc->fvd", joints, turn)
-        walked = np.einsum("fc,fdc->fd", walked, turn)
-    return scale, walked
+        turns, found = body_frames(spine, actor[:, left] - actor[:, right])
+        turn = main.of(turns, found, config.frame, np.eye(3))
+    return scale, turn
 
 
 def body_frames(spine: F64, across: F64) -> tuple[F64, B8]:

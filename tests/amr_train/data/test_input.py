@@ -119,51 +119,58 @@ def placed_by(joints: F64, config: InputConfig) -> F64:
     return out
 
 
+def measured(
+    arrays: SplitArrays, rows: range, config: InputConfig
+) -> tuple[dict[int, F64], dict[int, F64], float]:
+    """A body's centres and turns by frame, and its unit."""
+    centres, turns, spines = {}, {}, []
+    for row in rows:
+        joints = arrays.joints[row].astype(np.float64)
+        if not joints.any():
+            continue
+        joints = placed_by(joints, config)
+        centres[int(arrays.frame[row])] = joints[SKELETON.index(SKELETON.centre)]
+        low, high = (joints[SKELETON.index(j)] for j in SKELETON.spine)
+        if np.linalg.norm(high - low) > 1e-3:
+            spines.append(np.linalg.norm(high - low))
+        try:
+            track = BodyTrack(np.array([0]), joints[None], "1", 0)
+            turns[int(arrays.frame[row])] = body_frame(Clip("c", label=0, frames=1, tracks=[track]), SPEC)
+        except RejectError:
+            pass
+    return centres, turns, float(np.mean(spines)) if config.lengths == "spine" and spines else 1.0
+
+
+def held(values: dict[int, F64], when: str, frame: int, otherwise: F64) -> F64:
+    if when == "recorded" or not values:
+        return otherwise
+    before = [f for f in values if f <= frame]
+    return values[max(before) if when in ("every", "path") and before else min(values)]
+
+
 def slowly(arrays: SplitArrays, config: InputConfig) -> F64:
     """Clip by clip and frame by frame, with the recipe's own body frame."""
-    out = arrays.joints.astype(np.float64)
-    groups = [[q for q in range(len(arrays.clip)) if arrays.clip[q] == n] for n in range(len(arrays.names))]
-    if config.bodies == "each":
-        groups = [[q] for group in groups for q in group]
-    for mine in groups:
+    out, zero = arrays.joints.astype(np.float64), np.zeros(3)
+    for number in range(len(arrays.names)):
+        mine = [q for q in range(len(arrays.clip)) if arrays.clip[q] == number]
         rows = [range(arrays.first_row[q], arrays.first_row[q] + arrays.rows[q]) for q in mine]
-        centres, turns, spines = {}, {}, []
-        for row in rows[0]:
-            joints = arrays.joints[row].astype(np.float64)
-            if not joints.any():
-                continue
-            joints = placed_by(joints, config)
-            centres[arrays.frame[row]] = joints[SKELETON.index(SKELETON.centre)]
-            low, high = (joints[SKELETON.index(j)] for j in SKELETON.spine)
-            if np.linalg.norm(high - low) > 1e-3:
-                spines.append(np.linalg.norm(high - low))
-            try:
-                track = BodyTrack(np.array([0]), joints[None], "1", 0)
-                turns[arrays.frame[row]] = body_frame(Clip("c", label=0, frames=1, tracks=[track]), SPEC)
-            except RejectError:
-                pass
-
-        def held(values: dict[int, F64], when: str, frame: int, otherwise: F64) -> F64:
-            if when == "recorded" or not values:
-                return otherwise
-            before = [f for f in values if f <= frame]
-            return values[max(before) if when in ("every", "path") and before else min(values)]
-
-        for row in (row for body in rows for row in body):
+        lead = measured(arrays, rows[0], config)
+        for row, body in ((row, whole) for whole in rows for row in whole):
             if not arrays.joints[row].any():
                 continue
             frame = int(arrays.frame[row])
-            joints = out[row] - held(centres, config.centre, frame, np.zeros(3))
-            come = held(centres, "every", frame, np.zeros(3)) - held(centres, "first", frame, np.zeros(3))
-            unit = np.mean(spines) if config.lengths == "spine" and spines else 1.0
-            turn = held(turns, config.frame, frame, np.eye(3)).T
-            joints, come = joints / unit @ turn, come / unit @ turn
+            centres, turns, unit = measured(arrays, body, config) if config.bodies == "each" else lead
+            turn, first = (held(of, config.frame, frame, np.eye(3)).T for of in (turns, lead[1]))
+            joints = (out[row] - held(centres, config.centre, frame, zero)) / unit @ turn
+            come = (
+                (held(centres, "every", frame, zero) - held(lead[0], "first", frame, zero)) / lead[2] @ first
+            )
             out[row] = joints
             if config.stream == "bone":
                 for child, parent in SKELETON.bones:
                     a, b = SKELETON.index(child), SKELETON.index(parent)
                     out[row, a] = joints[a] - joints[b]
-            if config.centre == "path" and row in rows[0]:
+            if config.centre == "path" and (config.bodies == "each" or body == rows[0]):
                 out[row, SKELETON.index(SKELETON.centre)] += come
         for body in rows if config.stream == "motion" else ():
             places = {int(arrays.frame[row]): out[row].copy() for row in body if arrays.joints[row].any()}
@@ -188,6 +195,11 @@ def test_the_centre_shows_the_path_of_the_main_actor():
     others = [joint for joint in range(25) if joint != centre]
     np.testing.assert_allclose(arrays.joints[:3, others], still[:, others], atol=1e-6)
     np.testing.assert_allclose(arrays.joints[3:], still + np.array([5, 0, 0]), atol=1e-6)
+    # each as the main actor, the other one's centre where it is from where the main actor began
+    arrays = split_of([clip], [3])
+    apply_input(arrays, dataset_of(), InputConfig(centre="path", bodies="each"))
+    np.testing.assert_allclose(arrays.joints[3:, centre], steps + np.array([5, 0, 0]), atol=1e-6)
+    np.testing.assert_allclose(arrays.joints[3:, others], still[:, others], atol=1e-6)
 
 
 def test_limbs_place_bodies_of_any_sensor_alike(tmp_path):
