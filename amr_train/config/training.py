@@ -46,8 +46,8 @@ class InputConfig(Section):
     middle between the hips, from there to the middle between the shoulders, and these. `bodies`: the others
     are placed together with the main actor; or each as though it were the main actor, and a path then shows
     where it is from where the main actor began. `lengths`: in units of the main actor's mean spine. `jumps`:
-    short stretches between tracking jumps of a whole body bridged. `stream`: positions; bones, each joint from
-    its parent; or motion, each joint's velocity from frame to frame.
+    short stretches between tracking jumps of a whole body bridged. `stream`: positions; bones, each joint
+    from its parent; or motion, each joint's velocity from frame to frame.
     """
 
     frame: Literal["recorded", "first", "every"] = "recorded"
