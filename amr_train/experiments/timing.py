@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,10 @@ from amr_train.training.optimizers import make_optimizer
 
 M = TypeVar("M", bound=nn.Module)
 CPU_CLIPS = 4
+"""Measured first where there is no GPU: a batch of a large model may take minutes."""
+SHORT_SECONDS = 2.0
+"""Of a step that is measured with its own batch: what a step costs however few its clips are is counted many
+times over otherwise."""
 
 
 def seconds_of_step(experiment: Experiment, sources: Sources, device: torch.device) -> float:
@@ -108,23 +113,27 @@ def _pretraining(settings: str, joints: int, windows: tuple[int, ...], where: st
     method = _named(make_method(experiment, joints, windows), experiment, joints).to(device)
     trained = prepare(method, experiment, Processes(), device)
     optimizer = make_optimizer(method, experiment.pretrain)
-    clips = experiment.pretrain.batch_size if device.type == "cuda" else CPU_CLIPS
-    batch = _batch(clips, experiment.model.frames, joints, device, windows if method.needs_energy else ())
-    batch.others = (batch,) * (method.views - 1)
-    steps = iter(range(3))
-    return _measured(
-        lambda: train_step(trained, batch, optimizer, experiment, next(steps), Processes()), clips, device
-    )
+    steps = itertools.count()
+
+    def step_of(clips: int) -> Callable[[], object]:
+        batch = _batch(clips, experiment.model.frames, joints, device, windows if method.needs_energy else ())
+        batch.others = (batch,) * (method.views - 1)
+        return lambda: train_step(trained, batch, optimizer, experiment, next(steps), Processes())
+
+    return _measured(step_of, experiment.pretrain.batch_size, device)
 
 
 @lru_cache
 def _forward(settings: str, joints: int, where: str) -> float:
     experiment, device = Experiment(name="plan", **json.loads(settings)), torch.device(where)
     encoder = _named(SkeletonEncoder(experiment.model, joints), experiment, joints).to(device).eval()
-    clips = 64 if device.type == "cuda" else CPU_CLIPS
-    batch = _batch(clips, experiment.model.frames, joints, device)
+
+    def step_of(clips: int) -> Callable[[], object]:
+        batch = _batch(clips, experiment.model.frames, joints, device)
+        return lambda: clip_features(encoder, batch.joints, None, batch.clip, clips)
+
     with torch.no_grad():
-        return _measured(lambda: clip_features(encoder, batch.joints, None, batch.clip, clips), clips, device)
+        return _measured(step_of, 64, device)
 
 
 @lru_cache
@@ -134,18 +143,21 @@ def _finetuning(settings: str, joints: int, classes: int, training: str, where: 
     encoder = _named(SkeletonEncoder(experiment.model, joints), experiment, joints)
     model = Classifier(encoder, classes, config).to(device).train()
     optimizer = torch.optim.AdamW(layer_groups(model, config), lr=config.lr, fused=True)
-    clips = config.batch_size if device.type == "cuda" else CPU_CLIPS
-    batch = _batch(clips, experiment.model.frames, joints, device)
-    labels = torch.zeros(clips, dtype=torch.int64, device=device)
 
-    def step() -> None:
-        with arithmetic(experiment.precision, device):
-            logits = model(batch.joints, None, batch.clip, clips)
-        optimizer.zero_grad(set_to_none=True)
-        cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
+    def step_of(clips: int) -> Callable[[], object]:
+        batch = _batch(clips, experiment.model.frames, joints, device)
+        labels = torch.zeros(clips, dtype=torch.int64, device=device)
 
-    return _measured(step, clips, device)
+        def step() -> None:
+            with arithmetic(experiment.precision, device):
+                logits = model(batch.joints, None, batch.clip, clips)
+            optimizer.zero_grad(set_to_none=True)
+            cross_entropy(logits.float(), labels).backward()
+            optimizer.step()
+
+        return step
+
+    return _measured(step_of, config.batch_size, device)
 
 
 def _named(module: M, experiment: Experiment, joints: int) -> M:
@@ -163,8 +175,18 @@ def _batch(clips: int, frames: int, joints: int, device: torch.device, windows: 
     return Batch(views, energy, None, index.to(device), index, 0, clips, (0, clips))
 
 
-def _measured(step: Callable[[], object], sequences: int, device: torch.device) -> float:
-    """Seconds by sequence, the better of two steps after one to warm up."""
+def _measured(step_of: Callable[[int], Callable[[], object]], clips: int, device: torch.device) -> float:
+    """Seconds by sequence of steps of so many clips. Without a GPU few clips are measured first, and all of
+    them where that is soon done."""
+    if device.type == "cuda":
+        return _best(step_of(clips), device) / clips
+    few = min(CPU_CLIPS, clips)
+    each = _best(step_of(few), device) / few
+    return _best(step_of(clips), device) / clips if few < clips and each * clips < SHORT_SECONDS else each
+
+
+def _best(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the better of two steps after one to warm up."""
     times = []
     for _ in range(3):
         began = time.perf_counter()
@@ -172,4 +194,4 @@ def _measured(step: Callable[[], object], sequences: int, device: torch.device) 
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
-    return min(times[1:]) / sequences
+    return min(times[1:])
