@@ -43,7 +43,8 @@ class Body:
 
     parent : of each joint, the root's is itself.  mirror : each joint's counterpart on the other side.
     up : the vertical axis.  flat : whether the third axis is empty.  metres : of one unit.
-    bones : whether joints are shown as seen from their parents.
+    bones : whether joints are shown as seen from their parents.  apart : the joint that shows a path and not
+    a part of the body.
     """
 
     parent: tuple[int, ...]
@@ -52,6 +53,7 @@ class Body:
     flat: bool = False
     metres: float = 1.0
     bones: bool = False
+    apart: int | None = None
 
 
 def body_of(dataset: ShardDataset, shown: InputConfig) -> Body:
@@ -60,7 +62,8 @@ def body_of(dataset: ShardDataset, shown: InputConfig) -> Body:
     up = 2 if shown.frame != "recorded" else dataset.up
     metres = SPINE if shown.lengths == "spine" else unit_metres(dataset)
     places = (_parents(skeleton), _mirrored(skeleton), up)
-    return Body(*places, dataset.spec.dimensions == 2, metres, shown.stream == "bone")
+    apart = skeleton.index(skeleton.centre) if shown.centre == "path" else None
+    return Body(*places, dataset.spec.dimensions == 2, metres, shown.stream == "bone", apart)
 
 
 def check_changes(config: AugmentConfig, datasets: Sequence[ShardDataset]) -> list[str]:
@@ -126,10 +129,14 @@ class Changes:
         self.draws = DRAWS + len(limbs)
         # hung on the other side's counterparts, the bones of one side are those of the other
         self._alike = bool((parent[mirror] == mirror[parent]).all())
+        limb_of = torch.tensor(_hung_past(body.parent, body.apart))
         self._tables = {
             "parent": parent,
             "mirror": mirror,
             "hangs": (parent != joint).float(),
+            "stretched": (limb_of != joint).float(),
+            "limb_of": limb_of,
+            "limb_path": _paths(tuple(limb_of.tolist())),
             "limb": torch.zeros_like(parent).masked_scatter(parent != joint, limb),
             "path": _paths(body.parent),
             "three": torch.arange(3),
@@ -185,10 +192,14 @@ class Changes:
         return replace(batch, joints=joints, energy=energy)
 
     def _stretched(self, joints: Tensor, stretch: Tensor) -> Tensor:
-        """Bones longer by a share, stretch (S, L) of each limb; the root stays where it is."""
+        """Bones longer by a share, stretch (S, L) of each limb; the root stays where it is, and so does a
+        path."""
         table = self._tables
-        each = (stretch[:, table["limb"]] * table["hangs"])[:, None, :, None]  # (S, 1, V, 1)
-        return joints + (joints * each if self.body.bones else self._placed(self._bones(joints) * each))
+        each = (stretch[:, table["limb"]] * table["stretched"])[:, None, :, None]  # (S, 1, V, 1)
+        if self.body.bones:
+            return joints + joints * each
+        bones = (joints - joints[:, :, table["limb_of"]]) * each
+        return joints + torch.einsum("uv,stvc->stuc", table["limb_path"], bones)
 
     def _mirrored(self, joints: Tensor, mirrored: Tensor) -> Tensor:
         """Left and right exchanged where a sequence is mirrored, (S,) bool."""
@@ -240,6 +251,17 @@ def _mirrored(skeleton: Skeleton) -> tuple[int, ...]:
         a, b = skeleton.index(left), skeleton.index(right)
         mirror[a], mirror[b] = b, a
     return tuple(mirror)
+
+
+def _hung_past(parent: tuple[int, ...], apart: int | None) -> tuple[int, ...]:
+    """The parents with one joint that is no part of the body: it hangs on nothing, and what hung on it hangs
+    on its parent, or on nothing where it has none."""
+    if apart is None:
+        return parent
+    above = parent[apart]
+    hung = [joint if p == apart == above else above if p == apart else p for joint, p in enumerate(parent)]
+    hung[apart] = apart
+    return tuple(hung)
 
 
 def _paths(parent: tuple[int, ...]) -> Tensor:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amr_data import UsageError, load_spec
+from amr_data import UsageError, load_spec, open_dataset
 from amr_train import run_experiment
 from amr_train.config import AugmentConfig, InputConfig
 from amr_train.data.augment import rotate, rotation_matrices
@@ -166,6 +166,36 @@ def test_limbs_keep_their_directions_and_sides_stay_alike():
     assert each.amax() <= 1.1501
     assert each.std(0).tolist() == pytest.approx([0.3 / 12**0.5] * 3, rel=0.06)
     assert abs(float(torch.corrcoef(each.T)[0, 1])) < 0.1
+
+
+@pytest.mark.parametrize("apart", [1, 0, 3])
+def test_a_path_is_no_limb(apart):
+    """However far somebody walks, the body keeps its shape, and the way its length; the joint that shows it
+    is in the middle, at the root or at an end of the body."""
+    body = Body(parent=(0, 0, 1, 2, 1), mirror=(0, 1, 2, 3, 4), up=1, apart=apart)
+    changes = Changes(AugmentConfig(rotation=0, limbs=0.5), body)
+    torch.manual_seed(0)
+    joints, drawn = torch.randn(1, 6, 5, 3), drawn_for(changes, limbs=0)
+    drawn[:, DRAWS:] = torch.rand(1, changes.draws - DRAWS)
+    seen = []
+    for walked in (0.0, 5.0):
+        moved = joints.clone()
+        moved[:, :, apart] = walked
+        seen.append(changes.apply(batch_of(moved), torch.zeros(1, 3), drawn, 0).joints)
+    others = [joint for joint in range(5) if joint != apart]
+    assert torch.equal(seen[1][:, :, others], seen[0][:, :, others])
+    assert torch.equal(seen[1][:, :, apart], torch.full((1, 6, 3), 5.0))
+    assert not torch.equal(seen[0][:, :, others], joints[:, :, others])  # some limb is another
+
+
+def test_the_path_that_is_shown_is_told_from_the_body(ntu_shards):
+    dataset, config = open_dataset(ntu_shards), AugmentConfig(limbs=0.1)
+    skeleton = dataset.spec.skeleton
+    shown = {
+        centre: make_changes(config, InputConfig(centre=centre), dataset) for centre in ("every", "path")
+    }
+    assert shown["every"].body.apart is None
+    assert shown["path"].body.apart == skeleton.index(skeleton.centre)
 
 
 def test_noise_has_its_deviation_in_every_frame_and_drifts():
