@@ -4,6 +4,7 @@ its target, weights and error."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from torch import Tensor
 
 from amr_data import ShardDataset, UsageError
 from amr_data.looking.units import UNITS, length_unit
-from amr_data.specs import names_in
+from amr_data.specs import Skeleton, names_in
 from amr_data.viz.scene import Layer, Panel, Scene, robust_top
-from amr_train.config import Experiment
+from amr_train.config import Experiment, InputConfig
 from amr_train.data.feed import Feed
 from amr_train.data.reading import read_split
 from amr_train.experiments.loading import experiment_names, load_experiment, method_names
@@ -101,6 +102,7 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     config, spec = model.config, dataset.spec
     unit = UNITS["spine_lengths"] if config.input.lengths == "spine" else length_unit(dataset)
     arrays = read_split(dataset, np.array([index]), Processes(), shown=config.input)
+    drawn = _Drawn(config.input, spec.skeleton)
     feed = Feed(arrays, torch.device("cpu"), config.model.frames)
     batch = feed.batch(feed.centre_views(1, CROP), 0)
     joints, present = batch.joints, batch.present  # (M, T, V, 3), (M, T) or None
@@ -111,10 +113,10 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     title = f"{name} · as {config.name} sees it, {joints.shape[1]} frames"
     seen = np.asarray(shown.numpy())
     panels = [
-        Panel("input", _array(_there(joints, present)), marked=seen),
+        Panel("input", drawn(joints, present), marked=seen),
         Panel(
             "what stays visible",
-            _array(torch.where(shown[..., None], _there(joints, present), torch.nan)),
+            np.where(seen[..., None], drawn(joints, present), np.nan),
             marked=seen,
         ),
     ]
@@ -133,7 +135,7 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
         predicted, which = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
         rebuilt = restored(model, joints, predicted.float(), which)
         error = _array((rebuilt - joints).norm(dim=-1) * unit.per)
-        panels.append(Panel("reconstruction", _array(_there(rebuilt, present)), ghost=True))
+        panels.append(Panel("reconstruction", drawn(rebuilt, present), ghost=True))
         top = robust_top(error)
         layers.insert(1, Layer("error of the reconstruction", error, top, unit.fine, printed=True))
     return Scene(
@@ -150,9 +152,24 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     )
 
 
-def _there(joints: Tensor, present: Tensor | None) -> Tensor:
-    """Not a number where the body is absent: what stands in for it is not drawn."""
-    return joints if present is None else torch.where(present[..., None, None], joints, torch.nan)
+@dataclass(frozen=True)
+class _Drawn:
+    """How the bodies of one clip that an encoder is shown stand in a picture: where their path has led them,
+    and nowhere where they are absent, since what stands in for them is not drawn."""
+
+    shown: InputConfig
+    skeleton: Skeleton
+
+    def __call__(self, joints: Tensor, present: Tensor | None) -> npt.NDArray[np.float32]:
+        """joints : (M, T, V, 3).  present : (M, T), None for all."""
+        if self.shown.centre == "path":
+            centre = self.skeleton.index(self.skeleton.centre)
+            way = joints[:, :, [centre]]
+            moved = joints + (way if self.shown.bodies == "each" else way[:1])
+            own = slice(None) if self.shown.bodies == "each" else slice(1)  # whose centre is its path already
+            moved[own, :, centre] = joints[own, :, centre]
+            joints = moved
+        return _array(joints if present is None else torch.where(present[..., None, None], joints, torch.nan))
 
 
 def _visible(model: MaskedReconstruction, order: Tensor, joints: Tensor) -> Tensor:

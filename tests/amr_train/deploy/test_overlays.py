@@ -90,6 +90,22 @@ def test_a_run_whose_views_agree_is_shown_too(ntu_shards, tmp_path):
     assert scene.panels[-1].title == "reconstruction"
 
 
+@pytest.mark.parametrize("bodies", ["together", "each"])
+def test_a_body_is_drawn_where_its_path_has_led_it(ntu_shards, tmp_path, bodies):
+    """Drawn along its path, the main actor is where the first frame's centre shows it; the other one stands
+    beside it, or, placed by itself, turned as the main actor is and where it is from there."""
+    dataset, drawn = open_dataset(ntu_shards), {}
+    index = int(np.flatnonzero(dataset.clips["bodies"] == 2)[0])
+    for centre in ("first", "path"):
+        shown = [f"input.centre={centre}", "guidance.source=online", "evaluation.protocols=[]"]
+        shown += [f"input.bodies={bodies}"] if centre == "path" else []
+        run_experiment(small(ntu_shards, "pretrain.epochs=2", *shown), tmp_path / centre)
+        (scene,) = model_scenes(tmp_path / centre, dataset, [index])
+        drawn[centre] = scene.panels[0].joints
+        assert np.isfinite(scene.panels[-1].joints).any()
+    np.testing.assert_allclose(drawn["path"], drawn["first"], atol=2e-5)
+
+
 def test_an_experiment_alone_draws_its_mask(ntu_shards):
     dataset = open_dataset(ntu_shards)
     (scene,) = model_scenes("ntu60-xsub-mamp", dataset, [0])
