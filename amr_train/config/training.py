@@ -39,15 +39,16 @@ class DataConfig(Section):
 class InputConfig(Section):
     """What of a clip is shown, see `amr_train.data.input`. The defaults show it as the shard holds it.
 
-    `frame`: turned into the main actor's body frame (spine along z, shoulders along x) of its first frame, or
-    of every frame. `centre`: the main actor's centre joint in the origin, in its first frame or in every
-    frame; other bodies move with it; or in every frame for all joints but itself, which shows the path it has
-    come since the first one. `landmarks`: centre, spine and shoulders are those of the dataset's spec; or the
-    middle between the hips, from there to the middle between the shoulders, and these. `bodies`: the others
-    are placed together with the main actor; or each as though it were the main actor, and a path then shows
-    where it is from where the main actor began. `lengths`: in units of the main actor's mean spine. `jumps`:
-    short stretches between tracking jumps of a whole body bridged. `stream`: positions; bones, each joint
-    from its parent; or motion, each joint's velocity from frame to frame.
+    `frame`: turned into the main actor's body frame (spine along z, shoulders along x) of its first frame,
+    or of every frame. `centre`: the main actor's centre joint in the origin, in its first frame or in every
+    frame; other bodies move with it; or in every frame, and one joint, the middle of the spine, shows
+    beside its place in the body the path that the centre has come since the first one. `landmarks`: centre,
+    spine and shoulders are those of the dataset's spec; or the middle between the hips, from there to the
+    middle between the shoulders, and these. `bodies`: the others are placed together with the main actor;
+    or each as though it were the main actor, and a path then shows where it is from where the main actor
+    began. `lengths`: in units of the main actor's mean spine. `jumps`: short stretches between tracking
+    jumps of a whole body bridged. `stream`: positions; bones, each joint from its parent; or motion, each
+    joint's velocity from frame to frame.
     """
 
     frame: Literal["recorded", "first", "every"] = "recorded"

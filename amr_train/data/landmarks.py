@@ -16,11 +16,13 @@ from amr_data.specs import Skeleton
 from amr_train.config import InputConfig
 
 HIPS = ("right_hip", "left_hip")
+PATH = "middle_of_spine"
+"""The joint that shows a path, wherever there is one of that name, whatever a sensor's centre is."""
 
 
 class Anatomy(BaseModel):
     """The joints that an input is made by, see `Skeleton`. `hips`: the two, or the lower end of the spine
-    where there are none."""
+    where there are none. `path`: the one that shows it, the centre where there is no middle of the spine."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -29,6 +31,7 @@ class Anatomy(BaseModel):
     shoulders: tuple[str, str]
     bones: list[tuple[str, str]]
     hips: tuple[str, ...] = ()
+    path: str = ""
 
 
 def anatomy_of(skeleton: Skeleton, own: bool = False) -> Anatomy:
@@ -42,6 +45,7 @@ def anatomy_of(skeleton: Skeleton, own: bool = False) -> Anatomy:
         shoulders=(of[skeleton.shoulders[0]], of[skeleton.shoulders[1]]),
         bones=[(of[a], of[b]) for a, b in skeleton.bones],
         hips=tuple(of[hip] for hip in hips),
+        path=of[joint.get(PATH, skeleton.centre)],
     )
 
 
@@ -58,7 +62,7 @@ def landmarks_of(config: InputConfig, anatomy: Anatomy, names: Sequence[str]) ->
     if config.centre != "recorded":
         wanted["centre"] = anatomy.hips if limbs else [anatomy.centre]
     if config.centre == "path":
-        wanted["shown"] = [anatomy.centre]
+        wanted["shown"] = [anatomy.path]
     if config.lengths == "spine" or config.frame != "recorded":
         wanted["low"], wanted["high"] = low, high
     if config.frame != "recorded":
@@ -73,3 +77,10 @@ def landmarks_of(config: InputConfig, anatomy: Anatomy, names: Sequence[str]) ->
                 f"{len(names)}: {', '.join(list(names)[:5])}, ..."
             )
     return {key: [list(names).index(name) for name in group] for key, group in wanted.items()}
+
+
+def path_of(config: InputConfig, skeleton: Skeleton) -> int | None:
+    """The joint of a skeleton that shows a path and not a part of the body; None where none does."""
+    if config.centre != "path":
+        return None
+    return skeleton.index(anatomy_of(skeleton, own=True).path)

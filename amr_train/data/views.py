@@ -24,6 +24,7 @@ from amr_data.specs import Skeleton
 from amr_train.config import AugmentConfig, InputConfig
 from amr_train.data.augment import rotate, rotation_matrices
 from amr_train.data.batching import Batch
+from amr_train.data.landmarks import path_of
 
 CHANGED = 0.5
 """Share of the views that other limbs, another size or noise are given. The others stay as they are, as tests
@@ -62,8 +63,8 @@ def body_of(dataset: ShardDataset, shown: InputConfig) -> Body:
     up = 2 if shown.frame != "recorded" else dataset.up
     metres = SPINE if shown.lengths == "spine" else unit_metres(dataset)
     places = (_parents(skeleton), _mirrored(skeleton), up)
-    apart = skeleton.index(skeleton.centre) if shown.centre == "path" else None
-    return Body(*places, dataset.spec.dimensions == 2, metres, shown.stream == "bone", apart)
+    flat, bones = dataset.spec.dimensions == 2, shown.stream == "bone"
+    return Body(*places, flat, metres, bones, path_of(shown, skeleton))
 
 
 def check_changes(config: AugmentConfig, datasets: Sequence[ShardDataset]) -> list[str]:

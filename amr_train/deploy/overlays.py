@@ -18,6 +18,7 @@ from amr_data.specs import Skeleton, names_in
 from amr_data.viz.scene import Layer, Panel, Scene, robust_top
 from amr_train.config import Experiment, InputConfig
 from amr_train.data.feed import Feed
+from amr_train.data.landmarks import path_of
 from amr_train.data.reading import read_split
 from amr_train.experiments.loading import experiment_names, load_experiment, method_names
 from amr_train.identity import recorded_experiment
@@ -162,12 +163,12 @@ class _Drawn:
 
     def __call__(self, joints: Tensor, present: Tensor | None) -> npt.NDArray[np.float32]:
         """joints : (M, T, V, 3).  present : (M, T), None for all."""
-        if self.shown.centre == "path":
-            centre = self.skeleton.index(self.skeleton.centre)
-            way = joints[:, :, [centre]]
+        path = path_of(self.shown, self.skeleton)
+        if path is not None:
+            way = joints[:, :, [path]]
             moved = joints + (way if self.shown.bodies == "each" else way[:1])
-            own = slice(None) if self.shown.bodies == "each" else slice(1)  # whose centre is its path already
-            moved[own, :, centre] = joints[own, :, centre]
+            own = slice(None) if self.shown.bodies == "each" else slice(1)  # whose joint is there already
+            moved[own, :, path] = joints[own, :, path]
             joints = moved
         return _array(joints if present is None else torch.where(present[..., None, None], joints, torch.nan))
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from amr_data import ShardDataset, SplitArrays, UsageError, open_dataset
 from amr_train.data.feed import Feed
+from amr_train.data.landmarks import path_of
 from amr_train.data.reading import read_split
 from amr_train.evaluation.classifier import ClipClassifier, load_classifier
 from amr_train.evaluation.features import MEAN, encode
@@ -111,8 +112,11 @@ def composition(config: EncoderConfig, data: ShardDataset) -> npt.NDArray[np.flo
     theirs: list[Any] = list(skeleton.shares) if named else list(skeleton.common_names)
     matrix = np.zeros((len(wanted), len(theirs)), np.float32)
     missing = []
+    path = path_of(config.input, skeleton)
+    shown = set() if path is None else {skeleton.common_names[path]}  # no place that others are made of
     for row, joint in enumerate(config.shares if named else wanted):
         parts = joint if isinstance(joint, dict) and config.input.stream != "bone" else {}
+        parts = {} if shown & set(parts) else parts
         if joint in theirs:
             matrix[row, theirs.index(joint)] = 1
         elif parts and all({name: 1.0} in theirs for name in parts):

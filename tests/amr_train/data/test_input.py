@@ -22,10 +22,10 @@ from amr_train.config import InputConfig, ModelConfig
 from amr_train.data.dense import dense_input
 from amr_train.data.feed import Feed
 from amr_train.data.input import apply_input, check_input, count_bridged
-from amr_train.data.landmarks import anatomy_of
+from amr_train.data.landmarks import anatomy_of, path_of
 from amr_train.data.reading import read_split
 from amr_train.deploy.export import export_model
-from amr_train.deploy.predicting import predictions
+from amr_train.deploy.predicting import composition, predictions
 from amr_train.evaluation.classifier import load_classifier
 from amr_train.evaluation.evaluating import evaluate
 from amr_train.evaluation.subjects import coordinates
@@ -200,6 +200,42 @@ def test_the_centre_shows_the_path_of_the_main_actor():
     apply_input(arrays, dataset_of(), InputConfig(centre="path", bodies="each"))
     np.testing.assert_allclose(arrays.joints[3:, centre], steps + np.array([5, 0, 0]), atol=1e-6)
     np.testing.assert_allclose(arrays.joints[3:, others], still[:, others], atol=1e-6)
+
+
+def test_the_path_is_shown_by_the_same_joint_whatever_the_centre_is():
+    """Bodies that are centred between the hips keep the bend of their spine beside the path; a skeleton
+    without such a joint shows it by its centre."""
+    pelvic = SKELETON.model_copy(update={"centre": "base_of_spine"})
+    assert path_of(InputConfig(centre="path"), SKELETON) == SKELETON.index("middle_of_spine")
+    assert path_of(InputConfig(centre="path"), pelvic) == SKELETON.index("middle_of_spine")
+    assert path_of(InputConfig(centre="every"), pelvic) is None
+    bare = load_spec("openpose").skeleton
+    assert path_of(InputConfig(centre="path"), bare) == bare.index(bare.centre)
+    made = {}
+    for centre in ("every", "path"):
+        arrays = hard_clips()
+        spec = SPEC.model_copy(update={"skeleton": pelvic})
+        apply_input(arrays, dataset_of(spec), InputConfig(centre=centre))
+        made[centre] = arrays.joints
+    differs = (made["every"] != made["path"]).any(axis=2)  # (F, V)
+    assert np.flatnonzero(differs.any(axis=0)).tolist() == [SKELETON.index("middle_of_spine")]
+
+
+def test_no_joint_is_made_of_one_that_shows_a_path():
+    """A classifier's joint between the middle of the spine and the shoulders, of NTU's joints."""
+    data = SimpleNamespace(spec=SPEC)
+    lower = {"middle_of_spine": 0.75, "spine_at_shoulders": 0.25}
+
+    def config(centre: str) -> Any:
+        shown = InputConfig(centre=centre)
+        model = SimpleNamespace(names=[*lower])
+        return SimpleNamespace(
+            input=shown, model=model, joint_names=["low"], shares=[lower], skeleton="other"
+        )
+
+    assert composition(config("every"), data)[0, SKELETON.index("middle_of_spine")] == 0.75
+    with pytest.raises(UsageError, match="lacks low"):
+        composition(config("path"), data)
 
 
 def test_limbs_place_bodies_of_any_sensor_alike(tmp_path):
