@@ -482,14 +482,21 @@ def test_what_cannot_be_is_refused(ntu_shards, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("stream", ["bone", "motion"])
-def test_an_encoder_takes_its_input_along(ntu_shards, tmp_path, stream):
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"stream": "bone"},
+        {"stream": "motion"},
+        {"frame": "first", "centre": "path", "landmarks": "limbs", "bodies": "each"},
+    ],
+    ids=["bone", "motion", "path"],
+)
+def test_an_encoder_takes_its_input_along(ntu_shards, tmp_path, differs):
     """Run, eval, embed, predict and export see one form of the very same clips."""
-    words = ["input.frame=every", "input.centre=every", "input.lengths=spine", "input.jumps=bridge"]
-    words += [f"input.stream={stream}", "guidance.source=online", "evaluation.protocols=[knn]"]
+    shown = {"frame": "every", "centre": "every", "lengths": "spine", "jumps": "bridge", **differs}
+    words = [*(f"input.{key}={value}" for key, value in shown.items()), "guidance.source=online"]
     run = tmp_path / "run"
-    found = run_experiment(small(ntu_shards, *words, *FAST_FINETUNING), run)
-    shown = {"frame": "every", "centre": "every", "lengths": "spine", "jumps": "bridge", "stream": stream}
+    found = run_experiment(small(ntu_shards, *words, "evaluation.protocols=[knn]", *FAST_FINETUNING), run)
     assert load_encoder(run).config.input.changes == shown
     for record in found["evaluations"]:
         assert record["subject"]["input"] == shown
