@@ -63,6 +63,11 @@ class Experiment(Section):
                     f"guidance.windows: {length} does not divide model.frames ({self.model.frames}) into "
                     f"windows of 2 or more"
                 )
+        if self.augment.shift and self.input.stream != "joint":
+            raise ValueError(
+                f"augment.shift moves bodies as a whole, and input.stream={self.input.stream} does not show "
+                "where they are: set it to 0"
+            )
         if self.augment.noise and self.input.stream == "motion":
             raise ValueError(
                 "augment.noise displaces joints, and input.stream=motion shows none: set it to 0"

@@ -36,6 +36,8 @@ LATERAL = 0
 """The axis that runs to the side, in a sensor's coordinates and in a body frame."""
 DRAWS = 8
 """Numbers drawn for a clip, before those of its bones."""
+SHIFTS = 3
+"""Behind them, where bodies are shifted: whether, and by how much along the two level axes."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ class Changes:
         joint = torch.arange(len(parent))
         bones = torch.minimum(joint, mirror)  # left and right alike
         limbs, limb = bones[parent != joint].unique(return_inverse=True)
-        self.draws = DRAWS + len(limbs)
+        self.limbs = len(limbs)
+        self.draws = DRAWS + self.limbs + (SHIFTS if config.shift else 0)
         # hung on the other side's counterparts, the bones of one side are those of the other
         self._alike = bool((parent[mirror] == mirror[parent]).all())
         limb_of = torch.tensor(_hung_past(body.parent, body.apart))
@@ -151,7 +154,8 @@ class Changes:
         return there
 
     def draw(self, clips: int, generator: torch.Generator) -> Tensor:
-        """Chance of so many clips, (K, E) uniform in [0, 1); as many numbers whatever the settings."""
+        """Chance of so many clips, (K, E) uniform in [0, 1); the same for every setting but for those of a
+        shift, which come last."""
         return torch.rand(clips, self.draws, generator=generator)
 
     def apply(self, batch: Batch, angles: Tensor, drawn: Tensor, seed: int) -> Batch:
@@ -168,7 +172,9 @@ class Changes:
             about[:, self.body.up] = (turn * 2 - 1) * config.turn
             matrix = matrix @ rotation_matrices(about)
         if config.limbs:
-            stretch = (drawn[:, DRAWS:] * 2 - 1) * config.limbs * (limbs < CHANGED)[:, None]
+            stretch = (
+                (drawn[:, DRAWS : DRAWS + self.limbs] * 2 - 1) * config.limbs * (limbs < CHANGED)[:, None]
+            )
             joints = self._stretched(joints, stretch)
         if config.mirror:
             mirrored = mirror < config.mirror
@@ -185,8 +191,17 @@ class Changes:
         if config.drop_axis:
             matrix = matrix * kept[:, :, None]
         recorded, joints = joints, rotate(joints, matrix)
-        if config.noise:
+        if config.shift or config.noise:
             there = (recorded != 0).any(dim=3, keepdim=True).any(dim=2, keepdim=True)
+        if config.shift:
+            whether, *place = drawn[:, -SHIFTS:].unbind(1)
+            level = [axis for axis in range(3) if axis != self.body.up][: 1 if self.body.flat else 2]
+            offset = torch.zeros_like(angles)
+            for number, along in zip(level, place, strict=False):
+                offset[:, number] = (along * 2 - 1) * (config.shift / self.body.metres)
+            offset = offset * (whether < CHANGED)[:, None] * kept
+            joints = joints + offset[:, None, None] * there
+        if config.noise:
             error = self._errors(batch, seed) * (config.noise / self.body.metres)
             chosen = (noise < CHANGED)[:, None] * kept * self._tables["axes"]
             joints = joints + error * chosen[:, None, None] * there

@@ -35,6 +35,7 @@ BODY = Body(parent=(0, 0, 0, 2, 0, 4), mirror=(0, 1, 4, 5, 2, 3), up=1)
 # the trunk hangs on the left hand, so the sides do not hang alike
 LOPSIDED = replace(BODY, parent=(2, 0, 3, 3, 0, 4))
 ALL = AugmentConfig(turn=0.5, mirror=0.5, limbs=0.2, scale=0.1, noise=0.02, drop_axis=0.3)
+SHIFTED = ALL.model_copy(update={"shift": 0.5})
 FOUR = Body(parent=(0, 0, 1, 1), mirror=(0, 1, 3, 2), up=1)  # the joints of `arrays_of`
 FIVE = Body(parent=(0, 0, 1, 1, 0), mirror=(0, 1, 3, 2, 4), up=1)  # of `clips`
 
@@ -221,14 +222,41 @@ def test_noise_has_its_deviation_in_every_frame_and_drifts():
     assert not error[..., 2].any()
 
 
+@pytest.mark.parametrize("body", [BODY, replace(BODY, up=2), replace(BODY, flat=True, metres=0.5)])
+def test_every_second_view_stands_elsewhere_on_the_ground(body):
+    config = AugmentConfig(shift=0.8)
+    changes, chance = Changes(config, body), torch.Generator().manual_seed(0)
+    joints = torch.randn(2000, 3, 6, 3, generator=chance)
+    joints[:, 2] = 0  # absent
+    found = changes.apply(batch_of(joints), torch.zeros(2000, 3), changes.draw(2000, chance), 0).joints
+    assert not found[:, 2].any()
+    way = (found - joints)[:, :2]
+    torch.testing.assert_close(way, way[:, :1, :1].expand_as(way), atol=1e-6, rtol=0)  # the body as a whole
+    way = way[:, 0, 0]
+    level = [axis for axis in range(3) if axis != body.up and not (body.flat and axis == 2)]
+    assert not np.delete(way.numpy(), level, axis=1).any()
+    moved = way[way.any(dim=1)][:, level]
+    assert len(moved) == pytest.approx(1000, abs=80)
+    most = 0.8 / body.metres
+    assert moved.abs().amax(dim=0).tolist() == pytest.approx([most] * len(level), rel=0.02)
+    assert moved.std(dim=0).tolist() == pytest.approx([most / 3**0.5] * len(level), rel=0.05)
+    # what else is drawn is drawn first, so that a shift leaves it as it was
+    plain = Changes(AugmentConfig(), body)
+    assert changes.draws == plain.draws + 3
+    # an axis that is left out stays so
+    flattened = Changes(AugmentConfig(shift=0.8, drop_axis=1), body)
+    found = flattened.apply(batch_of(joints), torch.zeros(2000, 3), flattened.draw(2000, chance), 0).joints
+    assert (found == 0).all(dim=(1, 2)).any(dim=1).all()
+
+
 @pytest.mark.parametrize("whole_clips", [True, False])
 def test_processes_see_what_one_sees(whole_clips):
-    feed = Feed(clips(30), CPU, 24, changes=Changes(ALL, FIVE))
+    feed = Feed(clips(30), CPU, 24, changes=Changes(SHIFTED, FIVE))
 
     def epoch(rank: int, processes: int) -> list[Batch]:
         chance = torch.Generator().manual_seed(3)
         how = {"whole_clips": whole_clips, "batches": "drawn"}
-        return list(feed.batches(feed.train_views(8, ALL, chance, rank, processes, **how)))
+        return list(feed.batches(feed.train_views(8, SHIFTED, chance, rank, processes, **how)))
 
     whole = epoch(0, 1)
     for processes in (2, 3, 8):
@@ -239,14 +267,16 @@ def test_processes_see_what_one_sees(whole_clips):
 
 
 def test_streamed_views_are_resident_ones_and_bodies_of_a_clip_share_their_changes():
-    changes = Changes(ALL.model_copy(update={"noise": 0.0}), FOUR)
+    changes = Changes(SHIFTED.model_copy(update={"noise": 0.0}), FOUR)
     arrays = arrays_of([[20, 20]] * 12)
     arrays.joints[:] = np.random.default_rng(0).normal(size=(1, 4, 3))  # one pose
     feeds = [Feed(arrays, CPU, 8, resident=where, changes=changes) for where in ("device", "host")]
     feeds[1].device, feeds[1].home = CPU, torch.device("meta")  # streams, on a machine without a GPU
     made = []
     for feed in feeds:
-        views = feed.train_views(6, ALL, torch.Generator().manual_seed(0)) if not feed.streams else made[0][0]
+        views = (
+            feed.train_views(6, SHIFTED, torch.Generator().manual_seed(0)) if not feed.streams else made[0][0]
+        )
         made.append((views, list(feed.batches(views))))
     (_, resident), (_, streamed) = made
     for a, b in zip(resident, streamed, strict=True):
@@ -284,7 +314,14 @@ def test_two_views_of_a_clip_are_changed_each_for_itself():
     arrays = arrays_of([[20]] * 40)
     arrays.joints[:] = np.random.default_rng(0).normal(size=(1, 4, 3))
     still = {"rotation": 0.0, "min_crop": 1.0}
-    for key, value in (("turn", 0.5), ("mirror", 0.5), ("limbs", 0.2), ("scale", 0.2), ("noise", 0.1)):
+    for key, value in (
+        ("turn", 0.5),
+        ("mirror", 0.5),
+        ("limbs", 0.2),
+        ("scale", 0.2),
+        ("noise", 0.1),
+        ("shift", 0.5),
+    ):
         config = AugmentConfig(**still, **{key: value})
         feed = Feed(arrays, CPU, 8, changes=Changes(config, FOUR))
         views = feed.train_views(40, config, torch.Generator().manual_seed(0), count=2)
@@ -341,10 +378,13 @@ def test_what_cannot_be_done_is_refused(ntu_shards, tmp_path):
         with pytest.raises(UsageError, match=rf"two-dimensional.*augment\.{key}"):
             check_changes(AugmentConfig(**{key: 0.1}), [flat])
     assert check_changes(AugmentConfig(limbs=0.1, scale=0.1, noise=0.1), [flat]) == []
+    for stream in ("bone", "motion"):
+        with pytest.raises(UsageError, match="does not show where they are"):
+            small(ntu_shards, "guidance.source=online", f"input.stream={stream}", "augment.shift=0.5")
     shard = small(ntu_shards, "guidance.source=shard", "augment.limbs=0.1")
     with pytest.raises(UsageError, match=r"take guidance\.source=online"):
         run_experiment(shard, tmp_path / "run")
-    for key in ("noise", "drop_axis", "turn", "scale"):
+    for key in ("noise", "drop_axis", "turn", "scale", "shift"):
         other = shard.model_copy(update={"augment": AugmentConfig(**{key: 0.1})})
         refused = (
             pytest.raises(UsageError, match="as they are") if key in ("noise", "drop_axis") else nullcontext()
