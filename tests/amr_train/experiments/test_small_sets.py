@@ -48,15 +48,23 @@ def test_every_encoder_of_the_table_is_trained_once_and_judged_where_it_belongs(
 
 
 def test_every_encoder_sees_the_same_form_by_the_same_sizes(stages):
-    """What differs between rows of the table is the method and the data."""
+    """What differs between rows of the table is the method and the data; and what makes several sensors
+    comparable, for encoders of several."""
     experiments = [stage.experiment for stage in stages]
+    alone = [stage.experiment for stage in stages if not stage.together]
+    several = [stage.experiment for stage in stages if stage.together]
     sizes = {
         (e.model.frames, e.model.segment, e.model.width, e.model.encoder_layers, e.model.registers)
         for e in experiments
     }
     assert len(sizes) == 1
-    assert len({str(e.input) for e in experiments}) == 1
-    assert len({str(e.augment) for e in experiments}) == 1
+    for group in (alone, several):
+        assert len({str(e.input) for e in group}) == 1
+        assert len({str(e.augment) for e in group}) == 1
+    (form,) = {str(e.input.model_copy(update={"centre": "path", "landmarks": "limbs"})) for e in several}
+    assert form == str(several[0].input)
+    (moved,) = {e.augment.shift for e in several}
+    assert {str(e.augment.model_copy(update={"shift": moved})) for e in alone} == {str(several[0].augment)}
     assert len({str(e.evaluation.model_copy(update={"baselines": []})) for e in experiments}) == 1
     assert {e.pretrain.batch_size for e in experiments} == {32}
 
