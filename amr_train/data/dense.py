@@ -13,6 +13,9 @@ from amr_data.recipes.normalize import MIN_SPINE
 from amr_train.config import InputConfig
 from amr_train.data.landmarks import Anatomy, landmarks_of
 
+Measures = tuple[Tensor | None, Tensor | None]
+"""The unit and the turn that a main actor gives its clip."""
+
 
 def dense_input(
     joints: Tensor, config: InputConfig, anatomy: Anatomy | None, names: Sequence[str], rate: float
@@ -33,12 +36,14 @@ def dense_input(
             )
         place = landmarks_of(config, anatomy, names)
     there = (joints.flatten(3) != 0).any(dim=3)  # (B, M, T)
-    where = _where(joints, there, place, config) if config.centre == "path" else None
+    measures = _measures(joints[:, 0], place, config)
+    where = _where(joints, there, place, config, measures) if config.centre == "path" else None
     if config.bodies == "each":
         apart = joints.flatten(0, 1)[:, None]
-        joints = _placed(apart, there.flatten(0, 1)[:, None], place, config).view_as(joints)
+        own = _measures(apart[:, 0], place, config)
+        joints = _placed(apart, there.flatten(0, 1)[:, None], place, config, own).view_as(joints)
     else:
-        joints = _placed(joints, there, place, config)
+        joints = _placed(joints, there, place, config, measures)
     if config.stream == "bone":
         rows = list(range(len(names)))
         has = torch.zeros(len(names), 1, device=joints.device, dtype=joints.dtype)
@@ -58,9 +63,11 @@ def dense_input(
     return joints
 
 
-def _placed(joints: Tensor, there: Tensor, place: dict[str, list[int]], config: InputConfig) -> Tensor:
+def _placed(
+    joints: Tensor, there: Tensor, place: dict[str, list[int]], config: InputConfig, measures: Measures
+) -> Tensor:
     """Bodies centred, in their unit and turned by the first of them. there : (B, M, T)."""
-    unit, turn = _measures(joints[:, 0], place, config)
+    unit, turn = measures
     if config.centre != "recorded":
         when = "first" if config.centre == "first" else "every"
         origin = _held(_middle(joints[:, 0], place["centre"]), there[:, 0], when)
@@ -70,10 +77,12 @@ def _placed(joints: Tensor, there: Tensor, place: dict[str, list[int]], config: 
     return joints if turn is None else torch.einsum("bmtvc,btdc->bmtvd", joints, turn)
 
 
-def _where(joints: Tensor, there: Tensor, place: dict[str, list[int]], config: InputConfig) -> Tensor:
+def _where(
+    joints: Tensor, there: Tensor, place: dict[str, list[int]], config: InputConfig, measures: Measures
+) -> Tensor:
     """Where bodies that are placed by themselves are, seen from where the first one began, in its unit and
     its axes: (B, M, T, 3); zeros for others and in frames without a body."""
-    unit, turn = _measures(joints[:, 0], place, config)
+    unit, turn = measures
     start = _held(_middle(joints[:, 0], place["centre"]), there[:, 0], "first")
     centres = joints[..., place["centre"], :].mean(dim=3)
     where = torch.where(there[..., None], centres - start[:, None], 0)
@@ -84,9 +93,7 @@ def _where(joints: Tensor, there: Tensor, place: dict[str, list[int]], config: I
     return where if turn is None else torch.einsum("bmtc,btdc->bmtd", where, turn)
 
 
-def _measures(
-    main: Tensor, place: dict[str, list[int]], config: InputConfig
-) -> tuple[Tensor | None, Tensor | None]:
+def _measures(main: Tensor, place: dict[str, list[int]], config: InputConfig) -> Measures:
     """The unit (B,) and the turn (B, T, 3, 3) that a main actor (B, T, V, 3) gives its clip; None where there
     is to be none."""
     unit, turn = None, None

@@ -75,7 +75,7 @@ def apply_input(arrays: SplitArrays, dataset: ShardDataset, config: InputConfig)
         if config.jumps == "bridge":
             joints, _ = bridged(joints, block, dataset.spec.frame_rate, metres)
         there: B8 = np.asarray(joints.any(axis=(1, 2)))
-        scale, where = _placed(joints, block, place, config)
+        scale, where = _placed(joints, there, block, place, config)
         if config.stream == "bone":
             joints[:, place["below"]] -= joints[:, place["above"]]
         if config.centre == "path":
@@ -173,25 +173,25 @@ def count_bridged(dataset: ShardDataset, clips: I64) -> dict[str, int]:
 
 
 def _placed(
-    joints: F64, arrays: SplitArrays, place: dict[str, list[int]], config: InputConfig
+    joints: F64, there: B8, arrays: SplitArrays, place: dict[str, list[int]], config: InputConfig
 ) -> tuple[F64, F64]:
     """Centre, scale and turn (F, V, 3) in place. Returns the unit of each row (F,), and where the bodies that
     are placed by themselves are (F, 3): their centre, with `centre: path`; else 0. Places are seen from where
-    the main actor's centre was in its first frame, in its axes and its unit."""
-    there: B8 = np.asarray(joints.any(axis=(1, 2)))
+    the main actor's centre was in its first frame, in its axes and its unit. there : (F,)."""
     own = _Main(arrays, there, config.bodies == "each")
-    main = own if config.bodies == "together" else _Main(arrays, there, False)
-    where = np.zeros((len(joints), 3))
-    if config.centre == "path":
-        centres = joints[:, place["centre"]].mean(axis=1)
-        start = main.of(centres[main.rows], main.there, "first", 0.0)
-        where[own.rows] = (own.of(centres[own.rows], own.there, "every", 0.0) - start)[own.rows]
-        scale, turn = _measures(joints, main, place, config)
-        where = np.einsum("fc,fdc->fd", where, turn) / scale[:, None]
     scale, turn = _measures(joints, own, place, config)
+    where = np.zeros((len(joints), 3))
     if config.centre != "recorded":
-        centres = joints[own.rows][:, place["centre"]].mean(axis=1)
-        origin = own.of(centres, own.there, "first" if config.centre == "first" else "every", 0.0)
+        centres = joints[:, place["centre"]].mean(axis=1)
+        origin = own.of(centres[own.rows], own.there, "first" if config.centre == "first" else "every", 0.0)
+        if config.centre == "path":
+            main, unit, axes = own, scale, turn
+            if config.bodies == "each":
+                main = _Main(arrays, there, False)
+                unit, axes = _measures(joints, main, place, config)
+            start = main.of(centres[main.rows], main.there, "first", 0.0)
+            where[own.rows] = (origin - start)[own.rows]
+            where = np.einsum("fc,fdc->fd", where, axes) / unit[:, None]
         joints[there] -= origin[there][:, None]
     if config.lengths == "spine":
         joints /= scale[:, None, None]

@@ -275,7 +275,9 @@ def _hung_past(parent: tuple[int, ...], apart: int | None) -> tuple[int, ...]:
     if apart is None:
         return parent
     above = parent[apart]
-    hung = [joint if p == apart == above else above if p == apart else p for joint, p in enumerate(parent)]
+    hung = [above if on == apart else on for on in parent]
+    if above == apart:  # the root: they hang on nothing
+        hung = [joint if on == apart else on for joint, on in enumerate(parent)]
     hung[apart] = apart
     return tuple(hung)
 

@@ -4,7 +4,6 @@ its target, weights and error."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +102,6 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     config, spec = model.config, dataset.spec
     unit = UNITS["spine_lengths"] if config.input.lengths == "spine" else length_unit(dataset)
     arrays = read_split(dataset, np.array([index]), Processes(), shown=config.input)
-    drawn = _Drawn(config.input, spec.skeleton)
     feed = Feed(arrays, torch.device("cpu"), config.model.frames)
     batch = feed.batch(feed.centre_views(1, CROP), 0)
     joints, present = batch.joints, batch.present  # (M, T, V, 3), (M, T) or None
@@ -113,13 +111,10 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     name = f"{dataset.names[index]} · {spec.class_title(int(feed.labels[0]))}"
     title = f"{name} · as {config.name} sees it, {joints.shape[1]} frames"
     seen = np.asarray(shown.numpy())
+    given = _drawn(joints, present, config.input, spec.skeleton)
     panels = [
-        Panel("input", drawn(joints, present), marked=seen),
-        Panel(
-            "what stays visible",
-            np.where(seen[..., None], drawn(joints, present), np.nan),
-            marked=seen,
-        ),
+        Panel("input", given, marked=seen),
+        Panel("what stays visible", np.where(seen[..., None], given, np.nan), marked=seen),
     ]
     layers = [Layer("masked", _array((~shown).float()), 1.0, printed=True, states=("visible", "masked"))]
     if config.guidance.focal:
@@ -136,7 +131,9 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
         predicted, which = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
         rebuilt = restored(model, joints, predicted.float(), which)
         error = _array((rebuilt - joints).norm(dim=-1) * unit.per)
-        panels.append(Panel("reconstruction", drawn(rebuilt, present), ghost=True))
+        panels.append(
+            Panel("reconstruction", _drawn(rebuilt, present, config.input, spec.skeleton), ghost=True)
+        )
         top = robust_top(error)
         layers.insert(1, Layer("error of the reconstruction", error, top, unit.fine, printed=True))
     return Scene(
@@ -153,24 +150,19 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     )
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """How the bodies of one clip that an encoder is shown stand in a picture: where their path has led them,
-    and nowhere where they are absent, since what stands in for them is not drawn."""
-
-    shown: InputConfig
-    skeleton: Skeleton
-
-    def __call__(self, joints: Tensor, present: Tensor | None) -> npt.NDArray[np.float32]:
-        """joints : (M, T, V, 3).  present : (M, T), None for all."""
-        path = path_of(self.shown, self.skeleton)
-        if path is not None:
-            way = joints[:, :, [path]]
-            moved = joints + (way if self.shown.bodies == "each" else way[:1])
-            own = slice(None) if self.shown.bodies == "each" else slice(1)  # whose joint is there already
-            moved[own, :, path] = joints[own, :, path]
-            joints = moved
-        return _array(joints if present is None else torch.where(present[..., None, None], joints, torch.nan))
+def _drawn(
+    joints: Tensor, present: Tensor | None, shown: InputConfig, skeleton: Skeleton
+) -> npt.NDArray[np.float32]:
+    """How the bodies of one clip (M, T, V, 3) stand in a picture: where their path has led them, and nowhere
+    where they are absent, since what stands in for them is not drawn. present : (M, T), None for all."""
+    path = path_of(shown, skeleton)
+    if path is not None:
+        way = joints[:, :, [path]]
+        moved = joints + (way if shown.bodies == "each" else way[:1])
+        own = slice(None) if shown.bodies == "each" else slice(1)  # whose joint is there already
+        moved[own, :, path] = joints[own, :, path]
+        joints = moved
+    return _array(joints if present is None else torch.where(present[..., None, None], joints, torch.nan))
 
 
 def _visible(model: MaskedReconstruction, order: Tensor, joints: Tensor) -> Tensor:
