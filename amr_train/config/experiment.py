@@ -81,14 +81,21 @@ class Experiment(Section):
             raise ValueError(
                 f"decoder=subset: 1 / target_ratio must not exceed mask.ratio ({self.mask.ratio})"
             )
-        if self.agreement.cameras and not self.agreement.contrast:
-            raise ValueError(
-                "agreement.cameras says what the contrast compares: it needs agreement.contrast above 0"
-            )
+        for key in ("cameras", "negatives"):
+            asked = getattr(self.agreement, key) != AgreementConfig.model_fields[key].default
+            if asked and not self.agreement.contrast:
+                raise ValueError(
+                    f"agreement.{key} says what the contrast compares: it needs agreement.contrast above 0"
+                )
         if self.agreement.cameras and self.pretrain.batches == "even":
             raise ValueError(
                 "agreement.cameras shows clips with other numbers of bodies than pretrain.batches=even deals "
                 "out: set it to drawn"
+            )
+        if self.agreement.negatives == "subject" and self.pretrain.batches == "even":
+            raise ValueError(
+                "agreement.negatives=subject deals clips out by people, pretrain.batches=even by numbers of "
+                "bodies: set that to drawn, or this to all"
             )
         if self.agreement.teacher and self.agreement.layers > self.model.encoder_layers:
             raise ValueError(

@@ -173,7 +173,8 @@ class AgreementConfig(Section):
     `contrast`: weight of telling the other view of a clip from the other clips of the batch, by the mean of
     the visible tokens; `temperature`: of that choice; `projection`: values in which views are compared;
     `cameras`: share of the clips whose other view is what another camera saw of the same performance, where
-    one did.
+    one did. `negatives`: the clips of the batch that a clip is told from, all others or those of the same
+    subject in the same setup, of which batches then hold more; see `amr_train.data.people`.
     `teacher`: weight of predicting the features that a slow average of the encoder gives the masked tokens,
     of its last `layers` blocks; `momentum`: of the average at first, 1 at last.
     """
@@ -182,6 +183,7 @@ class AgreementConfig(Section):
     temperature: float = Field(0.2, gt=0)
     projection: int = Field(128, ge=2)
     cameras: float = Field(0.0, ge=0, le=1)
+    negatives: Literal["all", "subject"] = "all"
     teacher: float = Field(0.0, ge=0)
     layers: int = Field(2, ge=1)
     momentum: float = Field(0.99, ge=0, lt=1)

@@ -27,6 +27,7 @@ class Batch:
     part : number of the first clip in the whole batch, and how many clips that has.
     room : sequences that no batch of the run has more of, where that is known; what wants one shape fills up
         to so many (`filled_up`).
+    people : (B,) int64, whose each clip is, where the contrast asks for it.
     naming : (V, names), of which of the encoder's names each joint is, by shares; None where all batches are
         of one skeleton.
 
@@ -46,6 +47,7 @@ class Batch:
     others: tuple[Batch, ...] = ()
     room: int | None = None
     naming: Tensor | None = None
+    people: Tensor | None = None
 
 
 @dataclass(frozen=True)

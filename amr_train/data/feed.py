@@ -13,7 +13,7 @@ import copy
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from amr_train.data.augment import (
     rotation_matrices,
 )
 from amr_train.data.batching import Batch, EvenBatches, Views, shares
+from amr_train.data.people import by_person
 from amr_train.data.performances import Performances
 from amr_train.data.timeline import timeline_of, zero_timeline
 from amr_train.data.views import Changes
@@ -50,6 +51,8 @@ class Feed:
     changes: of the bodies in training views; None leaves them as they are.
     performances: what other cameras saw of the clips, for the second view of each; None: every view is of the
         clip itself.
+    people: whose each clip is, (N,) int64; clips of one person then stand together in the order of an epoch,
+        and batches say whose theirs are.
     """
 
     def __init__(
@@ -63,8 +66,9 @@ class Feed:
         naming: Tensor | None = None,
         changes: Changes | None = None,
         performances: Performances | None = None,
+        people: Tensor | None = None,
     ) -> None:
-        self.performances = performances
+        self.performances, self.people = performances, people
         self.naming = None if naming is None else naming.to(device)
         self.device, self.frames, self.bodies = device, frames, bodies
         joints = torch.from_numpy(arrays.joints)
@@ -89,6 +93,7 @@ class Feed:
         self._clip_frames = torch.from_numpy(arrays.clip_frames)
         self._counts = self.timeline.counts
         self._first_sequence = self._counts.cumsum(0) - self._counts
+        self._people = None if people is None else people.to(self.home)
         self._even: dict[int, EvenBatches] = {}
         self.changes = None if changes is None else changes.to(device)
 
@@ -103,7 +108,7 @@ class Feed:
         part._clip_frames = self._clip_frames[clips]
         part._counts, part._first_sequence = self._counts[clips], self._first_sequence[clips]
         part._even = {}
-        part.performances = None  # it numbers all clips
+        part.performances = part.people = part._people = None  # they number all clips
         return part
 
     @property
@@ -141,7 +146,7 @@ class Feed:
         orders: list[Tensor] = []
         while sum(map(len, orders)) < steps * size:
             again = torch.randperm(len(self), generator=generator) if even is None else even.draw(generator)
-            orders.append(again)
+            orders.append(again if self.people is None else by_person(again, self.people, generator))
         order = torch.cat(orders)[: steps * size]
         shown = [order] * count
         if self.performances is not None:
@@ -291,6 +296,7 @@ class Feed:
                 view.dealt[step],
                 room=views.room,
                 naming=self.naming,
+                people=None if self._people is None else self._people[clips],
             )
             changes = None if view.changes is None else view.changes[row]
             seed = view.seeds[step] if view.seeds else 0
@@ -311,9 +317,12 @@ class Feed:
         return replace(there[0], others=tuple(there[1:]))
 
     def _sent(self, batch: Batch) -> Batch:
-        energy, present = (None if t is None else sent(t, self.device) for t in (batch.energy, batch.present))
-        joints, clip, clips = (sent(t, self.device) for t in (batch.joints, batch.clip, batch.clips))
-        return replace(batch, joints=joints, energy=energy, present=present, clip=clip, clips=clips)
+        moved: dict[str, Any] = {
+            name: sent(values, self.device)
+            for name in ("joints", "energy", "present", "clip", "clips", "people")
+            if (values := getattr(batch, name)) is not None
+        }
+        return replace(batch, **moved)
 
 
 @dataclass(frozen=True)

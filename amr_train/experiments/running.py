@@ -19,6 +19,7 @@ from amr_train.config import Experiment
 from amr_train.data.feed import Feed
 from amr_train.data.input import count_bridged
 from amr_train.data.mixing import MixedFeed
+from amr_train.data.people import people_of
 from amr_train.data.performances import performances_of
 from amr_train.data.reading import read_split
 from amr_train.data.views import make_changes
@@ -162,6 +163,7 @@ class _Run:
             naming=self._naming(source),
             changes=make_changes(experiment.augment, experiment.input, dataset),
             performances=performances_of(dataset, source.clips, experiment.agreement),
+            people=people_of(dataset, source.clips, experiment.agreement),
         )
 
     def _naming(self, source: Source) -> Tensor | None:

@@ -20,6 +20,7 @@ from amr_train.data.exclusion import excluded_of
 from amr_train.data.input import check_input, energies_fit
 from amr_train.data.landmarks import anatomy_of
 from amr_train.data.mixing import apportioned
+from amr_train.data.people import nobody_known
 from amr_train.data.performances import check_cameras
 from amr_train.data.views import check_changes, moves_alike
 from amr_train.evaluation.parts import TEST, only_split, parts_of, training_clips
@@ -97,8 +98,9 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
         for protocol in protocols:
             protocol.check(dataset)
     unmirrored = check_changes(experiment.augment, found.datasets)
-    check_cameras(experiment.agreement, [(source.dataset, source.clips) for source in found.every])
-    found = replace(found, lines=(*found.lines, *unmirrored))
+    trained = [(source.dataset, source.clips) for source in found.every]
+    check_cameras(experiment.agreement, trained)
+    found = replace(found, lines=(*found.lines, *unmirrored, *nobody_known(experiment.agreement, trained)))
     _check_guidance(experiment, found)
     if len(found.every) == 1 and found.every[0].unjudged:
         raise UsageError(found.every[0].unjudged)

@@ -77,7 +77,7 @@ class AgreeingViews(MaskedReconstruction):
                 mean_over_bodies(z, view.clip, len(view.clips))
                 for z, view in zip(of_views(pooled), both, strict=True)
             )
-            logged["contrast"] = contrast(one, other, config.temperature, *batch.part)
+            logged["contrast"] = contrast(one, other, config.temperature, *batch.part, batch.people)
             total = total + config.contrast * logged["contrast"]
         if missed is not None:
             logged["teacher"] = mean(missed)
@@ -130,22 +130,33 @@ class AgreeingViews(MaskedReconstruction):
 
 
 def contrast(
-    one: Tensor, other: Tensor, temperature: float, first: int = 0, clips: int | None = None
+    one: Tensor,
+    other: Tensor,
+    temperature: float,
+    first: int = 0,
+    clips: int | None = None,
+    people: Tensor | None = None,
 ) -> Tensor:
     """The cross-entropy of choosing, by cosine over temperature, the other view of each clip among those of
-    all clips of the batch; mean of both directions.
+    all clips of the batch, or of those of the same person; mean of both directions.
 
     one, other : (B, P), rows of the same clips.  first, clips : number of this process's first clip in the
-        batch and how many that has; then this is the process's part of the mean.
+        batch and how many that has; then this is the process's part of the mean.  people : (B,) int64, whose
+        these clips are, if others' are not to be chosen from.
     """
     clips = len(one) if clips is None else clips
     with torch.autocast(one.device.type, enabled=False):  # cosines of bfloat16 have three digits
         one, other = normalize(one, dim=1), normalize(other, dim=1)
         mine = torch.arange(first, first + len(one), device=one.device)
-        directions = [
-            cross_entropy(here @ _of_all(there, first, clips).T / temperature, mine, reduction="sum")
-            for here, there in ((one, other), (other, one))
-        ]
+        foreign = None if people is None else people[:, None] != _of_all(people[:, None], first, clips).T
+
+        def chosen(here: Tensor, there: Tensor) -> Tensor:
+            closeness = here @ _of_all(there, first, clips).T / temperature
+            if foreign is not None:
+                closeness = closeness.masked_fill(foreign, -torch.inf)
+            return cross_entropy(closeness, mine, reduction="sum")
+
+        directions = [chosen(one, other), chosen(other, one)]
         return torch.stack(directions).mean() / clips
 
 

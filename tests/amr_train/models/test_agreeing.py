@@ -55,6 +55,21 @@ def test_contrast_against_loops():
     assert contrast(one, other, 0.2).item() == pytest.approx(total, abs=1e-12)
 
 
+def test_contrast_among_clips_of_one_person_against_loops():
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(6, 7, generator=generator, dtype=torch.float64) for _ in range(2))
+    people, total = [3, 8, 3, 3, 8, -1], 0.0
+    closeness = torch.cosine_similarity(one[:, None], other[None], dim=2).div(0.2).exp().tolist()
+    for i in range(6):
+        mine = [j for j in range(6) if people[j] == people[i]]
+        for chosen in ([closeness[i][j] for j in mine], [closeness[j][i] for j in mine]):
+            total -= math.log(closeness[i][i] / sum(chosen)) / 12
+    found = contrast(one, other, 0.2, people=torch.tensor(people))
+    assert found.item() == pytest.approx(total, abs=1e-12)
+    alone = contrast(one, other, 0.2, people=torch.arange(6))
+    assert alone.item() == 0  # nobody to be told from
+
+
 def test_contrast_is_not_rounded_under_autocast():
     one, other = torch.randn(2, 16, 32, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):

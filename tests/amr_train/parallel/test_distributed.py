@@ -94,6 +94,7 @@ def test_two_processes_have_the_losses_of_one(ntu_shards, tmp_path, alone):
 def test_views_are_told_from_the_clips_of_all_processes(ntu_shards, tmp_path):
     agreement = [
         "agreement.contrast=1",
+        "agreement.negatives=subject",
         "agreement.teacher=0.5",
         "agreement.layers=1",
         "pretrain.batch_size=5",
