@@ -92,11 +92,6 @@ class Experiment(Section):
                 "agreement.cameras shows clips with other numbers of bodies than pretrain.batches=even deals "
                 "out: set it to drawn"
             )
-        if self.agreement.negatives == "subject" and self.pretrain.batches == "even":
-            raise ValueError(
-                "agreement.negatives=subject deals clips out by people, pretrain.batches=even by numbers of "
-                "bodies: set that to drawn, or this to all"
-            )
         if self.agreement.teacher and self.agreement.layers > self.model.encoder_layers:
             raise ValueError(
                 f"agreement.layers ({self.agreement.layers}) must not exceed model.encoder_layers "

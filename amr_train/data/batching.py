@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from amr_train.data.people import by_person
+
 
 @dataclass
 class Batch:
@@ -95,13 +97,23 @@ class EvenBatches:
         self.bodies = dealt.gather(1, self._place)
         """(steps, size) bodies of the clip at each place of each batch."""
 
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """The clips of an epoch's batches, (steps * size,) indices."""
+    def draw(self, generator: torch.Generator, people: Tensor | None = None) -> Tensor:
+        """The clips of an epoch's batches, (steps * size,) indices. people : (N,) whose each clip is; those
+        of one then meet in a batch, as far as numbers of bodies allow, see `by_person`."""
         order = torch.randperm(len(self._level), generator=generator)
+        if people is not None:
+            order = by_person(order, people, generator)
         order = order[self._level[order].argsort(stable=True)]  # by bodies, by chance among equals
         ends = self._held.cumsum(0)
         within = torch.arange(len(order)) - (ends - self._held).repeat_interleave(self._held)
         order = order[within < self._kept.repeat_interleave(self._held)]
+        if (
+            people is not None
+        ):  # what follows each other of one level goes to one batch, not to one after another
+            place = torch.arange(len(order))
+            level = torch.arange(len(self._kept)).repeat_interleave(self._kept)
+            by_batch = ((level * self.steps + place % self.steps) * self.size + place // self.steps).argsort()
+            order = torch.empty_like(order).index_copy(0, by_batch, order)
         dealt = order.view(self.size, self.steps).T.gather(1, self._place)
         return dealt[torch.randperm(self.steps, generator=generator)].flatten()
 

@@ -145,8 +145,7 @@ class Feed:
         room = None if even is None else even.room(processes, whole_clips)
         orders: list[Tensor] = []
         while sum(map(len, orders)) < steps * size:
-            again = torch.randperm(len(self), generator=generator) if even is None else even.draw(generator)
-            orders.append(again if self.people is None else by_person(again, self.people, generator))
+            orders.append(self._order(generator) if even is None else even.draw(generator, self.people))
         order = torch.cat(orders)[: steps * size]
         shown = [order] * count
         if self.performances is not None:
@@ -159,6 +158,11 @@ class Feed:
         if self.changes is not None:  # drawn last, so that crops and angles are those without
             made = [self._with_changes(views, self.changes, generator) for views in made]
         return replace(made[0], others=tuple(made[1:]), room=room)
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """All clips in an order of chance, those of one person in groups where that is asked for."""
+        order = torch.randperm(len(self), generator=generator)
+        return order if self.people is None else by_person(order, self.people, generator)
 
     def even(self, size: int) -> EvenBatches:
         """The clips dealt out to batches of so many; a crop can have fewer bodies than its clip, never
