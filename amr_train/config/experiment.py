@@ -63,6 +63,13 @@ class Experiment(Section):
                     f"guidance.windows: {length} does not divide model.frames ({self.model.frames}) into "
                     f"windows of 2 or more"
                 )
+        for key in ("landmarks", "bodies") if not self.input.places else ():
+            if (asked := self.input.changes.get(key)) is not None:
+                raise ValueError(
+                    f"input.{key}={asked} says how bodies are placed, which input.frame, centre and lengths "
+                    f"leave as recorded: set one of these, or leave input.{key} at "
+                    f"{InputConfig.model_fields[key].default}"
+                )
         if self.augment.shift and self.input.stream != "joint":
             raise ValueError(
                 f"augment.shift moves bodies as a whole, and input.stream={self.input.stream} does not show "

@@ -64,6 +64,11 @@ class InputConfig(Section):
         """The settings that are not the default, JSON's types."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
+    @property
+    def places(self) -> bool:
+        """Whether bodies are turned, centred or measured."""
+        return not self.frame == self.centre == self.lengths == "recorded"
+
 
 class ModelConfig(Section):
     """The network. `frames` T, `segment` l frames of one joint per encoder token, `target_ratio` r: N / r

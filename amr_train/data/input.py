@@ -36,18 +36,12 @@ def check_input(config: InputConfig, dataset: ShardDataset) -> None:
     """Refuse what cannot be made of a dataset. Raises: UsageError."""
     if dataset.spec.dimensions != 2:
         return
-    asked = [
-        f"input.{key}={value}"
-        for key, value, asking in (
-            ("frame", config.frame, config.frame != "recorded"),
-            ("jumps", config.jumps, config.jumps != "keep"),
-        )
-        if asking
-    ]
-    if asked:
-        raise UsageError(
-            f"{dataset.path} is two-dimensional: it has neither a body frame nor metres for {asked[0]}"
-        )
+    for key in ("frame", "jumps"):
+        if key in config.changes:
+            raise UsageError(
+                f"{dataset.path} is two-dimensional: it has neither a body frame nor metres for "
+                f"input.{key}={config.changes[key]}; set input.{key}={InputConfig.model_fields[key].default}"
+            )
 
 
 def energies_fit(config: InputConfig) -> bool:

@@ -119,6 +119,8 @@ def resolve(
         said = flat(layer.settings)
         if _says_how_long(layer.settings) and origins["pretrain.min_steps"] != "default":
             said["pretrain.min_steps"] = 0
+        if gone := _otherwise_split(layer.settings):
+            origins |= {key: "default" for key in origins if key == f"data.{gone}"}
         for key in said:
             for known in origins:
                 if known == key or known.startswith(f"{key}."):
@@ -146,8 +148,11 @@ def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
 
 def _laid(lower: Settings, upper: Settings) -> Settings:
     """A layer over those below it. Who says how many epochs has said how long, so no `min_steps` from below
-    holds any more."""
+    holds any more; and who says by which split, of one dataset or of each by its name, has said it in place
+    of what is said otherwise below."""
     merged = over(lower, upper)
+    if gone := _otherwise_split(upper):
+        merged["data"] = {key: value for key, value in merged["data"].items() if key != gone}
     if _says_how_long(upper) and "min_steps" in merged["pretrain"]:
         merged["pretrain"]["min_steps"] = 0
     return merged
@@ -156,6 +161,13 @@ def _laid(lower: Settings, upper: Settings) -> Settings:
 def _says_how_long(layer: Settings) -> bool:
     said = layer.get("pretrain")
     return isinstance(said, Mapping) and "epochs" in said and "min_steps" not in said
+
+
+def _otherwise_split(layer: Settings) -> str:
+    """Of `split` and `splits` the one that a layer does not say, where it says the other."""
+    said = layer.get("data")
+    split, splits = (said.get("split"), said.get("splits")) if isinstance(said, Mapping) else (None, None)
+    return "" if bool(split) == bool(splits) else "splits" if split else "split"
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:

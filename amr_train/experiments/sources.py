@@ -179,6 +179,11 @@ def _split_of(experiment: Experiment, dataset: ShardDataset, several: bool) -> s
     if named is not None and (several or experiment.data.split is None):
         return named
     if not several:
+        if named not in (None, experiment.data.split):
+            raise UsageError(
+                f"data.split={experiment.data.split} and data.splits.{dataset.spec.name}={named} say two "
+                "things: leave one of them out"
+            )
         return only_split(dataset, experiment.data.split)
     if experiment.data.split in known:
         return str(experiment.data.split)
@@ -243,7 +248,7 @@ def _about_recipes(experiment: Experiment, sources: Sequence[Source]) -> list[st
 def _about_landmarks(experiment: Experiment, sources: Sequence[Source]) -> list[str]:
     """A warning where bodies of one dataset are placed by other joints than those of another."""
     shown = experiment.input
-    if shown.landmarks == "limbs" or shown.frame == shown.centre == shown.lengths == "recorded":
+    if shown.landmarks == "limbs" or not shown.places:
         return []
     anatomies = {source.name: anatomy_of(source.dataset.spec.skeleton) for source in sources}
     if len({(one.centre, one.spine) for one in anatomies.values()}) < 2:

@@ -460,8 +460,8 @@ def test_bridged_frames_are_counted():
 def test_what_cannot_be_is_refused(ntu_shards, tmp_path):
     flat = dataset_of(SimpleNamespace(dimensions=2))
     for config, said in (
-        (InputConfig(frame="first"), "input.frame=first"),
-        (InputConfig(jumps="bridge"), "jumps"),
+        (InputConfig(frame="first"), "input.frame=first; set input.frame=recorded"),
+        (InputConfig(jumps="bridge"), "input.jumps=bridge; set input.jumps=keep"),
     ):
         with pytest.raises(UsageError, match=f"two-dimensional.*{said}"):
             check_input(config, flat)

@@ -20,9 +20,11 @@ from amr_train.deploy.export import export_model
 from amr_train.deploy.overlays import model_scenes
 from amr_train.evaluation.records import records_in
 from amr_train.experiments.jobs import jobs_of
+from amr_train.experiments.loading import resolve
 from amr_train.experiments.places import places_as_settings
 from amr_train.experiments.planning import plan
 from amr_train.experiments.queue import Queue, Told, work_through
+from amr_train.experiments.sources import settled
 from amr_train.experiments.stages import datasets_by_name, stages_of
 from amr_train.experiments.suites import load_suite
 from amr_train.identity import training_digest
@@ -212,6 +214,43 @@ def test_a_place_is_taken_as_it_is_spelt(sensors, tmp_path, monkeypatch, name):
     done = call("run", "demo", "--data", name, *SETTINGS, "--plan", "--json")
     assert done.exit_code == 0, done.output
     assert load_experiment("demo", [f"data.path='{name}'"]).data.path == name
+
+
+def test_who_says_by_which_split_has_said_it_in_place_of_those_below(tmp_path):
+    """Of the settings that name a split the upper ones hold, whichever of the two ways they are said in; both
+    at once are a split for all and exceptions from it, which one dataset alone cannot have."""
+    (tmp_path / "sensor").mkdir()
+    path = sensor(tmp_path / "sensor" / "raw", "two", "openni_15", splits=("one", "other"))
+
+    def chosen(*words: str, base: str = "demo", below: str = "data: {split: one}") -> str | None:
+        file = tmp_path / "own.yaml"
+        file.write_text(f"{below}\n")
+        name = str(file) if base == "own" else base
+        said = load_experiment(name, [f"data.path={path}", *words])
+        return settled(said).experiment.data.split
+
+    assert chosen("data.splits.two=other", base="own") == "other"  # not that of the file
+    assert chosen(base="own") == "one"
+    assert chosen("data.split=other", base="own", below="data: {splits: {two: one}}") == "other"
+    assert chosen("data.splits.two=other", base="own", below="data: {splits: {two: one, x: y}}") == "other"
+    assert chosen("data.split=one", "data.splits.two=one") == "one"
+    assert chosen("data.split=one", "data.splits.third=other") == "one"
+    with pytest.raises(UsageError, match=r"data\.split=one and data\.splits\.two=other say two things"):
+        chosen("data.split=one", "data.splits.two=other")
+    found = resolve("nw-ucla-amr", ["data.splits.nw-ucla=xview"])
+    assert (found.experiment.data.split, found.origins["data.split"]) == (None, "default")
+    assert found.origins["data.splits.nw-ucla"] == "override"
+    kept = load_experiment("any-skeleton-amr", ["data.split=null", "data.splits.mine=xsub"]).data.splits
+    assert (kept["mine"], kept["sbu"]) == ("xsub", "fold1")
+
+
+def test_a_form_that_places_no_body_says_not_how(sensors):
+    """Landmarks and bodies say how bodies are placed, which no setting asks for here."""
+    for said in ("landmarks=limbs", "bodies=each"):
+        with pytest.raises(UsageError, match=rf"input\.{said} says how .*: set one of these, or leave input"):
+            several([sensors["ucla"]], f"input.{said}")
+        for placed in ("frame=first", "centre=every", "lengths=spine"):
+            assert several([sensors["ucla"]], f"input.{said}", f"input.{placed}").input.places
 
 
 def test_given_places_take_those_of_a_file_away(sensors, tmp_path):
