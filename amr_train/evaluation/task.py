@@ -177,8 +177,10 @@ class Task:
 
     @property
     def bodies(self) -> int:
-        """Of a clip, whose features are kept apart too; 1 where that is not asked for."""
-        return self.dataset.spec.max_bodies if self.settings.bodies == "apart" else 1
+        """Of a clip, whose features are kept apart too: as many as any of the dataset has; 1 where that is
+        not asked for."""
+        most = int(self.dataset.clips["bodies"].max(initial=1)) if self.settings.bodies == "apart" else 1
+        return most if most == 1 else self.subject.bodies or most
 
     @property
     def apart(self) -> dict[str, Any]:

@@ -70,12 +70,16 @@ def test_separable_features_reach_100_and_shuffled_labels_stay_at_chance(batch_n
     assert ranked(shuffled, "mean")["mAP"] < 35
 
 
-def task_of(shards: Path, **settings: Any) -> Task:
+def task_of(shards: Path, empty_bodies: str = "skip", **settings: Any) -> Task:
     """An untrained encoder on the synthetic clips."""
     dataset = open_dataset(shards)
     model = ModelConfig(frames=24, width=16, heads=2, encoder_layers=1, target_ratio=1)
     config = EncoderConfig(
-        model=model, joints=25, skeleton="kinect_v2", joint_names=dataset.spec.skeleton.common_names
+        model=model,
+        joints=25,
+        skeleton="kinect_v2",
+        joint_names=dataset.spec.skeleton.common_names,
+        empty_bodies=empty_bodies,
     )
     subject = untrained(config, 0, dataset, CPU)
     return Task(subject, dataset, "xsub", EvaluationConfig.model_validate(settings), CPU)
@@ -432,3 +436,18 @@ def test_bodies_kept_apart_have_figures_and_settings_of_their_own(ntu_shards):
         mine, theirs = (about_task(one, PROTOCOLS[name])["settings"] for one in (apart, plain))
         assert mine == {**theirs, "bodies": "apart"}
     assert "bodies" not in about_task(apart, PROTOCOLS["finetune"])["settings"]
+
+
+@pytest.mark.parametrize("empty", ["skip", "keep"])
+def test_one_body_a_clip_is_not_kept_apart(ntu_shards, empty):
+    """Where no clip holds more than one body there is nothing to keep apart, however many the spec allows:
+    the figures of joints kept are not given twice, and a result is that of the mean."""
+    apart, plain = (task_of(ntu_shards, empty, bodies=bodies) for bodies in ("apart", "mean"))
+    assert (apart.bodies, plain.bodies) == (2, 1)
+    assert apart.clip_features["bodies"].shape == (len(apart.dataset), 2 * 25 * 16)
+    for task in (apart, plain):
+        assert task.dataset.spec.max_bodies == 2
+        task.dataset.clips = task.dataset.clips.copy()
+        task.dataset.clips["bodies"] = 1
+    mine, theirs = (about_task(one, PROTOCOLS["knn"])["settings"] for one in (apart, plain))
+    assert (apart.bodies, mine) == (1, theirs)
