@@ -13,9 +13,10 @@ from torch import Tensor
 
 from amr_data import ShardDataset, UsageError
 from amr_data.looking.units import UNITS, length_unit
-from amr_data.specs import Skeleton, names_in
+from amr_data.specs import names_in
 from amr_data.viz.scene import Layer, Panel, Scene, robust_top
 from amr_train.config import Experiment, InputConfig
+from amr_train.data.batching import Batch
 from amr_train.data.feed import Feed
 from amr_train.data.landmarks import path_of
 from amr_train.data.reading import read_split
@@ -101,9 +102,7 @@ def _method(experiment: Experiment, dataset: ShardDataset) -> MaskedReconstructi
 def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed: int, trained: bool) -> Scene:
     config, spec = model.config, dataset.spec
     unit = UNITS["spine_lengths"] if config.input.lengths == "spine" else length_unit(dataset)
-    arrays = read_split(dataset, np.array([index]), Processes(), shown=config.input)
-    feed = Feed(arrays, torch.device("cpu"), config.model.frames)
-    batch = feed.batch(feed.centre_views(1, CROP), 0)
+    feed, batch = _seen(dataset, index, config.input, config.model.frames)
     joints, present = batch.joints, batch.present  # (M, T, V, 3), (M, T) or None
     noise = torch.rand(len(joints), model.encoder.tokens, generator=torch.Generator().manual_seed(seed))
     order = token_order(noise, joints, model.encoder.segment, config.mask, present)
@@ -111,7 +110,19 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     name = f"{dataset.names[index]} · {spec.class_title(int(feed.labels[0]))}"
     title = f"{name} · as {config.name} sees it, {joints.shape[1]} frames"
     seen = np.asarray(shown.numpy())
-    given = _drawn(joints, present, config.input, spec.skeleton)
+    path, placed = path_of(config.input, spec.skeleton), joints
+    if path is not None:  # the joint that shows it has a place in the body as well
+        still = config.input.model_copy(update={"centre": "every"})
+        placed = _seen(dataset, index, still, config.model.frames)[1].joints
+
+    def drawn(bodies: Tensor) -> npt.NDArray[np.float32]:
+        if path is not None:
+            way = bodies[:, :, path] - placed[:, :, path]
+            bodies = _moved(bodies, way, path, each=config.input.bodies == "each")
+        # what stands in for an absent body is not drawn
+        return _array(bodies if present is None else torch.where(present[..., None, None], bodies, torch.nan))
+
+    given = drawn(joints)
     panels = [
         Panel("input", given, marked=seen),
         Panel("what stays visible", np.where(seen[..., None], given, np.nan), marked=seen),
@@ -131,9 +142,7 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
         predicted, which = model.decoder(model.encoder(joints, order[:, : model.visible]), order)
         rebuilt = restored(model, joints, predicted.float(), which)
         error = _array((rebuilt - joints).norm(dim=-1) * unit.per)
-        panels.append(
-            Panel("reconstruction", _drawn(rebuilt, present, config.input, spec.skeleton), ghost=True)
-        )
+        panels.append(Panel("reconstruction", drawn(rebuilt), ghost=True))
         top = robust_top(error)
         layers.insert(1, Layer("error of the reconstruction", error, top, unit.fine, printed=True))
     return Scene(
@@ -150,19 +159,20 @@ def _scene(model: MaskedReconstruction, dataset: ShardDataset, index: int, seed:
     )
 
 
-def _drawn(
-    joints: Tensor, present: Tensor | None, shown: InputConfig, skeleton: Skeleton
-) -> npt.NDArray[np.float32]:
-    """How the bodies of one clip (M, T, V, 3) stand in a picture: where their path has led them, and nowhere
-    where they are absent, since what stands in for them is not drawn. present : (M, T), None for all."""
-    path = path_of(shown, skeleton)
-    if path is not None:
-        way = joints[:, :, [path]]
-        moved = joints + (way if shown.bodies == "each" else way[:1])
-        own = slice(None) if shown.bodies == "each" else slice(1)  # whose joint is there already
-        moved[own, :, path] = joints[own, :, path]
-        joints = moved
-    return _array(joints if present is None else torch.where(present[..., None, None], joints, torch.nan))
+def _seen(dataset: ShardDataset, index: int, shown: InputConfig, frames: int) -> tuple[Feed, Batch]:
+    """A clip in a form, in so many frames."""
+    arrays = read_split(dataset, np.array([index]), Processes(), shown=shown)
+    feed = Feed(arrays, torch.device("cpu"), frames)
+    return feed, feed.batch(feed.centre_views(1, CROP), 0)
+
+
+def _moved(joints: Tensor, way: Tensor, path: int, each: bool) -> Tensor:
+    """The bodies of one clip (M, T, V, 3) where their way (M, T, 3) has led them, or that of the main actor,
+    whose joint `path` is there already."""
+    own = slice(None) if each else slice(1)
+    moved = joints + way[own, :, None]
+    moved[own, :, path] = joints[own, :, path]
+    return moved
 
 
 def _visible(model: MaskedReconstruction, order: Tensor, joints: Tensor) -> Tensor:

@@ -90,15 +90,18 @@ def test_a_run_whose_views_agree_is_shown_too(ntu_shards, tmp_path):
     assert scene.panels[-1].title == "reconstruction"
 
 
+@pytest.mark.parametrize("landmarks", ["spec", "limbs"])
 @pytest.mark.parametrize("bodies", ["together", "each"])
-def test_a_body_is_drawn_where_its_path_has_led_it(ntu_shards, tmp_path, bodies):
+def test_a_body_is_drawn_where_its_path_has_led_it(ntu_shards, tmp_path, bodies, landmarks):
     """Drawn along its path, the main actor is where the first frame's centre shows it; the other one stands
-    beside it, or, placed by itself, turned as the main actor is and where it is from there."""
+    beside it, or, placed by itself, turned as the main actor is and where it is from there. Placed by its
+    hips, the joint that shows the path has a place in the body besides."""
     dataset, drawn = open_dataset(ntu_shards), {}
     index = int(np.flatnonzero(dataset.clips["bodies"] == 2)[0])
     for centre in ("first", "path"):
-        shown = [f"input.centre={centre}", "guidance.source=online", "evaluation.protocols=[]"]
+        shown = [f"input.centre={centre}", f"input.landmarks={landmarks}", "guidance.source=online"]
         shown += [f"input.bodies={bodies}"] if centre == "path" else []
+        shown += ["evaluation.protocols=[]"]
         run_experiment(small(ntu_shards, "pretrain.epochs=2", *shown), tmp_path / centre)
         (scene,) = model_scenes(tmp_path / centre, dataset, [index])
         drawn[centre] = scene.panels[0].joints
