@@ -13,6 +13,8 @@ from amr_data.recipes.normalize import MIN_SPINE
 from amr_train.config import InputConfig
 from amr_train.data.landmarks import Anatomy, landmarks_of
 
+Actor = tuple[Tensor, Tensor]
+"""A clip's main actor (B, T, V, 3), and where it is there (B, T)."""
 Measures = tuple[Tensor | None, Tensor | None]
 """The unit and the turn that a main actor gives its clip."""
 
@@ -22,8 +24,9 @@ def dense_input(
 ) -> Tensor:
     """What `apply_input` makes of clips, but for jumps: joints (B, M, T, V, 3), likewise returned.
 
-    The main actor is the first body; frames of zeros hold no data, and stay zeros. `names` : of the joints.
-    `rate` : frames a second. Raises: UsageError where a joint that is needed is not among them.
+    The main actor is the first body that is there at all; frames of zeros hold no data, and stay zeros.
+    `names` : of the joints. `rate` : frames a second. Raises: UsageError where a joint that is needed is not
+    among them.
     """
     changes = {key: value for key, value in config.changes.items() if key != "jumps"}
     if not changes:
@@ -36,14 +39,22 @@ def dense_input(
             )
         place = landmarks_of(config, anatomy, names)
     there = (joints.flatten(3) != 0).any(dim=3)  # (B, M, T)
-    measures = _measures(joints[:, 0], place, config)
-    where = _where(joints, there, place, config, measures) if config.centre == "path" else None
+    main = there.any(dim=2).to(torch.uint8).argmax(dim=1)  # (B,)
+    actor = (_body(joints, main), _body(there, main))
+    measures = _measures(actor[0], place, config)
+    where = None
+    if config.centre == "path":
+        where = _where(joints, there, actor, place, config, measures)
+        if config.bodies == "together":
+            whose = torch.arange(joints.shape[1], device=joints.device) == main[:, None]  # (B, M)
+            where = where * whose[..., None, None]
     if config.bodies == "each":
-        apart = joints.flatten(0, 1)[:, None]
-        own = _measures(apart[:, 0], place, config)
-        joints = _placed(apart, there.flatten(0, 1)[:, None], place, config, own).view_as(joints)
+        every, present = joints.flatten(0, 1), there.flatten(0, 1)
+        own = _measures(every, place, config)
+        apart = _placed(every[:, None], present[:, None], (every, present), place, config, own)
+        joints = apart.view_as(joints)
     else:
-        joints = _placed(joints, there, place, config, measures)
+        joints = _placed(joints, there, actor, place, config, measures)
     if config.stream == "bone":
         rows = list(range(len(names)))
         has = torch.zeros(len(names), 1, device=joints.device, dtype=joints.dtype)
@@ -63,14 +74,25 @@ def dense_input(
     return joints
 
 
+def _body(values: Tensor, which: Tensor) -> Tensor:
+    """One body of each clip, which (B,), of values (B, M, ...): (B, ...)."""
+    index = which.view(-1, *(1,) * (values.ndim - 1)).expand(-1, 1, *values.shape[2:])
+    return values.gather(1, index)[:, 0]
+
+
 def _placed(
-    joints: Tensor, there: Tensor, place: dict[str, list[int]], config: InputConfig, measures: Measures
+    joints: Tensor,
+    there: Tensor,
+    actor: Actor,
+    place: dict[str, list[int]],
+    config: InputConfig,
+    measures: Measures,
 ) -> Tensor:
-    """Bodies centred, in their unit and turned by the first of them. there : (B, M, T)."""
+    """Bodies centred, in their unit and turned by the main actor. there : (B, M, T)."""
     unit, turn = measures
     if config.centre != "recorded":
         when = "first" if config.centre == "first" else "every"
-        origin = _held(_middle(joints[:, 0], place["centre"]), there[:, 0], when)
+        origin = _held(_middle(actor[0], place["centre"]), actor[1], when)
         joints = torch.where(there[..., None, None], joints - origin[:, None, :, None], 0)
     if unit is not None:
         joints = joints / unit[:, None, None, None, None]
@@ -78,16 +100,19 @@ def _placed(
 
 
 def _where(
-    joints: Tensor, there: Tensor, place: dict[str, list[int]], config: InputConfig, measures: Measures
+    joints: Tensor,
+    there: Tensor,
+    actor: Actor,
+    place: dict[str, list[int]],
+    config: InputConfig,
+    measures: Measures,
 ) -> Tensor:
-    """Where bodies that are placed by themselves are, seen from where the first one began, in its unit and
-    its axes: (B, M, T, 3); zeros for others and in frames without a body."""
+    """Where bodies are, seen from where the main actor began, in its unit and its axes: (B, M, T, 3); zeros
+    in frames without a body."""
     unit, turn = measures
-    start = _held(_middle(joints[:, 0], place["centre"]), there[:, 0], "first")
+    start = _held(_middle(actor[0], place["centre"]), actor[1], "first")
     centres = joints[..., place["centre"], :].mean(dim=3)
     where = torch.where(there[..., None], centres - start[:, None], 0)
-    if config.bodies == "together":
-        where = torch.cat([where[:, :1], torch.zeros_like(where[:, 1:])], dim=1)
     if unit is not None:
         where = where / unit[:, None, None, None]
     return where if turn is None else torch.einsum("bmtc,btdc->bmtd", where, turn)
