@@ -69,9 +69,9 @@ def body_of(dataset: ShardDataset, shown: InputConfig) -> Body:
     return Body(*places, flat, metres, bones, path_of(shown, skeleton))
 
 
-def check_changes(config: AugmentConfig, datasets: Sequence[ShardDataset]) -> list[str]:
-    """Refuse what cannot be done to the bodies of datasets that are trained on together. Of several, only
-    those are mirrored that can be.
+def check_changes(config: AugmentConfig, datasets: Sequence[ShardDataset], shown: InputConfig) -> list[str]:
+    """Refuse what cannot be done to the bodies of datasets that are trained on together, in the form that is
+    shown. Of several, only those are mirrored that can be.
 
     Returns: a line for each that is not. Raises: UsageError.
     """
@@ -81,15 +81,15 @@ def check_changes(config: AugmentConfig, datasets: Sequence[ShardDataset]) -> li
                 raise UsageError(
                     f"{dataset.path} is two-dimensional: it has no depth for augment.{key}; set it to 0"
                 )
-    reasons = [unmirrored(dataset) for dataset in datasets] if config.mirror else []
+    reasons = [unmirrored(dataset, shown) for dataset in datasets] if config.mirror else []
     if reasons and all(reasons):
         raise UsageError(f"augment.mirror: {'; '.join(reasons)}; or set it to 0")
     return [f"not mirrored: {reason}" for reason in reasons if reason]
 
 
-def unmirrored(dataset: ShardDataset) -> str:
-    """Why the bodies of a dataset cannot be mirrored, '' where they can."""
-    spec = dataset.spec
+def unmirrored(dataset: ShardDataset, shown: InputConfig) -> str:
+    """Why the bodies of a dataset cannot be mirrored in the form that is shown, '' where they can."""
+    spec, joints = dataset.spec, dataset.spec.skeleton.joints
     if not spec.skeleton.symmetric:
         return (
             f"the skeleton {spec.skeleton.name} of {dataset.path} does not say which joints are left and "
@@ -100,13 +100,21 @@ def unmirrored(dataset: ShardDataset) -> str:
             f"the spec of {spec.name} does not say whether its classes tell left from right; if they do "
             f"not, add `handed: false` to it and convert {dataset.path} again, which keeps its shards"
         )
-    return f"classes of {spec.name} tell left from right" if spec.handed else ""
+    if spec.handed:
+        return f"classes of {spec.name} tell left from right"
+    path = path_of(shown, spec.skeleton)
+    if path is None or (other := _mirrored(spec.skeleton)[path]) == path:
+        return ""
+    return (
+        f"{spec.name} shows its path by {joints[path]}, which would be {joints[other]} in a mirror; "
+        "input.centre=every shows none"
+    )
 
 
 def make_changes(config: AugmentConfig, shown: InputConfig, dataset: ShardDataset) -> Changes | None:
     """What an experiment does to the bodies of one of its datasets, once `check_changes` has seen them all;
     None where it leaves them as they are."""
-    if unmirrored(dataset):
+    if unmirrored(dataset, shown):
         config = config.model_copy(update={"mirror": 0.0})
     return Changes(config, body_of(dataset, shown)) if config.changes else None
 

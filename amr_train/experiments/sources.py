@@ -97,7 +97,7 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
         check_input(experiment.input, dataset)
         for protocol in protocols:
             protocol.check(dataset)
-    unmirrored = check_changes(experiment.augment, found.datasets)
+    unmirrored = check_changes(experiment.augment, found.datasets, experiment.input)
     trained = [(source.dataset, source.clips) for source in found.every]
     check_cameras(experiment.agreement, trained)
     found = replace(found, lines=(*found.lines, *unmirrored, *nobody_known(experiment.agreement, trained)))

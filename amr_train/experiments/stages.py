@@ -152,7 +152,7 @@ def _check(stage: Stage, opening: Opening) -> None:
     for dataset in datasets:
         check_input(experiment.input, dataset)
     if stage.transfer is None:
-        check_changes(experiment.augment, datasets)
+        check_changes(experiment.augment, datasets, experiment.input)
 
 
 def run_stage(stage: Stage, listener: Listener | None = None, trackers: Sequence[str] = ()) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from amr_data import UsageError, load_spec, open_dataset
+from amr_data.specs import load_skeleton
 from amr_train import run_experiment
 from amr_train.config import AugmentConfig, InputConfig
 from amr_train.data.augment import rotate, rotation_matrices
@@ -376,8 +377,8 @@ def test_what_cannot_be_done_is_refused(ntu_shards, tmp_path):
     flat = SimpleNamespace(spec=load_spec("openpose"), path="poses")
     for key in ("turn", "drop_axis"):
         with pytest.raises(UsageError, match=rf"two-dimensional.*augment\.{key}"):
-            check_changes(AugmentConfig(**{key: 0.1}), [flat])
-    assert check_changes(AugmentConfig(limbs=0.1, scale=0.1, noise=0.1), [flat]) == []
+            check_changes(AugmentConfig(**{key: 0.1}), [flat], InputConfig())
+    assert check_changes(AugmentConfig(limbs=0.1, scale=0.1, noise=0.1), [flat], InputConfig()) == []
     for stream in ("bone", "motion"):
         with pytest.raises(UsageError, match="does not show where they are"):
             small(ntu_shards, "guidance.source=online", f"input.stream={stream}", "augment.shift=0.5")
@@ -394,6 +395,22 @@ def test_what_cannot_be_done_is_refused(ntu_shards, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_path_keeps_its_joint_in_a_mirror():
+    """COCO's keypoints have no middle of the spine, and their centre is the left hip: mirrored, the right one
+    would show the path, and does so in no clip that is judged."""
+    recipe = {"up": 1, "path": "clips", "manifest": {"recipe": {}}}
+    spec, mirrored = load_spec("ntu60"), AugmentConfig(mirror=0.5)
+    coco = SimpleNamespace(spec=spec.changed(name="coco", skeleton=load_skeleton("coco_17")), **recipe)
+    ntu, path = SimpleNamespace(spec=spec, **recipe), InputConfig(centre="path")
+    with pytest.raises(UsageError, match="coco shows its path by left_hip, which would be right_hip in a m"):
+        check_changes(mirrored, [coco], path)
+    assert "not mirrored: coco" in check_changes(mirrored, [coco, ntu], path)[0]
+    assert make_changes(mirrored, path, coco) is None
+    for shown, dataset in ((InputConfig(centre="every"), coco), (path, ntu)):
+        assert check_changes(mirrored, [dataset], shown) == []
+        assert make_changes(mirrored, shown, dataset) is not None
+
+
 def test_only_bodies_whose_classes_know_no_side_are_mirrored():
     mirrored, ntu = AugmentConfig(mirror=0.5), load_spec("ntu60")
     middle = ntu.changed(skeleton=ntu.skeleton.model_copy(update={"symmetric": []}))
@@ -406,10 +423,10 @@ def test_only_bodies_whose_classes_know_no_side_are_mirrored():
     ):
         dataset = SimpleNamespace(spec=spec, **recipe)
         with pytest.raises(UsageError, match=f"{said}.*; or set it to 0"):
-            check_changes(mirrored, [dataset])
-        assert check_changes(AugmentConfig(limbs=0.1), [dataset]) == []
+            check_changes(mirrored, [dataset], InputConfig())
+        assert check_changes(AugmentConfig(limbs=0.1), [dataset], InputConfig()) == []
         # beside others it is trained on as it is, and the user is told
-        (line,) = check_changes(mirrored, [sbu, dataset])
+        (line,) = check_changes(mirrored, [sbu, dataset], InputConfig())
         assert re.search(f"not mirrored: .*{said}", line)
         assert make_changes(mirrored, InputConfig(), dataset) is None
         kept = make_changes(mirrored.model_copy(update={"turn": 0.1}), InputConfig(), dataset)
@@ -417,7 +434,7 @@ def test_only_bodies_whose_classes_know_no_side_are_mirrored():
         assert kept.config.changes == {"turn": 0.1}
     for name in ("ntu60", "nw-ucla", "sbu", "pku-mmd-2"):
         dataset = SimpleNamespace(spec=load_spec(name), **recipe)
-        assert check_changes(mirrored, [dataset]) == []
+        assert check_changes(mirrored, [dataset], InputConfig()) == []
         changes = make_changes(mirrored, InputConfig(), dataset)
         assert changes is not None
         assert changes.config == mirrored
