@@ -56,6 +56,21 @@ def landmarks_of(config: InputConfig, anatomy: Anatomy, names: Sequence[str]) ->
 
     Raises: UsageError where one is not among them.
     """
+    wanted = dict(_placing(config, anatomy))
+    if config.stream == "bone":
+        bones = [bone for bone in anatomy.bones if bone[0] in names]
+        wanted["below"], wanted["above"] = [child for child, _ in bones], [parent for _, parent in bones]
+    for name in (name for group in wanted.values() for name in group):
+        if name not in names:
+            raise UsageError(
+                f"clips are shown in a form that is made by the joint '{name}', which is not among these "
+                f"{len(names)}: {', '.join(list(names)[:5])}, ..."
+            )
+    return {key: [list(names).index(name) for name in group] for key, group in wanted.items()}
+
+
+def _placing(config: InputConfig, anatomy: Anatomy) -> dict[str, Sequence[str]]:
+    """The joints that place a body, and the one that shows its path."""
     limbs = config.landmarks == "limbs"
     low, high = (anatomy.hips, anatomy.shoulders) if limbs else ([end] for end in anatomy.spine)
     wanted: dict[str, Sequence[str]] = {}
@@ -67,16 +82,17 @@ def landmarks_of(config: InputConfig, anatomy: Anatomy, names: Sequence[str]) ->
         wanted["low"], wanted["high"] = low, high
     if config.frame != "recorded":
         wanted["right"], wanted["left"] = ([side] for side in anatomy.shoulders)
-    if config.stream == "bone":
-        bones = [bone for bone in anatomy.bones if bone[0] in names]
-        wanted["below"], wanted["above"] = [child for child, _ in bones], [parent for _, parent in bones]
-    for name in (name for group in wanted.values() for name in group):
-        if name not in names:
-            raise UsageError(
-                f"clips are shown in a form that is made by the joint '{name}', which is not among these "
-                f"{len(names)}: {', '.join(list(names)[:5])}, ..."
-            )
-    return {key: [list(names).index(name) for name in group] for key, group in wanted.items()}
+    return wanted
+
+
+def placed_by(config: InputConfig, anatomy: Anatomy) -> dict[str, str]:
+    """The joints that place a body and show its path, in words, by what they are for. The hips are where the
+    spine begins: those two are one place."""
+    means = {"low": "spine from", "high": "spine to", "right": "right", "left": "left", "shown": "path"}
+    return {
+        means.get(role, role): "base_of_spine" if tuple(names) == HIPS else " and ".join(names)
+        for role, names in _placing(config, anatomy).items()
+    }
 
 
 def path_of(config: InputConfig, skeleton: Skeleton) -> int | None:

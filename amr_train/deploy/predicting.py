@@ -21,7 +21,7 @@ from amr_train.evaluation.joints import encoder_for, joints_of, shared_joints
 from amr_train.evaluation.subjects import trained
 from amr_train.listening import Listener
 from amr_train.models.files import EncoderConfig
-from amr_train.models.skeletons import ignored_in_words
+from amr_train.models.skeletons import ignored_in_words, placed_in_words
 from amr_train.parallel.processes import Processes, choose_device
 
 BATCH = 64
@@ -48,7 +48,8 @@ def embed(
     subject = trained(encoder, data, where)
     assert subject.encoder is not None
     shared = shared_joints(subject.encoder, data)
-    if line := ignored_in_words(subject.encoder.config, data.spec.skeleton):
+    of = (subject.encoder.config, data.spec.skeleton)
+    for line in filter(None, (ignored_in_words(*of), placed_in_words(*of))):
         (listener or Listener()).warn(line)
     chosen = np.arange(len(data)) if clips is None else clips
     arrays = read_split(data, chosen, Processes(), shown=subject.input)
@@ -94,6 +95,8 @@ def predictions(
             f"{len(ignored)} of the {matrix.shape[1]} joints of {data.spec.skeleton.name} are ignored, since "
             f"the classifier was trained without them: {', '.join(ignored)}"
         )
+    if line := placed_in_words(config, data.spec.skeleton):
+        (listener or Listener()).warn(line)
     bodies = data.spec.max_bodies if config.empty_bodies == "keep" else None
     arrays = composed(read_split(data, np.arange(len(data)), Processes(), shown=config.input), matrix)
     feed = Feed(arrays, where, config.model.frames, bodies=bodies)

@@ -31,7 +31,7 @@ from amr_train.evaluation.whole import figures_in
 from amr_train.identity import SCHEMA
 from amr_train.listening import Listener
 from amr_train.models.files import ClipEncoder, EncoderConfig
-from amr_train.models.skeletons import ignored_in_words
+from amr_train.models.skeletons import ignored_in_words, placed_in_words
 from amr_train.parallel.precision import precision_on
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.folder import environment, now
@@ -123,8 +123,10 @@ def task_of(
         listener.warn(line)
     data = dataset if isinstance(dataset, ShardDataset) else open_dataset(dataset)
     subject = trained(encoder, data, where)
-    if subject.encoder is not None and (line := ignored_in_words(subject.encoder.config, data.spec.skeleton)):
-        listener.warn(line)
+    if subject.encoder is not None:
+        of = (subject.encoder.config, data.spec.skeleton)
+        for line in filter(None, (ignored_in_words(*of), placed_in_words(*of))):
+            listener.warn(line)
     return Task(
         subject,
         data,

@@ -18,7 +18,7 @@ from amr_data.specs import names_in
 from amr_train.config import Experiment
 from amr_train.data.exclusion import excluded_of
 from amr_train.data.input import check_input, energies_fit
-from amr_train.data.landmarks import anatomy_of
+from amr_train.data.landmarks import anatomy_of, placed_by
 from amr_train.data.mixing import apportioned
 from amr_train.data.people import nobody_known
 from amr_train.data.performances import check_cameras
@@ -248,16 +248,20 @@ def _about_recipes(experiment: Experiment, sources: Sequence[Source]) -> list[st
 def _about_landmarks(experiment: Experiment, sources: Sequence[Source]) -> list[str]:
     """A warning where bodies of one dataset are placed by other joints than those of another."""
     shown = experiment.input
-    if shown.landmarks == "limbs" or not shown.places:
+    of = {s.name: placed_by(shown, anatomy_of(s.dataset.spec.skeleton)) for s in sources}
+    first = next(iter(of.values()))
+    roles = [role for role in first if any(placed[role] != first[role] for placed in of.values())]
+    if not roles:
         return []
-    anatomies = {source.name: anatomy_of(source.dataset.spec.skeleton) for source in sources}
-    if len({(one.centre, one.spine) for one in anatomies.values()}) < 2:
-        return []
-    said = "; ".join(f"{name}: {one.centre}, {' to '.join(one.spine)}" for name, one in anatomies.items())
-    return [
-        f"centre and spine of the datasets are different joints ({said}): input.landmarks=limbs places their "
-        "bodies alike"
-    ]
+    said = "; ".join(
+        f"{name}: {', '.join(f'{role} {placed[role]}' for role in roles)}" for name, placed in of.items()
+    )
+    instead = ""
+    if roles == ["path"]:
+        instead = ": input.centre=every shows no path"
+    elif shown.landmarks == "spec":
+        instead = ": input.landmarks=limbs places their bodies alike"
+    return [f"bodies of the datasets are placed by different joints ({said}){instead}"]
 
 
 def _told_by(experiment: Experiment, sources: Sequence[Source]) -> tuple[Experiment, list[str]]:

@@ -8,7 +8,7 @@ import torch
 
 from amr_data import UsageError
 from amr_data.specs import Skeleton
-from amr_train.data.landmarks import anatomy_of
+from amr_train.data.landmarks import PATH, anatomy_of, placed_by
 from amr_train.models.encoder import SkeletonEncoder, for_joints
 from amr_train.models.files import ClipEncoder, EncoderConfig, naming_of
 
@@ -35,6 +35,22 @@ def ignored_in_words(config: EncoderConfig, skeleton: Skeleton) -> str:
         f"{len(ignored)} of the {len(skeleton.joints)} joints of {skeleton.name} are ignored, since the "
         f"encoder does not know them: {', '.join(ignored)}"
     )
+
+
+def placed_in_words(config: EncoderConfig, skeleton: Skeleton) -> str:
+    """By which joints other than those that an encoder has learnt from the bodies of a skeleton are placed,
+    and show their path, in one line; '' where by the same. Of an encoder of several skeletons only the joint
+    of the path is known."""
+    there = placed_by(config.input, anatomy_of(skeleton))
+    learnt = {} if config.anatomy is None else placed_by(config.input, config.anatomy)
+    if config.anatomy is None and PATH in config.model.names and config.input.centre == "path":
+        learnt = {"path": PATH}
+    other = [
+        f"{role} {there[role]}, not {name}" for role, name in learnt.items() if name not in ("", there[role])
+    ]
+    if not other:
+        return ""
+    return f"bodies of {skeleton.name} are placed by other joints than those learnt from: {'; '.join(other)}"
 
 
 def encoder_on(encoder: ClipEncoder, skeleton: Skeleton, joints: list[int] | None = None) -> ClipEncoder:

@@ -301,16 +301,25 @@ def test_what_does_not_go_together_is_refused_by_name(sensors, tmp_path):
 def test_bodies_placed_by_other_joints_are_warned_of(sensors, tmp_path):
     """OpenNI's spine begins at the navel, Kinect's at the hips."""
 
-    def said(*settings: str) -> list[str]:
-        listener = Listener()
-        shown = ["input.frame=first", "guidance.source=online", "evaluation.protocols=[]", *settings]
-        run_experiment(several([sensors["ucla"], sensors["sbu"]], *shown), tmp_path / "run", listener)
-        return [line for line in listener.lines if "input.landmarks=limbs" in line]
+    mp = sensor(tmp_path / "mp", "mp", "mediapipe_33")
+    own, ucla, sbu = (sensors[name] for name in ("own", "ucla", "sbu"))
 
-    (line,) = said()
-    assert "sbu: middle_of_spine, middle_of_spine to spine_at_shoulders" in line
-    shutil.rmtree(tmp_path / "run")
-    assert said("input.landmarks=limbs") == []
+    def said(*places: Path, **shown: str) -> list[str]:
+        words = [f"input.{key}={value}" for key, value in shown.items()]
+        lines = settled(several(places, "guidance.source=online", *words)).lines
+        return [line for line in lines if "placed by" in line]
+
+    (line,) = said(ucla, sbu, frame="first")
+    assert "(sbu: spine from middle_of_spine; ucla: spine from base_of_spine): input.landmarks=limbs" in line
+    assert said(ucla, sbu, frame="first", landmarks="limbs", centre="path") == []
+    assert said(ucla, sbu) == said(ucla, sbu, centre="every") == []  # the middle of the spine in both
+    (line,) = said(ucla, mp, lengths="spine", landmarks="limbs", centre="path")
+    assert "(mp: path left_hip; ucla: path middle_of_spine): input.centre=every shows no path" in line
+    (line,) = said(ucla, own, lengths="spine", landmarks="limbs")
+    assert line.endswith(
+        "(own: spine from waist, spine to arm_r and arm_l; ucla: spine from base_of_spine, "
+        "spine to right_shoulder and left_shoulder)"
+    )
 
 
 def test_what_cannot_be_judged_trains_all_the_same_and_is_said(sensors, tmp_path):

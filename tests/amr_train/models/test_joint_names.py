@@ -8,17 +8,18 @@ import pytest
 import torch
 
 from amr_data import UsageError
-from amr_data.specs import load_skeleton, names_in
+from amr_data.specs import Skeleton, load_skeleton, names_in
 from amr_train import load_experiment
-from amr_train.config import Experiment, ModelConfig
+from amr_train.config import Experiment, InputConfig, ModelConfig
 from amr_train.data.batching import Batch
+from amr_train.data.landmarks import anatomy_of
 from amr_train.data.mixing import Mixed
 from amr_train.models.encoder import SkeletonEncoder
 from amr_train.models.files import ClipEncoder, EncoderConfig, naming_of
 from amr_train.models.layers import PositionEmbedding, name_joints
 from amr_train.models.method import Method
 from amr_train.models.registry import make_method
-from amr_train.models.skeletons import encoder_on, ignored_in_words, known_joints
+from amr_train.models.skeletons import encoder_on, ignored_in_words, known_joints, placed_in_words
 from amr_train.parallel.processes import Processes
 from amr_train.training.loop import make_optimizer, prepare, train_step, weighted
 from tests.amr_train.sensors import TAILED
@@ -136,9 +137,31 @@ def known_by(*names: str) -> ClipEncoder:
     return ClipEncoder(encoder, config).eval()
 
 
-def test_an_encoder_takes_the_joints_that_it_can_compose_of_its_names():
-    from amr_data.specs import Skeleton
+def test_bodies_placed_by_other_joints_than_learnt_are_said():
+    """OpenNI's spine begins at the navel; COCO's bodies begin and show their path at the left hip, where an
+    encoder of several skeletons has learnt a path from the middle of the spine."""
+    kinect, openni, coco = map(load_skeleton, ("kinect_v2", "openni_15", "coco_17"))
+    several = known_by(*names_in(kinect.shares)).config
 
+    def said(skeleton: Skeleton, learnt_from: Skeleton | None = None, **shown: str) -> str:
+        anatomy = None if learnt_from is None else anatomy_of(learnt_from)
+        told = {"input": InputConfig.model_validate(shown), "anatomy": anatomy}
+        return placed_in_words(several.model_copy(update=told), skeleton)
+
+    assert said(openni, kinect, lengths="spine") == (
+        "bodies of openni_15 are placed by other joints than those learnt from: "
+        "spine from middle_of_spine, not base_of_spine"
+    )
+    assert said(openni, kinect, lengths="spine", landmarks="limbs") == ""
+    assert said(openni, kinect, centre="path") == said(openni, kinect) == said(coco, kinect) == ""
+    assert said(coco, kinect, centre="path").endswith(
+        "centre left_hip, not middle_of_spine; path left_hip, not middle_of_spine"
+    )
+    assert said(coco, centre="path", landmarks="limbs").endswith("from: path left_hip, not middle_of_spine")
+    assert said(openni, centre="path") == said(coco, centre="every") == ""
+
+
+def test_an_encoder_takes_the_joints_that_it_can_compose_of_its_names():
     openni, tailed = load_skeleton("openni_15"), Skeleton.model_validate(TAILED)
     encoder = known_by(*names_in(openni.shares))
     assert known_joints(encoder.config, tailed) == [0, 1, 2, 3, 4, 5, 6]
