@@ -50,7 +50,8 @@ SHOWN = 4
 
 def training_settings(experiment: Experiment) -> dict[str, Any]:
     """Every setting that decides a pre-training, besides its seed and its data's content."""
-    part = {"evaluation": {"part": experiment.evaluation.part}}  # a training without the held-out clips
+    held_out = experiment.evaluation.part == "validation"  # a training without these clips
+    part = {"evaluation": {"part": "validation" if held_out else "test"}}
     return {**experiment.model_dump(mode="json", exclude=UNDECIDED), **part}
 
 

@@ -72,14 +72,18 @@ def data_in_words(record: Mapping[str, Any]) -> str:
 
 def held_out_in_words(record: Mapping[str, Any]) -> str:
     """Whether a figure is of held-out training clips, to be put behind what it was judged on."""
-    if record.get("part", "test") == "test":
+    part = record.get("part", "test")
+    if part == "test":
         return ""
-    return ", validation part" + (" (seen without labels in pre-training)" if record.get("seen") else "")
+    which = "each training subject by the others" if part == "subjects" else "validation part"
+    return f", {which}" + (" (seen without labels in pre-training)" if record.get("seen") else "")
 
 
 def clips_in_words(record: Mapping[str, Any]) -> str:
     """How many clips a result stands on."""
     part = record.get("part", "test")
+    if part == "subjects":
+        return f"{record['clips'][part]:,} train"
     return f"{record['clips']['train']:,} train, {record['clips'][part]:,} {part}"
 
 

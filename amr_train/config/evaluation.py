@@ -116,13 +116,15 @@ class EvaluationConfig(Section):
 
     `part`: which clips judge. `validation` are held-out training clips (`amr_train.evaluation.parts` says
     which), on which choices are made: pre-training leaves them out too, and test clips are never read.
+    `subjects` are all training clips, each subject's judged by what the others' teach a probe, so that
+    choices rest on more clips; pre-training sees them without labels.
     `bodies`: frozen features are means over the bodies of a clip; `apart` judges those in which bodies are
     kept apart besides, where clips have several.
     `feature_precision`: of the frozen encoder. `knn_neighbours`: that vote. `coordinate_frames`: to which the
     baseline `coordinates` resamples each body. `options`: settings of protocols of one's own.
     """
 
-    part: Literal["test", "validation"] = "test"
+    part: Literal["test", "validation", "subjects"] = "test"
     protocols: list[str] = Field(["linear", "knn"])
     baselines: list[Literal["untrained", "coordinates"]] = Field(["untrained", "coordinates"])
     crop: float = Field(0.95, gt=0, le=1)

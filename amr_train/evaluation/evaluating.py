@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.config import EvaluationConfig
 from amr_train.evaluation.kept import keep_scores, scores_file
-from amr_train.evaluation.parts import TEST, only_split
+from amr_train.evaluation.parts import SUBJECTS, TEST, only_split
 from amr_train.evaluation.protocols import Protocol, Result, protocol_named
 from amr_train.evaluation.records import (
     EVALUATIONS,
@@ -183,6 +184,7 @@ def judge_beside(
 
 def judged(task: Task, protocol: Protocol) -> Record:
     """Judge, or take what is kept of it. Every process has the record."""
+    protocol.check_part(task.part)
     protocol.check(task.dataset)
     about = about_task(task, protocol)
     known = None
@@ -202,7 +204,7 @@ def judged(task: Task, protocol: Protocol) -> Record:
     doing = task if collective else task.on_its_own()
 
     def made() -> dict[str, Any]:
-        result = protocol.run(doing)
+        result = _by_subject(protocol, doing) if task.part == SUBJECTS else protocol.run(doing)
         checked = _checked(protocol, result)
         if result.scores and task.folder is not None and task.processes.main:
             names = [task.dataset.names[i] for i in task.indices["test"]]
@@ -227,6 +229,23 @@ def judged(task: Task, protocol: Protocol) -> Record:
         for left in task.work.rglob("checkpoints") if task.work else ():
             shutil.rmtree(left, ignore_errors=True)  # they were there to be taken up
     return record
+
+
+def _by_subject(protocol: Protocol, task: Task) -> Result:
+    """One subject after another judged by the others' clips: each figure's mean over clips."""
+    found: dict[int, tuple[int, Result]] = {}
+    task.listener.stage(f"{protocol.name}, {task.subject.kind}, one subject after another")
+    subjects = len(np.unique(task.dataset.clips["subject"][task.indices["test"]]))
+    for subject, one in task.by_subject():
+        found[subject] = len(one.indices["test"]), protocol.run(one)
+        task.listener.advance(len(found), subjects, {})
+    clips = sum(count for count, _ in found.values())
+    figures = dict.fromkeys(found[min(found)][1].figures, 0.0)
+    for count, result in found.values():
+        for name in figures:
+            figures[name] += result.figures[name] * count / clips
+    each = {str(subject): {"clips": count, **one.figures} for subject, (count, one) in found.items()}
+    return Result(figures, {"subjects": each})
 
 
 @contextmanager

@@ -4,6 +4,9 @@ made, so that the test part is looked at for the final figures alone.
 The validation part follows from the split and the training clips, never from a test clip. Where the split
 lists one, it is that. Otherwise training subjects are held out, whatever the split goes by: every fifth of
 the sorted training subjects, and the last where there are fewer than five.
+
+The part `subjects` is the whole training part: the clips of each subject are judged by what those of the
+others teach a probe of frozen features, so that choices on small sets rest on all of their clips.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy.typing as npt
 from amr_data import ALL, NO_LABEL, ShardDataset, UsageError
 
 Clips = npt.NDArray[np.int64]
-TEST, VALIDATION = "test", "validation"
+TEST, VALIDATION, SUBJECTS = "test", "validation", "subjects"
 HELD_EVERY = 5
 NOBODY = -1
 """The subject of a clip of which it is not known."""
@@ -27,7 +30,8 @@ def parts_of(
 ) -> list[Clips]:
     """Indices of the labelled clips that train and of those that judge.
 
-    part : that judges, 'test' or 'validation'; the training clips of the latter are without it.
+    part : that judges, 'test', 'validation' or 'subjects'; the training clips of the second are without it,
+        those of the third are the same.
     excluded : names of clips that train nothing; what judges stays as it is, so that figures stay comparable.
     Raises: UsageError where either has none, or no clips can be held out.
     """
@@ -35,6 +39,8 @@ def parts_of(
     parts = []
     training = training_clips(dataset, split, part, excluded)
     judging = judging_clips(dataset, split, part)
+    if part == SUBJECTS:
+        training = training[np.isin(training, judging)]
     for name, clips in (("train", training), (part, judging)):
         if not labelled[clips].any():
             what = "labelled " if len(clips) else ""
@@ -45,6 +51,9 @@ def parts_of(
                 f"it; {instead}train without judging by evaluation.protocols=[]"
             )
         parts.append(clips[labelled[clips]])
+    if part == SUBJECTS:
+        for clips in parts:
+            _check_people(dataset, split, clips, "evaluation.part=subjects judges each by the others'")
     return parts
 
 
@@ -62,7 +71,7 @@ def training_clips(
         clips = clips[[dataset.names[i] not in left_out for i in clips.tolist()]]
         if not len(clips):
             raise UsageError(f"data.exclude leaves no train clip of {dataset.path} in the split {split}")
-    if part == TEST or _listed(dataset, split):
+    if part != VALIDATION or _listed(dataset, split):
         return clips
     subject = dataset.clips["subject"][clips]
     held = held_subjects(dataset, split)
@@ -75,6 +84,9 @@ def judging_clips(dataset: ShardDataset, split: str, part: str) -> Clips:
     a label. Raises: UsageError where there is no such part."""
     if part == TEST:
         return dataset.split(split, TEST)
+    if part == SUBJECTS:
+        clips = dataset.split(split, "train")
+        return clips[~np.isin(dataset.clips["subject"][clips], [NOBODY])]
     if _listed(dataset, split):
         return dataset.split(split, VALIDATION)
     clips = dataset.split(split, "train")
@@ -83,15 +95,22 @@ def judging_clips(dataset: ShardDataset, split: str, part: str) -> Clips:
 
 def held_subjects(dataset: ShardDataset, split: str) -> list[int]:
     """The training subjects that are held out. Raises: UsageError where fewer than two are known."""
-    known = np.unique(dataset.clips["subject"][dataset.split(split, "train")])
+    why = "evaluation.part=validation holds out training subjects"
+    subjects = _check_people(dataset, split, dataset.split(split, "train"), why)
+    return subjects[HELD_EVERY - 1 :: HELD_EVERY] or subjects[-1:]
+
+
+def _check_people(dataset: ShardDataset, split: str, clips: Clips, why: str) -> list[int]:
+    """The subjects of clips, sorted. Raises: UsageError where fewer than two are known."""
+    known = np.unique(dataset.clips["subject"][clips])
     subjects = [int(subject) for subject in known if subject != NOBODY]
     if len(subjects) < 2:
         found = f"the only one is {subjects[0]}" if subjects else "no clip says whose it is"
         raise UsageError(
-            f"evaluation.part=validation holds out training subjects, and {dataset.path} has not two in the "
-            f"split {split}: {found}; list a validation part in the split of the dataset's spec"
+            f"{why}, and {dataset.path} has not two in the split {split}: {found}; list a validation part in "
+            "the split of the dataset's spec"
         )
-    return subjects[HELD_EVERY - 1 :: HELD_EVERY] or subjects[-1:]
+    return subjects
 
 
 def only_split(dataset: ShardDataset, split: str | None) -> str:

@@ -32,7 +32,7 @@ def record_digest(about: Record) -> str:
 
 
 def part_of(record: Record) -> str:
-    """Which part was judged: 'test', or 'validation'."""
+    """Which part was judged: 'test', 'validation' or 'subjects'."""
     return str(record.get("part", "test"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +42,7 @@ from amr_train.parallel.precision import arithmetic
 from amr_train.parallel.processes import Processes
 
 PARTS = ("train", "test")
-"""What trains, and what is judged: the split's test part, or its validation part."""
+"""What trains, and what is judged: the split's test part, its validation part, or training subjects."""
 
 
 @dataclass
@@ -50,8 +50,9 @@ class Task:
     """`settings`: of the evaluation.  `seed`: of heads, views and probes.  `precision`: of what is trained;
     this and `settings.feature_precision` are some that the device has.  `compile`: of training steps.
     `folder`: where features are kept, None for nowhere.
-    `part`: which part is judged, `test` or `validation`; whichever it is, `indices`, `feed` and `labels` have
-    it as `test`, and with `validation` the split's test clips are not even read.
+    `part`: which part is judged, `test`, `validation` or `subjects`; whichever it is, `indices`, `feed` and
+    `labels` have it as `test`, and but for `test` the split's test clips are not even read. Of `subjects`
+    both are all clips, and `by_subject` takes them apart.
     `excluded`: names of clips that train nothing here either; None for those that were left out of the
     encoder's training.
     `work`: of the protocol at hand, for checkpoints, drawn labels and classifiers; None for nowhere.
@@ -94,6 +95,22 @@ class Task:
         single.__dict__["_feeds"] = dict(self._feeds)
         return single
 
+    def by_subject(self) -> Iterator[tuple[int, Task]]:
+        """Each subject whose clips are judged, with the task of judging them by the others' clips, of the
+        same features."""
+        _ = self.clip_features
+        whose = {part: self.dataset.clips["subject"][clips] for part, clips in self.indices.items()}
+        for subject in np.unique(whose["test"]).tolist():
+            one = copy.copy(self)
+            one.listener, one.work = Listener(), None
+            for made in ("features", "_feeds"):
+                one.__dict__.pop(made, None)
+            one.indices = {
+                "train": self.indices["train"][whose["train"] != subject],
+                "test": self.indices["test"][whose["test"] == subject],
+            }
+            yield subject, one
+
     @property
     def part(self) -> str:
         return self.settings.part
@@ -111,7 +128,8 @@ class Task:
 
     @property
     def seen(self) -> bool:
-        """Whether validation clips were among those that the encoder was pre-trained on."""
+        """Whether clips that are judged but no test clips were among those that the encoder was pre-trained
+        on."""
         encoder = self.subject.encoder
         if self.part == TEST or encoder is None or self.subject.kind != "encoder":
             return False
@@ -135,7 +153,7 @@ class Task:
     @cached_property
     def clips(self) -> npt.NDArray[np.int64]:
         """Indices of the clips whose features are made: all, so that every split of the dataset shares them;
-        where the validation part is judged, those that train and judge."""
+        where the test part is not judged, those that train and judge."""
         if self.part == TEST:
             return np.arange(len(self.dataset))
         return np.union1d(self.indices["train"], self.indices["test"])

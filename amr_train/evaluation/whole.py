@@ -89,7 +89,7 @@ class _Result(_Part):
     subject: Annotated[_Beside | _Encoder | _Fused, Field(discriminator="kind")]
     data: _Data
     split: str
-    part: Literal["test", "validation"] = "test"
+    part: Literal["test", "validation", "subjects"] = "test"
     clips: dict[str, Count]
     body_gflops: Number | None = None
     clip_gflops: Number | None = None

@@ -96,6 +96,7 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
     for dataset in found.datasets:
         check_input(experiment.input, dataset)
         for protocol in protocols:
+            protocol.check_part(experiment.evaluation.part)
             protocol.check(dataset)
     unmirrored = check_changes(experiment.augment, found.datasets, experiment.input)
     trained = [(source.dataset, source.clips) for source in found.every]

@@ -146,6 +146,7 @@ def _check(stage: Stage, opening: Opening) -> None:
         if stage.protocols:
             parts_of(datasets[0], split, experiment.evaluation.part)
         for protocol in protocols:
+            protocol.check_part(experiment.evaluation.part)
             protocol.check(datasets[0])
     elif not stage.missing:
         datasets = settled(experiment, opening).datasets

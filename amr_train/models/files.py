@@ -155,7 +155,7 @@ def encoder_config(experiment: Experiment, *datasets: ShardDataset) -> EncoderCo
         fingerprint=joined_fingerprint(datasets),
         split=experiment.data.split or " + ".join(splits.values()),
         datasets=seen if len(seen) > 1 else [],
-        held_out=experiment.evaluation.part != "test",
+        held_out=experiment.evaluation.part == "validation",
         excluded=experiment.data.excluded,
         epoch=experiment.pretrain.epochs,
         epochs=experiment.pretrain.epochs,

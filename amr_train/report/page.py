@@ -25,7 +25,7 @@ from amr_train.report.collect import Run
 from amr_train.report.detections import detections_of
 from amr_train.report.folds import Families
 from amr_train.report.grouping import Groups
-from amr_train.report.pivot import SEEN, VALIDATION, Section, all_marks, cell, sections_of
+from amr_train.report.pivot import CHOOSING, Section, all_marks, cell, sections_of
 
 Note = Callable[[str], None]
 SCRIPTS = ("plot.min.js", "charts.js", "report.js")
@@ -61,7 +61,7 @@ def page(runs: Sequence[Run], rows: Sequence[dict[str, Any]], note: Note, notes:
         # no "<" survives, so that no name can end the script element
         data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")),
         marks=all_marks(rows),
-        held=(VALIDATION, SEEN),
+        held=CHOOSING,
         sections=[
             {"table": section, "heads": _heads(section), "drawn": values, "compared": compared(section)}
             for section, values in zip(sections, data["sections"], strict=True)

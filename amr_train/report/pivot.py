@@ -15,7 +15,10 @@ from amr_train.report.differences import leaders
 Row = dict[str, Any]
 SMALL = 5000
 """Training clips below which the converged probe is the headline."""
-VALIDATION, SEEN = "validation", "validation, seen without labels in pre-training"
+VALIDATION, BY_SUBJECT = "validation", "each training subject by the others"
+SEEN = "seen without labels in pre-training"
+CHOOSING = tuple(f"{mark}{more}" for mark in (VALIDATION, BY_SUBJECT) for more in ("", f", {SEEN}"))
+"""Marks of figures that choices are made on."""
 POOLINGS = (
     "mean: features averaged over time, joints and bodies. joints: averaged over time and bodies, every "
     "joint kept."
@@ -124,7 +127,8 @@ def marks_of(row: Row) -> list[str]:
     """What a reader must know before the number."""
     scale = row["scale"]
     small = [f"scale {scale}"] if scale not in ("", "full") else []
-    held = [SEEN] if row["seen"] else [VALIDATION] if row["part"] != "test" else []
+    held = {"validation": [VALIDATION], "subjects": [BY_SUBJECT]}.get(row["part"], [])
+    held = [f"{mark}, {SEEN}" if row["seen"] else mark for mark in held]
     return [*held, *(["synthetic"] if row["synthetic"] else []), *small]
 
 
@@ -172,6 +176,8 @@ def _section(rows: Sequence[Row]) -> Section:
 def _title(row: Row) -> str:
     clips, part = row["clips"], row["part"]
     counts = f"{clips['train']:,} training and {clips[part]:,} {part} clips"
+    if part == "subjects":
+        counts = f"{clips[part]:,} training clips"
     folds = len(row["folds"]) + len(row["missing_folds"])
     if folds:
         return f"{row['dataset']}, mean over {folds} folds: about {counts} in each"

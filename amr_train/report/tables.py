@@ -70,8 +70,8 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
     `experiment` the name, with what differs from the first of that name; `name` alone; `kind`, `method`,
     `group` (equal for seeds of the same training), `epoch` ('' where it was trained to the end), `dataset`,
-    `fingerprint`, `split`, `part` (`test` or `validation`), `seen` (validation clips in pre-training),
-    `clips`, `protocol`, `figure`, `column` (the figure without a
+    `fingerprint`, `split`, `part` (`test`, `validation` or `subjects`), `seen` (clips of the
+    latter two in pre-training), `clips`, `protocol`, `figure`, `column` (the figure without a
     transfer's prefix), `transfer`; `values` by `seeds` (of the training;
     several of one seed are averaged), `mean`, `std` of the sample; `published` where it may stand beside,
     `in_print` and `differs` where it may not; `others`, what is published of methods that are not ours;

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from amr_data import ShardDataset
+from amr_data import ShardDataset, UsageError
 from amr_train.config import AugmentConfig, EvaluationConfig
+from amr_train.evaluation.parts import SUBJECTS
 from amr_train.evaluation.task import Task
 
 
@@ -43,6 +44,14 @@ class Protocol(ABC):
 
     def check(self, dataset: ShardDataset) -> None:  # noqa: B027
         """Refuse a dataset that cannot be judged by it, before anything is trained. Raises: UsageError."""
+
+    def check_part(self, part: str) -> None:
+        """Refuse a part that cannot be judged by it. Raises: UsageError."""
+        if part == SUBJECTS and not (self.frozen and self.of_clips):
+            raise UsageError(
+                f"evaluation.part=subjects judges frozen features of clips, and {self.name} does not: leave "
+                "it out, or use part=validation"
+            )
 
     def collective(self, config: EvaluationConfig) -> bool:
         """Whether all processes take part in `run`; otherwise the main one alone does it."""

@@ -124,6 +124,68 @@ def test_the_test_part_is_never_read_and_held_out_people_do_not_train(ntu_shards
     assert evaluate(tmp_path / "run", dataset, protocol="knn")["figures"] == kept[0]["figures"]
 
 
+def test_each_training_subject_is_judged_by_the_others(ntu_shards, tmp_path, monkeypatch):
+    """As one evaluation for each, whose split trains on the others' clips and tests on those of the one."""
+    run_experiment(small(ntu_shards, "evaluation.protocols=[]"), tmp_path / "run")
+    asked = ["eval", str(tmp_path / "run"), "part=subjects", "--protocol", "knn", "--protocol", "logistic"]
+    dataset = open_dataset(ntu_shards)
+    subject, trained = dataset.clips["subject"], dataset.split("xsub", "train")
+    read: list[set[int]] = []
+    arrays = ShardDataset.arrays
+
+    def watched(self, clips, *args, **kwargs):
+        read.append(set(clips.tolist()))
+        return arrays(self, clips, *args, **kwargs)
+
+    with monkeypatch.context() as watching:
+        watching.setattr(ShardDataset, "arrays", watched)
+        done = CliRunner().invoke(main, [*asked, "--json"])
+    assert done.exit_code == 0, done.output
+    assert set().union(*read) <= set(trained.tolist())
+    of = {(r["protocol"], r["subject"]["kind"]): r for r in json.loads(done.stdout)["evaluations"]}
+    assert {key: r["seen"] for key, r in of.items() if key[0] == "knn"} == {
+        ("knn", "encoder"): True,
+        ("knn", "untrained"): False,
+        ("knn", "coordinates"): False,
+    }
+    people = sorted(set(subject[trained].tolist()))
+    assert len(people) > 1
+    for protocol, figure in (("knn", "kNN joints"), ("logistic", "logistic joints")):
+        right = 0.0
+        for one in people:
+            rule = Protocol(by="subject", train=[p for p in people if p != one], test=[one])
+            dataset.spec = dataset.spec.model_copy(update={"protocols": {"xsub": rule}})
+            found = evaluate(tmp_path / "run", dataset, protocol=protocol)["figures"]
+            right += found[figure] * int((subject[trained] == one).sum())
+        (figures,) = [r["figures_percent"] for key, r in of.items() if key == (protocol, "encoder")]
+        assert figures[figure] == pytest.approx(right / len(trained))
+    told = " ".join(CliRunner().invoke(main, asked).output.split())
+    assert "each training subject by the others (seen without labels in pre-training)" in told
+    text = write_report([tmp_path], form="md")
+    assert f"xsub: {len(trained)} training clips" in text
+    assert "EACH TRAINING SUBJECT BY THE OTHERS, SEEN WITHOUT LABELS" in text
+    refused = CliRunner().invoke(
+        main, ["eval", str(tmp_path / "run"), "part=subjects", "--protocol", "finetune"]
+    )
+    assert refused.exit_code == 2
+    assert "judges frozen features of clips, and finetune does not" in " ".join(refused.output.split())
+
+
+def test_of_subjects_all_known_ones_train_and_judge():
+    dataset = dataset_of([-1, 1, 2, 3], BY_VIEW)
+    both = parts_of(dataset, "rule", "subjects")
+    assert [dataset.clips["subject"][clips].tolist() for clips in both] == [[1, 2, 3]] * 2
+    assert dataset.clips["subject"][training_clips(dataset, "rule", "subjects")].tolist() == [-1, 1, 2, 3]
+    with pytest.raises(UsageError, match=r"judges each by the others', and here has not two .* one is 3"):
+        parts_of(dataset_of([3], BY_VIEW), "rule", "subjects")
+
+
+def test_a_training_is_the_same_whether_test_clips_or_subjects_judge(ntu_shards):
+    assert training_digest(small(ntu_shards, "evaluation.part=subjects")) == training_digest(
+        small(ntu_shards)
+    )
+
+
 def test_validation_and_test_never_meet(ntu_shards, tmp_path):
     """One run each, and the run that saw all training clips judged on the validation part as well."""
     held, whole = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
@@ -150,7 +212,7 @@ def test_validation_and_test_never_meet(ntu_shards, tmp_path):
         [(False, True), (True, False)],
     )
     page = write_report([tmp_path / "runs"], form="html")
-    assert "held-out training clips, which choices were made on" in page
+    assert "training clips, which choices were made on" in page
     assert "Confusion on the validation part:" in page
     assert "Confusion on the test part:" in page
     planned = CliRunner().invoke(
