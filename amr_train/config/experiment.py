@@ -89,10 +89,11 @@ class Experiment(Section):
                 f"decoder=subset: 1 / target_ratio must not exceed mask.ratio ({self.mask.ratio})"
             )
         for key in ("cameras", "negatives"):
-            asked = getattr(self.agreement, key) != AgreementConfig.model_fields[key].default
-            if asked and not self.agreement.contrast:
+            asked, none = getattr(self.agreement, key), AgreementConfig.model_fields[key].default
+            if asked != none and not self.agreement.contrast:
                 raise ValueError(
-                    f"agreement.{key} says what the contrast compares: it needs agreement.contrast above 0"
+                    f"agreement.{key} says what the contrast compares: it needs agreement.contrast above 0, "
+                    f"or agreement.{key}={none}"
                 )
         if self.agreement.cameras and self.pretrain.batches == "even":
             raise ValueError(

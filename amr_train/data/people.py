@@ -48,16 +48,25 @@ def by_person(order: Tensor, people: Tensor, generator: torch.Generator) -> Tens
 def nobody_known(
     config: AgreementConfig, sources: Sequence[tuple[ShardDataset, npt.NDArray[np.int64]]]
 ) -> list[str]:
-    """A line for each dataset whose training clips `agreement.negatives=subject` cannot tell people of.
+    """A line for each dataset of whose training clips `agreement.negatives=subject` tells no people, or no
+    clips of one.
 
     sources : datasets that are trained on together, each with its training clips.
     """
     lines = []
     for dataset, clips in sources:
         people = people_of(dataset, clips, config)
-        if people is not None and not people.any():
+        if people is None:
+            continue
+        if not people.any():
             lines.append(
                 f"agreement.negatives=subject: the training clips of {dataset.spec.name} name no subjects, "
                 "or one; each is told from all others"
+            )
+        elif len(people.unique()) == len(people):
+            lines.append(
+                f"agreement.negatives=subject: no two training clips of {dataset.spec.name} are of one "
+                "person in one setup, so that the contrast teaches nothing; agreement.negatives=all tells "
+                "each from all others"
             )
     return lines

@@ -92,16 +92,28 @@ def test_people_are_subjects_and_asked_for():
 
 
 def test_where_nobody_is_known_a_line_says_so():
-    unknown, known = (dataset((-1, -1), (-1, -1)), np.arange(2)), (dataset((-1, -1), (-1, 4)), np.arange(2))
+    unknown = dataset((-1, -1), (-1, -1)), np.arange(2)
+    known = dataset((-1, -1), (-1, 4), (-1, 4)), np.arange(3)
     (line,) = nobody_known(ASKED, [unknown, known])
     assert line.startswith("agreement.negatives=subject: the training clips of seen name no subjects, or one")
     assert nobody_known(ASKED, [(known[0], np.array([1]))])  # one person trains
     assert not nobody_known(AgreementConfig(), [unknown])
 
 
+def test_where_nobody_has_two_clips_a_line_says_that_nothing_is_told_apart():
+    seen = dataset((1, 3), (2, 3), (1, 4), (1, 3)), np.arange(4)
+    assert not nobody_known(ASKED, [seen])
+    (line,) = nobody_known(ASKED, [(seen[0], np.arange(3))])
+    assert "no two training clips of seen are of one person in one setup" in line
+
+
 def test_what_cannot_go_together_is_refused():
     with pytest.raises(UsageError, match=r"agreement\.negatives says what the contrast compares"):
         load_experiment("nw-ucla-amr", ["agreement.negatives=subject"])
+    alone = ["agreement.contrast=0", "agreement.teacher=0.1"]
+    with pytest.raises(UsageError, match=r"contrast above 0, or agreement\.negatives=all"):
+        load_experiment("nw-ucla-agreement", alone)
+    assert load_experiment("nw-ucla-agreement", [*alone, "agreement.negatives=all"]).agreement.teacher
 
 
 def test_it_decides_the_digest():
