@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -19,6 +20,7 @@ from amr_train.config import Experiment, FinetuneConfig
 from amr_train.data.batching import Batch
 from amr_train.data.mixing import apportioned
 from amr_train.evaluation.finetuning import Classifier, layer_groups
+from amr_train.evaluation.parts import SUBJECTS
 from amr_train.evaluation.protocols import Protocol
 from amr_train.evaluation.protocols.finetune import Finetune
 from amr_train.evaluation.protocols.semi import Semi
@@ -85,6 +87,8 @@ class Times:
         settings = self.experiment.evaluation
         if protocol.name == "linear" and settings.linear.views == "augmented":
             views = settings.linear.epochs * len(train) * self.bodies(train)
+            if settings.part == SUBJECTS:  # each clip is shown for every subject but its own
+                views *= len(np.unique(self.dataset.clips["subject"][test])) - 1
             return views * self.forward() * (1 + ("untrained" in settings.baselines))
         if not isinstance(protocol, Finetune | Semi):
             return 0.0

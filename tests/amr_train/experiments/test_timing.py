@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from amr_train import load_experiment
+from amr_train.evaluation.protocols import PROTOCOLS
 from amr_train.experiments import timing
-from amr_train.experiments.timing import CPU_CLIPS, SHORT_SECONDS
+from amr_train.experiments.timing import CPU_CLIPS, SHORT_SECONDS, Times
 
 
 @pytest.fixture
@@ -56,3 +60,18 @@ def test_of_fewer_clips_than_that_all_are_measured(clock):
     found = timing._measured(steps(clock, 0.04, 0.001, seen), 2, torch.device("cpu"))
     assert found * 2 == pytest.approx(0.042)
     assert set(seen) == {2}
+
+
+def test_of_subjects_views_are_made_for_each_of_them(monkeypatch):
+    """Of 2, 3 and 4 clips that are 7, 6 and 5 in each epoch, where the part for testing has 9."""
+    monkeypatch.setattr(timing, "_forward", lambda *of: 1.0)
+    clips = np.zeros(9, [("subject", int), ("bodies", int)])
+    clips["subject"], clips["bodies"] = np.repeat([4, 6, 8], [2, 3, 4]), 2
+    dataset = SimpleNamespace(clips=clips, spec=SimpleNamespace(skeleton=SimpleNamespace(joints=[0] * 5)))
+    words = [f"evaluation.{word}" for word in ("linear.views=augmented", "linear.epochs=10", "baselines=[]")]
+    found = {}
+    for part in ("test", "subjects"):
+        experiment = load_experiment("demo", [*words, f"evaluation.part={part}"])
+        times = Times(experiment, dataset, torch.device("cpu"))
+        found[part] = times.evaluation(PROTOCOLS["linear"], np.arange(9), np.arange(9))
+    assert found == {"test": 10 * 9 * 2, "subjects": 10 * (7 + 6 + 5) * 2}
