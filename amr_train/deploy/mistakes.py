@@ -10,8 +10,8 @@ import numpy as np
 from amr_data import AmrError, ShardDataset, UsageError
 from amr_data.looking.clip_table import Judged
 from amr_train.evaluation.kept import kept_scores, scores_file
-from amr_train.evaluation.parts import parts_of
-from amr_train.evaluation.records import part_of, records_in
+from amr_train.evaluation.parts import SUBJECTS, TEST, parts_of
+from amr_train.evaluation.records import Record, part_of, records_in
 from amr_train.training.folder import RUN
 
 
@@ -40,7 +40,7 @@ def kept_predictions(run: str | Path, dataset: ShardDataset) -> list[Judged]:
         for pooling, values in (scores or {}).items():
             predicted = np.full(len(dataset), -1, np.int64)
             predicted[clips] = values.argmax(dim=1).numpy()
-            found.append(Judged(_title(record["protocol"], pooling, record["split"]), predicted))
+            found.append(Judged(_title(record, pooling), predicted))
     if not found:
         other = f"; {others} of its results are of other data" if others else ""
         raise UsageError(
@@ -50,8 +50,10 @@ def kept_predictions(run: str | Path, dataset: ShardDataset) -> list[Judged]:
     return _told_apart(found)
 
 
-def _title(protocol: str, pooling: str, split: str) -> str:
-    return f"{protocol} {pooling}, {split}"
+def _title(record: Record, pooling: str) -> str:
+    part = part_of(record)
+    of = {TEST: "", SUBJECTS: ", each subject by the others"}.get(part, f", {part} part")
+    return f"{record['protocol']} {pooling}, {record['split']}{of}"
 
 
 def _told_apart(found: list[Judged]) -> list[Judged]:

@@ -232,20 +232,32 @@ def judged(task: Task, protocol: Protocol) -> Record:
 
 
 def _by_subject(protocol: Protocol, task: Task) -> Result:
-    """One subject after another judged by the others' clips: each figure's mean over clips."""
-    found: dict[int, tuple[int, Result]] = {}
+    """One subject after another judged by the others' clips: each figure's mean over clips, and the scores of
+    all. Raises: UsageError where a protocol gives another subject other figures."""
     task.listener.stage(f"{protocol.name}, {task.subject.kind}, one subject after another")
-    subjects = len(np.unique(task.dataset.clips["subject"][task.indices["test"]]))
+    whose = task.dataset.clips["subject"][task.indices["test"]]
+    subjects, counts = np.unique(whose, return_counts=True)
+    clips: dict[int, int] = dict(zip(subjects.tolist(), counts.tolist(), strict=True))
+    results: dict[int, Result] = {}
+    each: dict[int, dict[str, float]] = {}
     for subject, one in task.by_subject():
-        found[subject] = len(one.indices["test"]), protocol.run(one)
-        task.listener.advance(len(found), subjects, {})
-    clips = sum(count for count, _ in found.values())
-    figures = dict.fromkeys(found[min(found)][1].figures, 0.0)
-    for count, result in found.values():
-        for name in figures:
-            figures[name] += result.figures[name] * count / clips
-    each = {str(subject): {"clips": count, **one.figures} for subject, (count, one) in found.items()}
-    return Result(figures, {"subjects": each})
+        results[subject] = protocol.run(one)
+        each[subject] = _checked(protocol, results[subject])["figures"]
+        task.listener.advance(len(each), len(clips), {})
+    first = min(each)
+    for other in (subject for subject in each if set(each[subject]) != set(each[first])):
+        raise UsageError(
+            f"protocol {protocol.name}: evaluation.part=subjects wants the same figures of every subject; of "
+            f"{first} they are {', '.join(each[first])}, of {other} {', '.join(each[other])}"
+        )
+    figures = {name: sum(each[s][name] * n for s, n in clips.items()) / len(whose) for name in each[first]}
+    scores = {
+        name: task.together({subject: result.scores[name] for subject, result in results.items()})
+        for name in results[first].scores
+        if all(name in result.scores for result in results.values())
+    }
+    details = {str(s): {**each[s], "clips": n} for s, n in clips.items()}
+    return Result(figures, {"subjects": details}, scores)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +110,13 @@ class Task:
                 "test": self.indices["test"][whose["test"] == subject],
             }
             yield subject, one
+
+    def together(self, of_subjects: Mapping[int, Tensor]) -> Tensor:
+        """What was made of each subject's clips that are judged (n, ...), in the order of all of them (N,
+        ...)."""
+        whose = self.dataset.clips["subject"][self.indices["test"]]
+        place = np.concatenate([np.flatnonzero(whose == subject) for subject in of_subjects])
+        return torch.cat(list(of_subjects.values()))[torch.from_numpy(np.argsort(place))]
 
     @property
     def part(self) -> str:

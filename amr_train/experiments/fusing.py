@@ -16,6 +16,7 @@ from amr_data import UsageError
 from amr_train.evaluation.evaluating import about_task, judged, spoken_of, task_of
 from amr_train.evaluation.features import Features
 from amr_train.evaluation.kept import kept_scores, scores_file
+from amr_train.evaluation.parts import SUBJECTS
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.protocols.knn import Knn, votes
 from amr_train.evaluation.records import Record, record_file, write_record
@@ -121,15 +122,7 @@ def _fused(name: str, tasks: Sequence[Task], abouts: Sequence[Record]) -> Record
     protocol, first = protocol_named(name), tasks[0]
     labels = first.labels("test")
     if isinstance(protocol, Knn):
-        features = [task.features for task in tasks]
-        joined = Features(
-            _side_by_side([one.train for one in features]),
-            features[0].train_labels,
-            _side_by_side([one.test for one in features]),
-            features[0].test_labels,
-            features[0].classes,
-        )
-        scores = {pooling: votes(joined, pooling, first.settings.knn_neighbours) for pooling in joined.train}
+        scores = _votes_by_subject(tasks) if first.part == SUBJECTS else _votes(tasks)
         prefix, how = "kNN", "features side by side, each of length 1"
     else:
         every = [_scores(task, about) for task, about in zip(tasks, abouts, strict=True)]
@@ -158,6 +151,28 @@ def _fused(name: str, tasks: Sequence[Task], abouts: Sequence[Record]) -> Record
     }
 
 
+def _votes(tasks: Sequence[Task]) -> dict[str, Tensor]:
+    """Of the nearest neighbours in the features of several encoders, by the way of pooling."""
+    features = [task.features for task in tasks]
+    joined = Features(
+        _side_by_side([one.train for one in features]),
+        features[0].train_labels,
+        _side_by_side([one.test for one in features]),
+        features[0].test_labels,
+        features[0].classes,
+    )
+    return {pooling: votes(joined, pooling, tasks[0].settings.knn_neighbours) for pooling in joined.train}
+
+
+def _votes_by_subject(tasks: Sequence[Task]) -> dict[str, Tensor]:
+    """The same where each subject's clips have their neighbours among those of the others."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for of_subject in zip(*(task.by_subject() for task in tasks), strict=True):
+        found[of_subject[0][0]] = _votes([one for _, one in of_subject])
+    poolings = next(iter(found.values()))
+    return {name: tasks[0].together({s: of[name] for s, of in found.items()}) for name in poolings}
+
+
 def _scores(task: Task, about: Record) -> dict[str, Tensor]:
     """The kept scores of a run by the ways of pooling, whose evaluation is made where it is missing. Raises:
     UsageError where they are not kept, or give other figures than the result beside them."""
@@ -172,7 +187,9 @@ def _scores(task: Task, about: Record) -> dict[str, Tensor]:
     labels, figures = task.labels("test").cpu(), _by_pooling(record)
     for pooling, figure in figures.items():
         values = found.get(pooling)
-        if values is None or not values.isfinite().all() or abs(score(values, labels).top1 - figure) > TIES:
+        # a class without training clips has scores of -inf, which are no weight in what is summed
+        unfit = values is None or not values.softmax(dim=1).isfinite().all()
+        if values is None or unfit or abs(score(values, labels).top1 - figure) > TIES:
             raise UsageError(
                 f"the scores beside {file} are not those of its {record['protocol']} {pooling}: remove it, "
                 "and they are made anew"

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from amr_cli.train import main
 from amr_data import UsageError, open_dataset
 from amr_train import embed, run_experiment
-from amr_train.evaluation.kept import keep_scores, kept_scores
+from amr_train.evaluation.kept import keep_scores, kept_scores, scores_file
 from amr_train.evaluation.records import records_in
 from amr_train.experiments.fusing import fuse
 from amr_train.report.collect import find_runs
@@ -113,6 +113,38 @@ def test_what_was_not_judged_alike_is_refused(runs, ntu_shards, tmp_path):
     with pytest.raises(UsageError, match=r"no scores are kept beside .*remove it"):
         fuse([runs["joint0"], lost], ["linear"], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_of_subjects_each_has_the_scores_and_neighbours_of_the_others(runs, ntu_shards, tmp_path):
+    """Were the neighbours of a clip not those of other people alone, each clip would be its own."""
+    for name in ("joint0", "bone0"):
+        shutil.copytree(runs[name], tmp_path / name)
+        record = json.loads((tmp_path / name / "run.json").read_text())
+        record["experiment"]["evaluation"]["part"] = "subjects"
+        (tmp_path / name / "run.json").write_text(json.dumps(record))
+    found, _ = fuse([tmp_path / "joint0", tmp_path / "bone0"], ["knn", "logistic"], tmp_path / "both")
+    dataset = open_dataset(ntu_shards)
+    train = dataset.split("xsub", "train")
+    labels, people = dataset.clips["label"][train], dataset.clips["subject"][train]
+    made = [embed(runs[name], ntu_shards, device="cpu")[0][train] for name in ("joint0", "bone0")]
+    both = np.hstack([one / np.linalg.norm(one, axis=1, keepdims=True) for one in made])
+    near = np.where(people[:, None] == people, -np.inf, both @ both.T)
+    nearest = 100 * (labels[near.argmax(1)] == labels).mean()
+    assert [record["part"] for record in found] == ["subjects"] * 2
+    assert found[0]["figures"]["kNN mean"] == pytest.approx(nearest)
+    summed = 0.0
+    for name in ("joint0", "bone0"):
+        (record,) = [
+            r
+            for r in records_in(tmp_path / name)
+            if (r["protocol"], r["subject"]["kind"], r["part"]) == ("logistic", "encoder", "subjects")
+        ]
+        names = [dataset.names[i] for i in train]
+        scores = kept_scores(scores_file(tmp_path / name, record), names, len(dataset.spec.classes))
+        right = 100 * (scores["mean"].argmax(1).numpy() == labels).mean()
+        assert record["figures"]["logistic mean"] == pytest.approx(right)
+        summed = summed + scores["mean"].softmax(1).numpy()
+    assert found[1]["figures"]["logistic mean"] == pytest.approx(100 * (summed.argmax(1) == labels).mean())
 
 
 def test_one_encoder_by_two_paths_is_no_fusion(runs, tmp_path):
