@@ -40,6 +40,7 @@ def parts_of(
     training = training_clips(dataset, split, part, excluded)
     judging = judging_clips(dataset, split, part)
     if part == SUBJECTS:
+        _check_others(dataset, split, judging)
         training = training[np.isin(training, judging)]
     for name, clips in (("train", training), (part, judging)):
         if not labelled[clips].any():
@@ -53,7 +54,7 @@ def parts_of(
         parts.append(clips[labelled[clips]])
     if part == SUBJECTS:
         for clips in parts:
-            _check_people(dataset, split, clips, "evaluation.part=subjects judges each by the others'")
+            _check_others(dataset, split, clips)
     return parts
 
 
@@ -95,22 +96,33 @@ def judging_clips(dataset: ShardDataset, split: str, part: str) -> Clips:
 
 def held_subjects(dataset: ShardDataset, split: str) -> list[int]:
     """The training subjects that are held out. Raises: UsageError where fewer than two are known."""
-    why = "evaluation.part=validation holds out training subjects"
-    subjects = _check_people(dataset, split, dataset.split(split, "train"), why)
+    subjects = _people(dataset, dataset.split(split, "train"))
+    if len(subjects) < 2:
+        raise UsageError(
+            f"evaluation.part=validation holds out training subjects, and {dataset.path} has not two in the "
+            f"split {split}: {_who(subjects)}; list a validation part in the split of the dataset's spec"
+        )
     return subjects[HELD_EVERY - 1 :: HELD_EVERY] or subjects[-1:]
 
 
-def _check_people(dataset: ShardDataset, split: str, clips: Clips, why: str) -> list[int]:
-    """The subjects of clips, sorted. Raises: UsageError where fewer than two are known."""
-    known = np.unique(dataset.clips["subject"][clips])
-    subjects = [int(subject) for subject in known if subject != NOBODY]
+def _check_others(dataset: ShardDataset, split: str, clips: Clips) -> None:
+    """Raises UsageError where clips are of fewer than two subjects that are known."""
+    subjects = _people(dataset, clips)
     if len(subjects) < 2:
-        found = f"the only one is {subjects[0]}" if subjects else "no clip says whose it is"
         raise UsageError(
-            f"{why}, and {dataset.path} has not two in the split {split}: {found}; list a validation part in "
-            "the split of the dataset's spec"
+            f"evaluation.part=subjects judges each by the others' clips, and {dataset.path} has not two in "
+            f"the split {split}: {_who(subjects)}; use evaluation.part=test"
         )
-    return subjects
+
+
+def _people(dataset: ShardDataset, clips: Clips) -> list[int]:
+    """The subjects of clips that are known, sorted."""
+    known = np.unique(dataset.clips["subject"][clips])
+    return [int(subject) for subject in known if subject != NOBODY]
+
+
+def _who(subjects: Sequence[int]) -> str:
+    return f"the only one is {subjects[0]}" if subjects else "no clip says whose it is"
 
 
 def only_split(dataset: ShardDataset, split: str | None) -> str:

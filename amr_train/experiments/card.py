@@ -16,6 +16,7 @@ import yaml
 
 from amr_data.looking.words import recipe_in_words
 from amr_data.specs import load_spec, spec_names
+from amr_train.evaluation.parts import SUBJECTS
 from amr_train.evaluation.records import Record, part_of
 from amr_train.evaluation.scores import spread
 from amr_train.experiments.facts import Facts, alike, place_of
@@ -226,9 +227,14 @@ def _results(config: EncoderConfig, facts: Facts, own: Sequence[Record]) -> str:
     for place in dict.fromkeys(map(place_of, own)):
         here = [record for record in own if place_of(record) == place]
         clips, part = here[0]["clips"], part_of(here[0])
+        where = f"{plain(here[0]['data']['dataset'])}, split {plain(here[0]['split'])}"
+        counts = f"{clips['train']:,} clips to learn from, {clips[part]:,} of the {part} part judged"
+        if part == SUBJECTS:
+            counts = f"{clips[part]:,} training clips, those of each subject judged by what the others' teach"
+        if here[0].get("seen"):
+            counts += ", which it has seen without labels"
         lines += [
-            f"**{plain(here[0]['data']['dataset'])}, split {plain(here[0]['split'])}**, in percent; "
-            f"{clips['train']:,} clips to learn from, {clips[part]:,} of the {part} part judged:",
+            f"**{where}**, in percent; {counts}:",
             "",
             "| figure | this encoder | over seeds | untrained | how |",
             "|---|---|---|---|---|",

@@ -124,6 +124,8 @@ def stages_alone(experiment: Experiment, folder: Path) -> list[Stage]:
     """A single experiment as a suite of its own: its run and, of several datasets, the evaluation on each.
     Raises: UsageError."""
     name = experiment.name
+    for protocol in map(protocol_named, experiment.evaluation.protocols):
+        protocol.check_part(experiment.evaluation.part)
     run = Stage(name, experiment.seed, experiment, folder, None, name)
     if not experiment.data.paths:
         data = Path(experiment.data.path) if experiment.data.path else None

@@ -119,7 +119,8 @@ def _of_data(known: Experiment, subject: Subject) -> list[str]:
 
 
 def _of_part(record: Record) -> list[str]:
-    return [] if part_of(record) == "test" else ["held-out training clips instead of the test part"]
+    clips = {"validation": "held-out training clips", "subjects": "training clips"}.get(part_of(record))
+    return [f"{clips} instead of the test part"] if clips else []
 
 
 def _of_clips(record: Record) -> list[str]:

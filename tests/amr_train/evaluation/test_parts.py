@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from amr_cli.train import main
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_data.specs import Protocol
-from amr_train import evaluate, run_experiment
+from amr_train import Listener, Result, evaluate, load_experiment, run_experiment
+from amr_train.evaluation.evaluating import _by_subject
 from amr_train.evaluation.parts import judging_clips, parts_of, training_clips
+from amr_train.evaluation.protocols import Protocol as Judge
 from amr_train.evaluation.records import record_digest
+from amr_train.evaluation.task import Task
+from amr_train.experiments import card
+from amr_train.experiments.stages import stages_alone
 from amr_train.identity import training_digest
 from amr_train.report import write_report
 from amr_train.report.collect import find_runs
@@ -176,8 +184,75 @@ def test_of_subjects_all_known_ones_train_and_judge():
     both = parts_of(dataset, "rule", "subjects")
     assert [dataset.clips["subject"][clips].tolist() for clips in both] == [[1, 2, 3]] * 2
     assert dataset.clips["subject"][training_clips(dataset, "rule", "subjects")].tolist() == [-1, 1, 2, 3]
-    with pytest.raises(UsageError, match=r"judges each by the others', and here has not two .* one is 3"):
+    with pytest.raises(UsageError, match=r"by the others' clips, and here has not two .* one is 3; use"):
         parts_of(dataset_of([3], BY_VIEW), "rule", "subjects")
+    with pytest.raises(UsageError, match=r"not two .* no clip says whose it is; use evaluation\.part=test"):
+        parts_of(dataset_of([-1, -1], BY_VIEW), "rule", "subjects")
+
+
+PEOPLE = [7, 5, 5, 0, 7, 0, 0]
+
+
+def by_subject(run: Callable[[Task], object]) -> Result:
+    """What is found of clips of `PEOPLE`, of whom each is judged by the others' as `run` does it."""
+
+    class Own(Judge):
+        name = "own"
+
+        def settings(self, config, augment):
+            return {}
+
+        def run(self, task):
+            return run(task)
+
+    task = Task.__new__(Task)
+    task.dataset = SimpleNamespace(clips={"subject": np.array([-1, *PEOPLE])})
+    task.indices = {part: np.arange(1, 8) for part in ("train", "test")}
+    task.listener, task.subject = Listener(), SimpleNamespace(kind="encoder")
+    task.__dict__["clip_features"] = {}  # made already
+    return _by_subject(Own(), task)
+
+
+def test_of_subjects_figures_are_means_over_clips_and_scores_stand_in_their_order():
+    def run(task: Task) -> Result:
+        mine, others = task.indices["test"], task.indices["train"]
+        assert sorted([*mine, *others]) == list(range(1, 8))
+        return Result({"right": 100.0 / len(mine)}, {}, {"mean": torch.from_numpy(mine)[:, None]})
+
+    found = by_subject(run)
+    assert found.figures == {"right": pytest.approx(300 / 7)}
+    assert found.details["subjects"]["0"] == {"right": pytest.approx(100 / 3), "clips": 3}
+    assert found.scores["mean"].tolist() == [[clip] for clip in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda task: {"right": 1.0}, "own: a Result with finite figures is expected, not {'right': 1.0}"),
+        (lambda task: Result({"right": "1"}), "a Result with finite figures is expected, not {'right': '1'}"),
+        (lambda task: Result({f"of {len(task.indices['test'])}": 1.0}), "of 0 they are of 3, of 5 of 2"),
+    ],
+)
+def test_what_a_protocol_of_ones_own_gives_of_a_subject_is_checked(given, message):
+    with pytest.raises(UsageError, match=message):
+        by_subject(given)
+
+
+def test_what_trains_is_refused_by_a_plan_too():
+    words = ["evaluation.part=subjects", "evaluation.protocols=[finetune]", "data.path=anywhere"]
+    with pytest.raises(UsageError, match="judges frozen features of clips, and finetune does not"):
+        stages_alone(load_experiment("demo", words), Path("runs"))
+
+
+def test_a_card_says_that_each_subject_is_judged_by_the_others():
+    data = {"dataset": "mine", "fingerprint": "f" * 12}
+    record = {"data": data, "split": "all", "part": "subjects", "seen": True, "figures": {}}
+    record["clips"] = {"train": 1200, "subjects": 1200}
+    told = card._results(None, SimpleNamespace(records=[]), [record])
+    assert (
+        "**mine, split all**, in percent; 1,200 training clips, those of each subject judged by what the "
+        "others' teach, which it has seen without labels:"
+    ) in told
 
 
 def test_a_training_is_the_same_whether_test_clips_or_subjects_judge(ntu_shards):
