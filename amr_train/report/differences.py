@@ -14,6 +14,8 @@ from typing import Any
 
 from scipy.special import ndtri, stdtrit
 
+from amr_train.evaluation.parts import SUBJECTS
+
 Row = Mapping[str, Any]
 LEVEL = 0.95
 TAIL = 0.5 + LEVEL / 2
@@ -59,7 +61,9 @@ def of_sample(row: Row) -> tuple[float, float] | None:
     """Where a figure of one training would lie on all clips like the judged ones, in percent: Wilson's
     interval of a share. None for figures that are no shares of clips. The noise between seeds comes on
     top."""
-    clips = row["clips"].get(row["part"], 0) * max(1, len(row["folds"]))
+    # test parts of folds have no clip in common; training parts nearly all
+    folds = 1 if row["part"] == SUBJECTS else max(1, len(row["folds"]))
+    clips = row["clips"].get(row["part"], 0) * folds
     if row["protocol"] not in TOP1 or not clips:
         return None
     share, z = min(max(row["mean"] / 100, 0.0), 1.0), float(ndtri(TAIL))

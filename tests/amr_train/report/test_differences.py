@@ -63,4 +63,7 @@ def test_the_sample_of_one_training_is_wilsons():
     assert of_sample(row({0: 83.0}, protocol="retrieval")) is None
     two = of_sample(row({0: 83.0}, clips={"train": 10, "test": 50}, folds=["a", "b"]))
     assert two == pytest.approx((100 * expected.low, 100 * expected.high))
+    # training clips are nearly the same in each fold
+    shared = {"part": "subjects", "clips": {"train": 100, "subjects": 100}}
+    assert of_sample(row({0: 83.0}, **shared, folds=["a", "b"])) == of_sample(row({0: 83.0}, **shared))
     assert of_sample(row({0: 100.0}))[1] == pytest.approx(100)
