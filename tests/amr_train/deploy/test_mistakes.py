@@ -9,7 +9,7 @@ import pytest
 
 from amr_data import UsageError, open_dataset
 from amr_train import run_experiment
-from amr_train.deploy.mistakes import kept_predictions
+from amr_train.deploy.mistakes import _title, kept_predictions
 from tests.amr_train.runs import small
 
 
@@ -51,3 +51,14 @@ def test_a_run_without_scores_of_this_data_is_told(run, ntu_shards, tmp_path):
     other.__dict__["fingerprint"] = "0" * 64
     with pytest.raises(UsageError, match="1 of its results are of other data"):
         kept_predictions(folder, other)
+
+
+def test_a_name_says_which_part_was_judged():
+    record = {"protocol": "linear", "split": "xsub"}
+    assert [
+        _title({**record, **part}, "mean") for part in ({}, {"part": "validation"}, {"part": "subjects"})
+    ] == [
+        "linear mean, xsub",
+        "linear mean, xsub, validation part",
+        "linear mean, xsub, each subject by the others",
+    ]

@@ -26,6 +26,7 @@ from amr_train.experiments.stages import stages_alone
 from amr_train.identity import training_digest
 from amr_train.report import write_report
 from amr_train.report.collect import find_runs
+from amr_train.report.published import _of_part
 from amr_train.report.tables import rows_of
 from tests.amr_train.runs import small
 
@@ -253,6 +254,15 @@ def test_a_card_says_that_each_subject_is_judged_by_the_others():
         "**mine, split all**, in percent; 1,200 training clips, those of each subject judged by what the "
         "others' teach, which it has seen without labels:"
     ) in told
+
+
+def test_what_stands_between_a_figure_and_a_published_one_is_said_of_each_part():
+    said = [_of_part({"part": part}) for part in ("test", "validation", "subjects")]
+    assert said == [
+        [],
+        ["held-out training clips instead of the test part"],
+        ["training clips instead of the test part"],
+    ]
 
 
 def test_a_training_is_the_same_whether_test_clips_or_subjects_judge(ntu_shards):
