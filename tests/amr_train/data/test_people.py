@@ -110,7 +110,7 @@ def test_where_nobody_has_two_clips_a_line_says_that_nothing_is_told_apart():
 def test_what_cannot_go_together_is_refused():
     with pytest.raises(UsageError, match=r"agreement\.negatives says what the contrast compares"):
         load_experiment("nw-ucla-amr", ["agreement.negatives=subject"])
-    alone = ["agreement.contrast=0", "agreement.teacher=0.1"]
+    alone = ["agreement.negatives=subject", "agreement.contrast=0", "agreement.teacher=0.1"]
     with pytest.raises(UsageError, match=r"contrast above 0, or agreement\.negatives=all"):
         load_experiment("nw-ucla-agreement", alone)
     assert load_experiment("nw-ucla-agreement", [*alone, "agreement.negatives=all"]).agreement.teacher
