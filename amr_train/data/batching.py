@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from amr_train.data.people import by_person
+from amr_train.data.people import in_chance_order
 
 
 @dataclass
@@ -100,16 +100,13 @@ class EvenBatches:
     def draw(self, generator: torch.Generator, people: Tensor | None = None) -> Tensor:
         """The clips of an epoch's batches, (steps * size,) indices. people : (N,) whose each clip is; those
         of one then meet in a batch, as far as numbers of bodies allow, see `by_person`."""
-        order = torch.randperm(len(self._level), generator=generator)
-        if people is not None:
-            order = by_person(order, people, generator)
+        order = in_chance_order(len(self._level), people, generator)
         order = order[self._level[order].argsort(stable=True)]  # by bodies, by chance among equals
         ends = self._held.cumsum(0)
         within = torch.arange(len(order)) - (ends - self._held).repeat_interleave(self._held)
         order = order[within < self._kept.repeat_interleave(self._held)]
-        if (
-            people is not None
-        ):  # what follows each other of one level goes to one batch, not to one after another
+        if people is not None:
+            # what follows each other of one level goes to one batch, not to one after another
             place = torch.arange(len(order))
             level = torch.arange(len(self._kept)).repeat_interleave(self._kept)
             by_batch = ((level * self.steps + place % self.steps) * self.size + place // self.steps).argsort()

@@ -44,7 +44,7 @@ def dense_input(
     measures = _measures(actor[0], place, config)
     where = None
     if config.centre == "path":
-        where = _where(joints, there, actor, place, config, measures)
+        where = _where(joints, there, actor, place["centre"], measures)
         if config.bodies == "together":
             whose = torch.arange(joints.shape[1], device=joints.device) == main[:, None]  # (B, M)
             where = where * whose[..., None, None]
@@ -99,19 +99,12 @@ def _placed(
     return joints if turn is None else torch.einsum("bmtvc,btdc->bmtvd", joints, turn)
 
 
-def _where(
-    joints: Tensor,
-    there: Tensor,
-    actor: Actor,
-    place: dict[str, list[int]],
-    config: InputConfig,
-    measures: Measures,
-) -> Tensor:
+def _where(joints: Tensor, there: Tensor, actor: Actor, centre: list[int], measures: Measures) -> Tensor:
     """Where bodies are, seen from where the main actor began, in its unit and its axes: (B, M, T, 3); zeros
     in frames without a body."""
     unit, turn = measures
-    start = _held(_middle(actor[0], place["centre"]), actor[1], "first")
-    centres = joints[..., place["centre"], :].mean(dim=3)
+    start = _held(_middle(actor[0], centre), actor[1], "first")
+    centres = joints[..., centre, :].mean(dim=3)
     where = torch.where(there[..., None], centres - start[:, None], 0)
     if unit is not None:
         where = where / unit[:, None, None, None]

@@ -29,7 +29,7 @@ from amr_train.data.augment import (
     rotation_matrices,
 )
 from amr_train.data.batching import Batch, EvenBatches, Views, shares
-from amr_train.data.people import by_person
+from amr_train.data.people import in_chance_order
 from amr_train.data.performances import Performances
 from amr_train.data.timeline import timeline_of, zero_timeline
 from amr_train.data.views import Changes
@@ -145,7 +145,11 @@ class Feed:
         room = None if even is None else even.room(processes, whole_clips)
         orders: list[Tensor] = []
         while sum(map(len, orders)) < steps * size:
-            orders.append(self._order(generator) if even is None else even.draw(generator, self.people))
+            orders.append(
+                in_chance_order(len(self), self.people, generator)
+                if even is None
+                else even.draw(generator, self.people)
+            )
         order = torch.cat(orders)[: steps * size]
         shown = [order] * count
         if self.performances is not None:
@@ -158,11 +162,6 @@ class Feed:
         if self.changes is not None:  # drawn last, so that crops and angles are those without
             made = [self._with_changes(views, self.changes, generator) for views in made]
         return replace(made[0], others=tuple(made[1:]), room=room)
-
-    def _order(self, generator: torch.Generator) -> Tensor:
-        """All clips in an order of chance, those of one person in groups where that is asked for."""
-        order = torch.randperm(len(self), generator=generator)
-        return order if self.people is None else by_person(order, self.people, generator)
 
     def even(self, size: int) -> EvenBatches:
         """The clips dealt out to batches of so many; a crop can have fewer bodies than its clip, never

@@ -28,6 +28,13 @@ def people_of(dataset: ShardDataset, clips: npt.NDArray[np.int64], config: Agree
     return torch.from_numpy(np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64))
 
 
+def in_chance_order(clips: int, people: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Numbers of so many clips in an order of chance, those of one person in groups where `people` says whose
+    each is."""
+    order = torch.randperm(clips, generator=generator)
+    return order if people is None else by_person(order, people, generator)
+
+
 def by_person(order: Tensor, people: Tensor, generator: torch.Generator) -> Tensor:
     """Clips in an order of chance, (K,), so that up to `TOGETHER` of one person follow each other: each
     person's are cut into groups, in that order, and the groups drawn.

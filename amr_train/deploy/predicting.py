@@ -21,7 +21,7 @@ from amr_train.evaluation.joints import encoder_for, joints_of, shared_joints
 from amr_train.evaluation.subjects import trained
 from amr_train.listening import Listener
 from amr_train.models.files import EncoderConfig
-from amr_train.models.skeletons import ignored_in_words, placed_in_words
+from amr_train.models.skeletons import placed_in_words, told_of
 from amr_train.parallel.processes import Processes, choose_device
 
 BATCH = 64
@@ -48,8 +48,7 @@ def embed(
     subject = trained(encoder, data, where)
     assert subject.encoder is not None
     shared = shared_joints(subject.encoder, data)
-    of = (subject.encoder.config, data.spec.skeleton)
-    for line in filter(None, (ignored_in_words(*of), placed_in_words(*of))):
+    for line in told_of(subject.encoder.config, data.spec.skeleton):
         (listener or Listener()).warn(line)
     chosen = np.arange(len(data)) if clips is None else clips
     arrays = read_split(data, chosen, Processes(), shown=subject.input)

@@ -32,7 +32,7 @@ from amr_train.evaluation.whole import figures_in
 from amr_train.identity import SCHEMA
 from amr_train.listening import Listener
 from amr_train.models.files import ClipEncoder, EncoderConfig
-from amr_train.models.skeletons import ignored_in_words, placed_in_words
+from amr_train.models.skeletons import told_of
 from amr_train.parallel.precision import precision_on
 from amr_train.parallel.processes import Processes, choose_device
 from amr_train.training.folder import environment, now
@@ -125,8 +125,7 @@ def task_of(
     data = dataset if isinstance(dataset, ShardDataset) else open_dataset(dataset)
     subject = trained(encoder, data, where)
     if subject.encoder is not None:
-        of = (subject.encoder.config, data.spec.skeleton)
-        for line in filter(None, (ignored_in_words(*of), placed_in_words(*of))):
+        for line in told_of(subject.encoder.config, data.spec.skeleton):
             listener.warn(line)
     return Task(
         subject,
@@ -184,8 +183,7 @@ def judge_beside(
 
 def judged(task: Task, protocol: Protocol) -> Record:
     """Judge, or take what is kept of it. Every process has the record."""
-    protocol.check_part(task.part)
-    protocol.check(task.dataset)
+    protocol.check_on(task.dataset, task.part)
     about = about_task(task, protocol)
     known = None
     if task.folder is not None:
@@ -235,7 +233,7 @@ def _by_subject(protocol: Protocol, task: Task) -> Result:
     """One subject after another judged by the others' clips: each figure's mean over clips, and the scores of
     all. Raises: UsageError where a protocol gives another subject other figures."""
     task.listener.stage(f"{protocol.name}, {task.subject.kind}, one subject after another")
-    whose = task.dataset.clips["subject"][task.indices["test"]]
+    whose = task.whose("test")
     subjects, counts = np.unique(whose, return_counts=True)
     clips: dict[int, int] = dict(zip(subjects.tolist(), counts.tolist(), strict=True))
     results: dict[int, Result] = {}

@@ -99,7 +99,7 @@ class Task:
         """Each subject whose clips are judged, with the task of judging them by the others' clips, of the
         same features."""
         _ = self.clip_features
-        whose = {part: self.dataset.clips["subject"][clips] for part, clips in self.indices.items()}
+        whose = {part: self.whose(part) for part in PARTS}
         for subject in np.unique(whose["test"]).tolist():
             one = copy.copy(self)
             one.listener, one.work = Listener(), None
@@ -114,7 +114,7 @@ class Task:
     def together(self, of_subjects: Mapping[int, Tensor]) -> Tensor:
         """What was made of each subject's clips that are judged (n, ...), in the order of all of them (N,
         ...)."""
-        whose = self.dataset.clips["subject"][self.indices["test"]]
+        whose = self.whose("test")
         place = np.concatenate([np.flatnonzero(whose == subject) for subject in of_subjects])
         return torch.cat(list(of_subjects.values()))[torch.from_numpy(np.argsort(place))]
 
@@ -211,6 +211,11 @@ class Task:
     def apart(self) -> dict[str, Any]:
         """That bodies are kept apart, as a setting; empty where they are not."""
         return {"bodies": "apart"} if self.bodies > 1 and self.subject.encoder is not None else {}
+
+    def whose(self, part: str) -> npt.NDArray[np.integer]:
+        """(N,) the subject of each clip."""
+        subjects: npt.NDArray[np.integer] = self.dataset.clips["subject"][self.indices[part]]
+        return subjects
 
     def labels(self, part: str) -> Tensor:
         """(N,) int64 on the device."""

@@ -94,8 +94,7 @@ def judging_of(
     parts_of(dataset, split, settings.part, config.excluded.get(dataset.spec.name, ()))
     check_input(config.input, dataset)
     for protocol in asked:
-        protocol.check_part(settings.part)
-        protocol.check(dataset)
+        protocol.check_on(dataset, settings.part)
     shared_joints(loaded, dataset)
     if out is not None:
         check_results_folder(Path(out))

@@ -96,8 +96,7 @@ def opened(experiment: Experiment, processes: Processes, device: torch.device) -
     for dataset in found.datasets:
         check_input(experiment.input, dataset)
         for protocol in protocols:
-            protocol.check_part(experiment.evaluation.part)
-            protocol.check(dataset)
+            protocol.check_on(dataset, experiment.evaluation.part)
     unmirrored = check_changes(experiment.augment, found.datasets, experiment.input)
     trained = [(source.dataset, source.clips) for source in found.every]
     check_cameras(experiment.agreement, trained)

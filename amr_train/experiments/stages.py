@@ -148,8 +148,7 @@ def _check(stage: Stage, opening: Opening) -> None:
         if stage.protocols:
             parts_of(datasets[0], split, experiment.evaluation.part)
         for protocol in protocols:
-            protocol.check_part(experiment.evaluation.part)
-            protocol.check(datasets[0])
+            protocol.check_on(datasets[0], experiment.evaluation.part)
     elif not stage.missing:
         datasets = settled(experiment, opening).datasets
     for dataset in datasets:

@@ -37,6 +37,11 @@ def ignored_in_words(config: EncoderConfig, skeleton: Skeleton) -> str:
     )
 
 
+def told_of(config: EncoderConfig, skeleton: Skeleton) -> list[str]:
+    """What a user should know before an encoder sees bodies of a skeleton, a line each."""
+    return list(filter(None, (ignored_in_words(config, skeleton), placed_in_words(config, skeleton))))
+
+
 def placed_in_words(config: EncoderConfig, skeleton: Skeleton) -> str:
     """By which joints other than those that an encoder has learnt from the bodies of a skeleton are placed,
     and show their path, in one line; '' where by the same. Of an encoder of several skeletons only the joint

@@ -53,6 +53,11 @@ class Protocol(ABC):
                 "it out, or use part=validation"
             )
 
+    def check_on(self, dataset: ShardDataset, part: str) -> None:
+        """Both checks. Raises: UsageError."""
+        self.check_part(part)
+        self.check(dataset)
+
     def collective(self, config: EvaluationConfig) -> bool:
         """Whether all processes take part in `run`; otherwise the main one alone does it."""
         return not self.frozen
