@@ -34,7 +34,8 @@ def show_command(experiment: str, overrides: tuple[str, ...], as_json: bool) -> 
     amr-train show nw-ucla-mamp mask.tau=0.7 --json
     amr-train show suite/nw-ucla
     """
-    from amr_train.experiments.loading import flat, resolve
+    from amr_train.experiments.loading import resolve
+    from amr_train.experiments.settings import flat
     from amr_train.experiments.stages import stages_of
     from amr_train.experiments.suites import is_suite, load_suite
 
@@ -147,7 +148,7 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show_suite(name: str, description: str, stages: Sequence[Stage], as_json: bool) -> None:
-    from amr_train.experiments.loading import flat
+    from amr_train.experiments.settings import flat
 
     runs = [stage for stage in stages if not stage.transfer]
     values = [flat(run.experiment.model_dump(mode="json")) for run in runs]

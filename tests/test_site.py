@@ -16,7 +16,7 @@ import yaml
 from amr_cli.data import main as data_main
 from amr_cli.train import main as train_main
 from amr_train.config import Experiment
-from amr_train.experiments.loading import flat
+from amr_train.experiments.settings import flat
 from tests.browser.test_viewer import browser  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,10 +17,10 @@ from amr_train.evaluation.joints import shared_joints
 from amr_train.evaluation.parts import only_split, parts_of
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import BASELINES, Record
-from amr_train.experiments.loading import Settings, explain, over, parse_overrides
 from amr_train.experiments.places import place_of
 from amr_train.experiments.results import write_results
 from amr_train.experiments.running import MILESTONES, determinism
+from amr_train.experiments.settings import Settings, explain, over, parse_overrides
 from amr_train.identity import recorded_experiment
 from amr_train.listening import Listener
 from amr_train.models.files import EncoderConfig

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amr_data import UsageError, open_dataset
-from amr_train.experiments.loading import parse_overrides
+from amr_train.experiments.settings import parse_overrides
 
 
 def place_of(text: str) -> tuple[Path, str | None]:

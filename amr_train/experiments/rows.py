@@ -9,8 +9,9 @@ from typing import Any
 
 from amr_data import UsageError
 from amr_train.config import Experiment
-from amr_train.experiments.loading import Settings, nested, over, resolve
+from amr_train.experiments.loading import resolve
 from amr_train.experiments.naming import is_split, point_name
+from amr_train.experiments.settings import Settings, nested, over
 from amr_train.experiments.suites import ELSEWHERE, Row, Suite
 
 

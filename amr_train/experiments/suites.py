@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from amr_data import UsageError
 from amr_data.errors import unknown
-from amr_train.experiments.loading import (
+from amr_train.experiments.settings import (
     Settings,
     explain,
     flat,

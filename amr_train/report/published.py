@@ -14,7 +14,7 @@ from amr_data.looking.words import recipe_in_words
 from amr_train.config import Experiment
 from amr_train.evaluation.protocols import PROTOCOLS
 from amr_train.evaluation.records import Record, part_of
-from amr_train.experiments.loading import read_shipped
+from amr_train.experiments.settings import read_shipped
 from amr_train.identity import differences, in_words, training_digest, training_settings
 from amr_train.report.grouping import Subject, epoch_in_words, shipped
 

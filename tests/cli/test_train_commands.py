@@ -17,7 +17,7 @@ from rich.console import Console
 from amr_cli import panel as panel_module
 from amr_cli.train import main
 from amr_train import experiment_names, load_experiment, run_experiment
-from amr_train.experiments.loading import flat
+from amr_train.experiments.settings import flat
 from amr_train.experiments.suites import suite_names
 from amr_train.models.files import ENCODER, read_encoder, save_encoder
 from amr_train.training.checkpoints import list_checkpoints

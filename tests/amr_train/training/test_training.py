@@ -17,7 +17,7 @@ from amr_train import evaluate, experiment_names, load_encoder, load_experiment,
 from amr_train.config import PretrainConfig
 from amr_train.evaluation.monitor import Monitor, effective_rank, spread_of
 from amr_train.evaluation.protocols import PROTOCOLS
-from amr_train.experiments.loading import valid_keys
+from amr_train.experiments.settings import valid_keys
 from amr_train.identity import training_digest
 from amr_train.models.masked import MaskedReconstruction
 from amr_train.parallel.processes import Processes, check_graphs, choose_device, exact

@@ -1,0 +1,173 @@
+"""Settings as mappings: read from YAML files and from `key=value` words, laid over each other, and refused
+by name, with the nearest valid key, where there is no such setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from amr_data import UsageError
+from amr_data.errors import nearest, unknown
+from amr_train.config import Experiment
+
+Settings = dict[str, Any]
+RENAMED = {
+    "data.protocol": "data.split",
+    "evaluation.semi.seeds": "evaluation.semi.draws",
+    "evaluation.knn.neighbours": "evaluation.knn_neighbours",
+}
+
+
+def parse_overrides(overrides: Sequence[str], prefix: str = "") -> Settings:
+    """`key=value` words as settings. Raises: UsageError."""
+    changes: Settings = {}
+    for override in overrides:
+        _apply(changes, prefix + override)
+    return changes
+
+
+def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
+    """`upper` laid over `lower`, section by section."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = over(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:
+    """Settings by their dotted keys."""
+    found: Settings = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def nested(key: str, value: Any) -> Settings:
+    """One setting by its dotted key, as sections. Raises: UsageError for a key that does not exist."""
+    _check_key(key)
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def valid_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
+    """Every key that an experiment may set, dotted."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += valid_keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def shipped_names(folder: str) -> list[str]:
+    """Names of the YAML files in a folder of this package."""
+    return sorted(p.name[:-5] for p in (files("amr_train") / folder).iterdir() if p.name.endswith(".yaml"))
+
+
+def read_shipped(path: str) -> Settings:
+    """A YAML file of this package, by its path in it."""
+    return deepcopy(_read_shipped(path))
+
+
+@cache
+def _read_shipped(path: str) -> Settings:
+    """Read once: a suite asks for the same few files hundreds of times."""
+    content = _yaml((files("amr_train") / path).read_text(encoding="utf-8"), path)
+    assert isinstance(content, dict)
+    return content
+
+
+def read_file(path: str | Path) -> Settings:
+    """A YAML file of settings. Raises: UsageError."""
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"no experiment file {path}; `amr-train list` shows what is shipped") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {type(error).__name__}") from None
+    data = _yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
+    return data
+
+
+def _apply(data: Settings, override: str) -> None:
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(f"override '{override}' does not read key=value, for example pretrain.epochs=10")
+    _check_key(key)
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = data.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"'{section}' holds {inner!r}, not settings of its own")
+        data = inner
+    data[last] = _yaml(text, override)
+
+
+def _check_key(key: str) -> None:
+    free = any(key.startswith(f"{known}.") for known in _free_keys())
+    if key not in valid_keys() and not free:
+        raise UsageError(_unknown_key(key))
+
+
+def _free_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
+    """Keys that hold whatever a method or a protocol of one's own understands."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _free_keys(kind, f"{prefix}{name}.")
+        elif get_origin(kind) is dict:
+            keys.append(prefix + name)
+    return keys
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where} is not YAML: {str(error).splitlines()[0]}") from None
+    if isinstance(value, str) and not text.lstrip().startswith(("'", '"')):  # what is quoted is meant as text
+        try:  # YAML 1.1 reads 1e-3 as text
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _unknown_key(key: str) -> str:
+    if key in RENAMED:
+        return f"there is no setting '{key}': it is now '{RENAMED[key]}'"
+    keys = valid_keys()
+    last = key.rsplit(".", 1)[-1]
+    ends = {k.rsplit(".", 1)[-1]: k for k in keys}
+    near = nearest(key, keys, cutoff=0.7) or ends.get(nearest(last, list(ends)) or "")
+    return unknown("setting", key, keys, near=near)
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing that a validation found, in one line."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(key)
+    shown = f", found {first['input']!r}" if not isinstance(first["input"], dict) else ""
+    return f"{key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}{shown}"
