@@ -55,7 +55,10 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:
 
 
 def nested(key: str, value: Any) -> Settings:
-    """One setting by its dotted key, as sections. Raises: UsageError for a key that does not exist."""
+    """One setting by its dotted key, as sections; none where the key is a section and nothing is in it.
+    Raises: UsageError for a key that does not exist."""
+    if _within(key) and (value is None or value == {}):
+        return {}
     _check_key(key)
     for part in reversed(key.split(".")):
         value = {part: value}
@@ -104,7 +107,8 @@ def read_file(path: str | Path) -> Settings:
     data = _yaml(text, str(path))
     if not isinstance(data, dict):
         raise UsageError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
-    return data
+    # a section with nothing in it says nothing
+    return {key: value for key, value in data.items() if value is not None or not _within(str(key))}
 
 
 def _apply(data: Settings, override: str) -> None:
@@ -126,6 +130,10 @@ def _check_key(key: str) -> None:
     free = any(key.startswith(f"{known}.") for known in _free_keys())
     if key not in valid_keys() and not free:
         raise UsageError(_unknown_key(key))
+
+
+def _within(section: str) -> list[str]:
+    return [known for known in valid_keys() if known.startswith(f"{section}.")]
 
 
 def _free_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
@@ -156,6 +164,8 @@ def _yaml(text: str, where: str) -> Any:
 def _unknown_key(key: str) -> str:
     if key in RENAMED:
         return f"there is no setting '{key}': it is now '{RENAMED[key]}'"
+    if inside := _within(key):
+        return f"'{key}' is a section and no setting: name one of those in it, such as {', '.join(inside[:3])}"
     keys = valid_keys()
     last = key.rsplit(".", 1)[-1]
     ends = {k.rsplit(".", 1)[-1]: k for k in keys}

@@ -169,6 +169,14 @@ def test_what_a_suites_file_may_not_say(own, content, says):
         names(own(**content))
 
 
+def test_a_section_with_nothing_in_it_says_nothing_in_a_suite(own):
+    empty = {"agreement": {}, "augment": None}
+    plain, same = own(experiments=[ROW]), own(experiments=[{**ROW, "settings": empty}], settings=empty)
+    assert [stage.experiment for stage in stages_of(same, {}, Path("runs"))] == [
+        stage.experiment for stage in stages_of(plain, {}, Path("runs"))
+    ]
+
+
 def test_overrides_that_would_make_one_run_of_all_are_refused(own):
     suite = own(experiments=[ROW], grid={"pretrain.lr": [1, 2]})
     for word, says in (

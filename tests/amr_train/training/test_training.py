@@ -188,7 +188,7 @@ def test_overrides_are_typed():
         ("pretrain.epoch=5", "there is no setting 'pretrain.epoch': did you mean 'pretrain.epochs'?"),
         ("mask_rato=0.5", "did you mean 'mask.ratio'?"),
         ("guidance.focl=1", "did you mean 'guidance.focal'?"),
-        ("pretrain=5", "there is no setting 'pretrain'"),
+        ("pretrain=5", "'pretrain' is a section and no setting: name one of those in it, such as pretrain."),
         ("pretrain.epochs", "does not read key=value"),
         ("pretrain.epochs=many", "pretrain.epochs"),
         ("pretrain.epochs=0", "greater than or equal to 1"),
@@ -203,6 +203,16 @@ def test_overrides_are_typed():
 def test_typos_in_overrides_are_named(override, says):
     with pytest.raises(UsageError, match=re.escape(says)):
         load_experiment("demo", [override])
+
+
+def test_a_section_with_nothing_in_it_says_nothing(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("pretrain: {epochs: 30}\n")
+    plain = load_experiment(str(path))
+    path.write_text("model: {}\nmask:\npretrain: {epochs: 30}\n")
+    assert load_experiment(str(path)) == plain
+    with pytest.raises(UsageError, match="'model' is a section and no setting"):
+        load_experiment("demo", ["model="])
 
 
 def test_an_unknown_key_in_a_file_is_named(tmp_path):
