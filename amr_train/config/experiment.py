@@ -75,10 +75,11 @@ class Experiment(Section):
                 f"augment.shift moves bodies as a whole, and input.stream={self.input.stream} does not show "
                 "where they are: set it to 0"
             )
-        if self.augment.noise and self.input.stream == "motion":
-            raise ValueError(
-                "augment.noise displaces joints, and input.stream=motion shows none: set it to 0"
-            )
+        for key in ("noise", "bias") if self.input.stream == "motion" else ():
+            if getattr(self.augment, key):
+                raise ValueError(
+                    f"augment.{key} displaces joints, and input.stream=motion shows none: set it to 0"
+                )
         if self.pretrain.warmup_epochs >= self.pretrain.epochs:
             raise ValueError(
                 f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs "

@@ -209,9 +209,10 @@ class AugmentConfig(Section):
     about the vertical axis by up to so many radians, before `rotation`. `mirror`: share of the views in
     which left and right are exchanged. `limbs`: bones longer or shorter by up to this share, left and right
     alike; `scale`: the whole body. `noise`: standard deviation, in metres, of an error of each joint that
-    drifts over time. `shift`: the bodies of a clip together by up to so many metres along each level axis,
-    as a second person stands beside the main actor. These four change every second view. `drop_axis`: share
-    of the views of which one axis is zero.
+    drifts over time. `bias`: of an error of each joint that stays as it is throughout a view, as joints lie
+    elsewhere in other bodies, for other sensors and from other sides. `shift`: the bodies of a clip together
+    by up to so many metres along each level axis, as a second person stands beside the main actor. These five
+    change every second view. `drop_axis`: share of the views of which one axis is zero.
     """
 
     min_crop: float = Field(0.5, gt=0, le=1)
@@ -223,6 +224,7 @@ class AugmentConfig(Section):
     limbs: float = Field(0, ge=0, lt=1)
     scale: float = Field(0, ge=0, lt=1)
     noise: float = Field(0, ge=0)
+    bias: float = Field(0, ge=0)
     shift: float = Field(0, ge=0)
     drop_axis: float = Field(0, ge=0, le=1)
 

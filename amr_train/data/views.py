@@ -1,29 +1,29 @@
 """What pre-training does to the bodies of a view beside cropping and rotating it: they are turned, mirrored,
-given other limbs and another size, jittered, flattened. The choice is SLiM's (NeurIPS 2026).
+given other limbs and another size, jittered, flattened, as SLiM does it (NeurIPS 2026), and their joints are
+displaced for the whole view, which it does not.
 
-All of it but the noise is linear in the joints and leaves the origin where it is. So bones and motion,
-differences of joints, are treated as the joints are; a frame of zeros stays one, and the bodies of a clip
-stay together. Noise is refused where motion is shown. What is done to a clip is drawn with its crop, for
-whole epochs on the CPU; noise has too many values for that, and is drawn where it is used, for all sequences
-of a batch, from a seed that was drawn there.
+All of it but noise and displacements is linear in the joints and leaves the origin where it is. So bones and
+motion, differences of joints, are treated as the joints are; a frame of zeros stays one, and the bodies of a
+clip stay together. Noise and displacements are refused where motion is shown. What is done to a clip is drawn
+with its crop, for whole epochs on the CPU; errors have too many values for that, and are drawn where they are
+used, for all sequences of a batch, from a seed that was drawn there.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import pi
 
 import torch
 from torch import Tensor
 
 from amr_data import ShardDataset, UsageError
-from amr_data.looking.faults import SPINE, unit_metres
-from amr_data.specs import Skeleton
 from amr_train.config import AugmentConfig, InputConfig
 from amr_train.data.augment import rotate, rotation_matrices
 from amr_train.data.batching import Batch
+from amr_train.data.bodies import Body, body_of, hung_past, mirrored_joints, paths_to
 from amr_train.data.landmarks import path_of
 
 CHANGED = 0.5
@@ -38,35 +38,10 @@ DRAWS = 8
 """Numbers drawn for a clip, before those of its bones."""
 SHIFTS = 3
 """Behind them, where bodies are shifted: whether, and by how much along the two level axes."""
-
-
-@dataclass(frozen=True)
-class Body:
-    """What changes need to know of a dataset's clips.
-
-    parent : of each joint, the root's is itself.  mirror : each joint's counterpart on the other side.
-    up : the vertical axis.  flat : whether the third axis is empty.  metres : of one unit.
-    bones : whether joints are shown as seen from their parents.  apart : the joint that shows a path and not
-    a part of the body.
-    """
-
-    parent: tuple[int, ...]
-    mirror: tuple[int, ...]
-    up: int
-    flat: bool = False
-    metres: float = 1.0
-    bones: bool = False
-    apart: int | None = None
-
-
-def body_of(dataset: ShardDataset, shown: InputConfig) -> Body:
-    """The bodies of a dataset in the form that is shown."""
-    skeleton = dataset.spec.skeleton
-    up = 2 if shown.frame != "recorded" else dataset.up
-    metres = SPINE if shown.lengths == "spine" else unit_metres(dataset)
-    places = (_parents(skeleton), _mirrored(skeleton), up)
-    flat, bones = dataset.spec.dimensions == 2, shown.stream == "bone"
-    return Body(*places, flat, metres, bones, path_of(shown, skeleton))
+BIASES = 1
+"""Behind these, where joints are displaced: whether."""
+BIASED = 0x5DEECE66D
+"""Makes another seed of a batch's, so that noise is the same with displacements and without."""
 
 
 def check_changes(config: AugmentConfig, datasets: Sequence[ShardDataset], shown: InputConfig) -> list[str]:
@@ -103,7 +78,7 @@ def unmirrored(dataset: ShardDataset, shown: InputConfig) -> str:
     if spec.handed:
         return f"classes of {spec.name} tell left from right"
     path = path_of(shown, spec.skeleton)
-    if path is None or (other := _mirrored(spec.skeleton)[path]) == path:
+    if path is None or (other := mirrored_joints(spec.skeleton)[path]) == path:
         return ""
     return (
         f"{spec.name} shows its path by {joints[path]}, which would be {joints[other]} in a mirror; "
@@ -138,19 +113,19 @@ class Changes:
         bones = torch.minimum(joint, mirror)  # left and right alike
         limbs, limb = bones[parent != joint].unique(return_inverse=True)
         self.limbs = len(limbs)
-        self.draws = DRAWS + self.limbs + (SHIFTS if config.shift else 0)
+        self.draws = DRAWS + self.limbs + (SHIFTS if config.shift else 0) + (BIASES if config.bias else 0)
         # hung on the other side's counterparts, the bones of one side are those of the other
         self._alike = bool((parent[mirror] == mirror[parent]).all())
-        limb_of = torch.tensor(_hung_past(body.parent, body.apart))
+        limb_of = torch.tensor(hung_past(body.parent, body.apart))
         self._tables = {
             "parent": parent,
             "mirror": mirror,
             "hangs": (parent != joint).float(),
             "stretched": (limb_of != joint).float(),
             "limb_of": limb_of,
-            "limb_path": _paths(tuple(limb_of.tolist())),
+            "limb_path": paths_to(tuple(limb_of.tolist())),
             "limb": torch.zeros_like(parent).masked_scatter(parent != joint, limb),
-            "path": _paths(body.parent),
+            "path": paths_to(body.parent),
             "three": torch.arange(3),
             "axes": torch.tensor([1.0, 1.0, 0.0 if body.flat else 1.0]),
         }
@@ -163,14 +138,14 @@ class Changes:
 
     def draw(self, clips: int, generator: torch.Generator) -> Tensor:
         """Chance of so many clips, (K, E) uniform in [0, 1); the same for every setting but for those of a
-        shift, which come last."""
+        shift and of displacements, which come last."""
         return torch.rand(clips, self.draws, generator=generator)
 
     def apply(self, batch: Batch, angles: Tensor, drawn: Tensor, seed: int) -> Batch:
         """The batch with its bodies changed and turned, and its energies with them.
 
         angles : (S, 3), of the rotation about each axis.  drawn : (S, E), as `draw` gives it, of the clip of
-        each sequence.  seed : of the noise.
+        each sequence.  seed : of noise and displacements.
         """
         config, joints, energy = self.config, batch.joints, batch.energy
         turn, mirror, limbs, scale, size, drop, axis, noise = drawn[:, :DRAWS].unbind(1)
@@ -199,10 +174,11 @@ class Changes:
         if config.drop_axis:
             matrix = matrix * kept[:, :, None]
         recorded, joints = joints, rotate(joints, matrix)
-        if config.shift or config.noise:
+        if config.shift or config.noise or config.bias:
             there = (recorded != 0).any(dim=3, keepdim=True).any(dim=2, keepdim=True)
         if config.shift:
-            whether, *place = drawn[:, -SHIFTS:].unbind(1)
+            first = DRAWS + self.limbs
+            whether, *place = drawn[:, first : first + SHIFTS].unbind(1)
             level = [axis for axis in range(3) if axis != self.body.up][: 1 if self.body.flat else 2]
             offset = torch.zeros_like(angles)
             for number, along in zip(level, place, strict=False):
@@ -212,6 +188,11 @@ class Changes:
         if config.noise:
             error = self._errors(batch, seed) * (config.noise / self.body.metres)
             chosen = (noise < CHANGED)[:, None] * kept * self._tables["axes"]
+            joints = joints + error * chosen[:, None, None] * there
+        if config.bias:
+            error = self._normal(batch, 1, seed ^ BIASED) * (config.bias / self.body.metres)
+            error = self._bones(error) if self.body.bones else error
+            chosen = (drawn[:, -1] < CHANGED)[:, None] * kept * self._tables["axes"]
             joints = joints + error * chosen[:, None, None] * there
         return replace(batch, joints=joints, energy=energy)
 
@@ -236,17 +217,23 @@ class Changes:
 
     def _errors(self, batch: Batch, seed: int) -> Tensor:
         """(S, T, V, 3) of deviation 1 in every frame, of these sequences of the whole batch."""
-        sequences, frames, joints, _ = batch.joints.shape
-        device, knots = batch.joints.device, -(-frames // DRIFT) + 1
-        chance = chance_on(device, seed)
-        values = torch.randn(batch.total, knots, joints, 3, generator=chance, device=device)
-        values = values[batch.first : batch.first + sequences]
+        frames, device = batch.joints.shape[1], batch.joints.device
+        values = self._normal(batch, -(-frames // DRIFT) + 1, seed)
         place = torch.arange(frames, device=device) / DRIFT
         before = place.long()
         angle = ((place - before) * (pi / 2))[:, None, None]
         # squares of the two weights add up to 1
         errors = angle.cos() * values[:, before] + angle.sin() * values[:, before + 1]
         return self._bones(errors) if self.body.bones else errors
+
+    @staticmethod
+    def _normal(batch: Batch, times: int, seed: int) -> Tensor:
+        """(S, times, V, 3), normal, of these sequences of the whole batch."""
+        sequences, _, joints, axes = batch.joints.shape
+        device = batch.joints.device
+        chance = chance_on(device, seed)
+        values = torch.randn(batch.total, times, joints, axes, generator=chance, device=device)
+        return values[batch.first : batch.first + sequences]
 
     def _bones(self, joints: Tensor) -> Tensor:
         """Each joint as seen from its parent, the root as it is."""
@@ -260,42 +247,3 @@ class Changes:
 def chance_on(device: torch.device, seed: int) -> torch.Generator:
     """All chance of a step, or of a batch's noise, where it is used."""
     return torch.Generator(device).manual_seed(seed)
-
-
-def _parents(skeleton: Skeleton) -> tuple[int, ...]:
-    parent = list(range(len(skeleton.joints)))
-    for child, on in skeleton.bone_indices.tolist():
-        parent[child] = on
-    return tuple(parent)
-
-
-def _mirrored(skeleton: Skeleton) -> tuple[int, ...]:
-    mirror = list(range(len(skeleton.joints)))
-    for left, right in skeleton.symmetric:
-        a, b = skeleton.index(left), skeleton.index(right)
-        mirror[a], mirror[b] = b, a
-    return tuple(mirror)
-
-
-def _hung_past(parent: tuple[int, ...], apart: int | None) -> tuple[int, ...]:
-    """The parents with one joint that is no part of the body: it hangs on nothing, and what hung on it hangs
-    on its parent, or on nothing where it has none."""
-    if apart is None:
-        return parent
-    above = parent[apart]
-    hung = [above if on == apart else on for on in parent]
-    if above == apart:  # the root: they hang on nothing
-        hung = [joint if on == apart else on for joint, on in enumerate(parent)]
-    hung[apart] = apart
-    return tuple(hung)
-
-
-def _paths(parent: tuple[int, ...]) -> Tensor:
-    """(V, V): 1 where a bone (column) lies on the way from the root, itself one, to a joint (row)."""
-    path = torch.eye(len(parent))
-    for joint in range(len(parent)):
-        at = joint
-        while parent[at] != at:
-            at = parent[at]
-            path[joint, at] = 1
-    return path

@@ -165,7 +165,9 @@ def _unknown_key(key: str) -> str:
     if key in RENAMED:
         return f"there is no setting '{key}': it is now '{RENAMED[key]}'"
     if inside := _within(key):
-        return f"'{key}' is a section and no setting: name one of those in it, such as {', '.join(inside[:3])}"
+        return (
+            f"'{key}' is a section and no setting: name one of those in it, such as {', '.join(inside[:3])}"
+        )
     keys = valid_keys()
     last = key.rsplit(".", 1)[-1]
     ends = {k.rsplit(".", 1)[-1]: k for k in keys}

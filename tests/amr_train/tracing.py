@@ -58,7 +58,7 @@ SETTINGS = [
 ]
 COMPACT = ["model.registers=2", "model.time=rotary"]
 TAUGHT = ["agreement.teacher=0.5", "agreement.layers=1"]
-CHANGED = [f"augment.{key}=0.2" for key in ("turn", "mirror", "limbs", "scale", "noise", "drop_axis")]
+CHANGED = [f"augment.{key}=0.2" for key in ("turn", "mirror", "limbs", "scale", "noise", "bias", "drop_axis")]
 CHANGED.append("pretrain.optimizer=muon")
 JOINTS_OF = 5
 CLASSES = 3

@@ -20,8 +20,9 @@ from amr_train import run_experiment
 from amr_train.config import AugmentConfig, InputConfig
 from amr_train.data.augment import rotate, rotation_matrices
 from amr_train.data.batching import Batch
+from amr_train.data.bodies import Body, body_of
 from amr_train.data.feed import Feed
-from amr_train.data.views import DRAWS, Body, Changes, body_of, check_changes, make_changes
+from amr_train.data.views import DRAWS, Changes, check_changes, make_changes
 from amr_train.evaluation.protocols import PROTOCOLS
 from amr_train.experiments.running import check_energies
 from amr_train.models.guidance import window_energy
@@ -36,7 +37,7 @@ BODY = Body(parent=(0, 0, 0, 2, 0, 4), mirror=(0, 1, 4, 5, 2, 3), up=1)
 # the trunk hangs on the left hand, so the sides do not hang alike
 LOPSIDED = replace(BODY, parent=(2, 0, 3, 3, 0, 4))
 ALL = AugmentConfig(turn=0.5, mirror=0.5, limbs=0.2, scale=0.1, noise=0.02, drop_axis=0.3)
-SHIFTED = ALL.model_copy(update={"shift": 0.5})
+SHIFTED = ALL.model_copy(update={"shift": 0.5, "bias": 0.03})
 FOUR = Body(parent=(0, 0, 1, 1), mirror=(0, 1, 3, 2), up=1)  # the joints of `arrays_of`
 FIVE = Body(parent=(0, 0, 1, 1, 0), mirror=(0, 1, 3, 2, 4), up=1)  # of `clips`
 
@@ -250,6 +251,40 @@ def test_every_second_view_stands_elsewhere_on_the_ground(body):
     assert (found == 0).all(dim=(1, 2)).any(dim=1).all()
 
 
+@pytest.mark.parametrize("body", [BODY, replace(BODY, bones=True), replace(BODY, flat=True, metres=0.5)])
+def test_joints_of_every_second_view_are_displaced_for_all_of_it(body):
+    config = AugmentConfig(bias=0.05)
+    changes, chance = Changes(config, body), torch.Generator().manual_seed(0)
+    joints = torch.randn(2000, 5, 6, 3, generator=chance)
+    joints[:, 2] = 0  # absent
+    found = changes.apply(batch_of(joints), torch.zeros(2000, 3), changes.draw(2000, chance), 7).joints
+    assert not found[:, 2].any()
+    error = (found - joints)[:, [0, 1, 3, 4]]
+    torch.testing.assert_close(error, error[:, :1].expand_as(error), atol=1e-6, rtol=0)
+    error = error[:, 0]
+    displaced = error.flatten(1).any(dim=1)
+    assert int(displaced.sum()) == pytest.approx(1000, abs=80)
+    error = error[displaced]
+    if body.bones:  # as those of the joints that they hold
+        error = changes._placed(error[:, None])[:, 0]
+    error, unit = error[..., : 2 if body.flat else 3], 0.05 / body.metres
+    assert not (body.flat and (found - joints)[..., 2].any())
+    assert error.std(dim=0).flatten().tolist() == pytest.approx([unit] * error[0].numel(), rel=0.1)
+    between = torch.corrcoef(error.flatten(1).T) - torch.eye(error[0].numel())
+    assert float(between.abs().max()) < 0.15  # each joint and axis for itself
+    # what else is drawn is the same, noise included
+    both = AugmentConfig(bias=0.05, shift=0.8, noise=0.01)
+    views = [Changes(both.model_copy(update={"bias": bias}), body) for bias in (0.05, 0.0)]
+    drawn = views[0].draw(2000, chance)
+    drawn[:, -1] = 0.999  # displaced is none
+    same = [one.apply(batch_of(joints), torch.zeros(2000, 3), drawn[:, : one.draws], 7) for one in views]
+    assert torch.equal(same[0].joints, same[1].joints)
+    # an axis that is left out stays so
+    flattened = Changes(AugmentConfig(bias=0.05, drop_axis=1), body)
+    found = flattened.apply(batch_of(joints), torch.zeros(2000, 3), flattened.draw(2000, chance), 0).joints
+    assert (found == 0).all(dim=(1, 2)).any(dim=1).all()
+
+
 @pytest.mark.parametrize("whole_clips", [True, False])
 def test_processes_see_what_one_sees(whole_clips):
     feed = Feed(clips(30), CPU, 24, changes=Changes(SHIFTED, FIVE))
@@ -268,7 +303,7 @@ def test_processes_see_what_one_sees(whole_clips):
 
 
 def test_streamed_views_are_resident_ones_and_bodies_of_a_clip_share_their_changes():
-    changes = Changes(SHIFTED.model_copy(update={"noise": 0.0}), FOUR)
+    changes = Changes(SHIFTED.model_copy(update={"noise": 0.0, "bias": 0.0}), FOUR)
     arrays = arrays_of([[20, 20]] * 12)
     arrays.joints[:] = np.random.default_rng(0).normal(size=(1, 4, 3))  # one pose
     feeds = [Feed(arrays, CPU, 8, resident=where, changes=changes) for where in ("device", "host")]
@@ -322,6 +357,7 @@ def test_two_views_of_a_clip_are_changed_each_for_itself():
         ("scale", 0.2),
         ("noise", 0.1),
         ("shift", 0.5),
+        ("bias", 0.1),
     ):
         config = AugmentConfig(**still, **{key: value})
         feed = Feed(arrays, CPU, 8, changes=Changes(config, FOUR))
@@ -382,10 +418,13 @@ def test_what_cannot_be_done_is_refused(ntu_shards, tmp_path):
     for stream in ("bone", "motion"):
         with pytest.raises(UsageError, match="does not show where they are"):
             small(ntu_shards, "guidance.source=online", f"input.stream={stream}", "augment.shift=0.5")
+    for key in ("noise", "bias"):
+        with pytest.raises(UsageError, match=rf"augment\.{key} displaces joints"):
+            small(ntu_shards, "guidance.source=online", "input.stream=motion", f"augment.{key}=0.1")
     shard = small(ntu_shards, "guidance.source=shard", "augment.limbs=0.1")
     with pytest.raises(UsageError, match=r"take guidance\.source=online"):
         run_experiment(shard, tmp_path / "run")
-    for key in ("noise", "drop_axis", "turn", "scale", "shift"):
+    for key in ("noise", "drop_axis", "turn", "scale", "shift", "bias"):
         other = shard.model_copy(update={"augment": AugmentConfig(**{key: 0.1})})
         refused = (
             pytest.raises(UsageError, match="as they are") if key in ("noise", "drop_axis") else nullcontext()
