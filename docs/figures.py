@@ -1,12 +1,16 @@
 """The pictures of README and docs, from NW-UCLA's clips: `make figures UCLA=all_sqe.zip`; only the README's
-moving one, from synthetic clips and a small run on them: `python docs/figures.py hero .figures`."""
+moving one, from synthetic clips and a small run on them: `python docs/figures.py hero .figures`; only its
+table of results as bars: `python docs/figures.py results`."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
 
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from playwright.sync_api import sync_playwright
 
 from amr_data import convert, open_dataset
@@ -33,6 +37,56 @@ def hero(scratch: Path) -> None:
     run_experiment(load_experiment("demo", [f"data.path={dataset.path}"]), scratch / "hero-run")
     scene = model_scenes(scratch / "hero-run", dataset, [dataset.index(PUSHING)], seed=1)[0]
     write_animation(scene, IMAGES / "hero.gif", height=330)
+
+
+def results() -> None:
+    """The README's table, a panel for each dataset, a bar for each method."""
+    text = (IMAGES.parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
+    head = next(row for row in rows if row[:2] == ["", ""] and "agreement" in row)
+    first = rows.index(head) + 2
+    methods = head[2:]
+    name, panels = "", dict[str, dict[str, list[str]]]()
+    for dataset, protocol, *cells in rows[first:]:
+        if len(cells) != len(methods):
+            break
+        name = dataset or name
+        panels.setdefault(name, {})[protocol] = cells
+    colours = [
+        "#b8bec6",
+        "#d9dde2",
+        "#8fb3d9",
+        "#5b8fc7",
+        "#2f6db0",
+        "#d9622b",
+        "#a8431a",
+        "#e79a6f",
+        "#f3c9af",
+    ]
+    figure = Figure(figsize=(12, 5.4), layout="constrained")
+    shown = ("converged", "kNN")
+    for number, axes in enumerate(figure.subplots(len(shown), len(panels), sharey="row").flat):
+        protocol, (name, figures) = shown[number // len(panels)], list(panels.items())[number % len(panels)]
+        for place, (method, colour) in enumerate(zip(methods, colours, strict=True)):
+            if not (found := re.findall(r"\d+\.\d+", figures[protocol][place])):
+                continue
+            mean, *spread = map(float, found)
+            axes.bar(place, mean, 0.85, color=colour)
+            if spread:
+                axes.errorbar(place, mean, spread[0], color="#333", lw=1, capsize=2)
+            ink = "white" if method.startswith(("AMR", "agreement")) else "black"
+            axes.text(place, 2, f"{mean:.0f}", ha="center", fontsize=8, color=ink)
+        axes.set(xticks=[], ylim=(0, 100))
+        axes.spines[["top", "right"]].set_visible(False)
+        if number < len(panels):
+            axes.set_title(name, fontsize=11)
+        if number % len(panels) == 0:
+            axes.set_ylabel({"converged": "converged probe, %", "kNN": "nearest neighbour, %"}[protocol])
+    handles = [Patch(color=colour, label=method) for method, colour in zip(methods, colours, strict=True)]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(methods), frameon=False, fontsize=8.5
+    )
+    figure.savefig(IMAGES / "results.png", dpi=90)
 
 
 def main(archive: Path, scratch: Path) -> None:
@@ -69,6 +123,9 @@ def main(archive: Path, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
+    results()
+    if sys.argv[1] == "results":
+        sys.exit()
     hero(Path(sys.argv[2]))
     if sys.argv[1] != "hero":
         main(Path(sys.argv[1]), Path(sys.argv[2]))
