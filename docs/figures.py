@@ -68,13 +68,17 @@ def results() -> None:
     for number, axes in enumerate(figure.subplots(len(shown), len(panels), sharey="row").flat):
         protocol, (name, figures) = shown[number // len(panels)], list(panels.items())[number % len(panels)]
         for place, (method, colour) in enumerate(zip(methods, colours, strict=True)):
-            if not (found := re.findall(r"\d+\.\d+", figures[protocol][place])):
+            cell = figures[protocol][place]
+            if not (found := re.findall(r"\d+\.\d+", cell)):
+                axes.text(place, 2, "not measured", rotation=90, ha="center", fontsize=7, color="#777")
                 continue
             mean, *spread = map(float, found)
-            axes.bar(place, mean, 0.85, color=colour)
+            bar = axes.bar(place, mean, 0.85, color=colour)[0]
+            if "¹" in cell or "³" in cell:
+                bar.set(hatch="///", edgecolor="white", linewidth=0)
             if spread:
                 axes.errorbar(place, mean, spread[0], color="#333", lw=1, capsize=2)
-            ink = "white" if method.startswith(("AMR", "agreement")) else "black"
+            ink = "white" if method.startswith(("MAMP", "AMR", "agreement")) else "black"
             axes.text(place, 2, f"{mean:.0f}", ha="center", fontsize=8, color=ink)
         axes.set(xticks=[], ylim=(0, 100))
         axes.spines[["top", "right"]].set_visible(False)
@@ -82,10 +86,10 @@ def results() -> None:
             axes.set_title(name, fontsize=11)
         if number % len(panels) == 0:
             axes.set_ylabel({"converged": "converged probe, %", "kNN": "nearest neighbour, %"}[protocol])
+    few = Patch(facecolor="#999", hatch="///", edgecolor="white", label="one seed or fold")
     handles = [Patch(color=colour, label=method) for method, colour in zip(methods, colours, strict=True)]
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(methods), frameon=False, fontsize=8.5
-    )
+    place = {"loc": "outside lower center", "ncols": 5, "frameon": False, "fontsize": 9}
+    figure.legend(handles=[*handles, few], **place)
     figure.savefig(IMAGES / "results.png", dpi=90)
 
 
@@ -123,9 +127,8 @@ def main(archive: Path, scratch: Path) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] != ["results"]:
+        hero(Path(sys.argv[2]))
+        if sys.argv[1] != "hero":
+            main(Path(sys.argv[1]), Path(sys.argv[2]))
     results()
-    if sys.argv[1] == "results":
-        sys.exit()
-    hero(Path(sys.argv[2]))
-    if sys.argv[1] != "hero":
-        main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -41,7 +41,7 @@ SHIFTS = 3
 BIASES = 1
 """Behind these, where joints are displaced: whether."""
 BIASED = 0x5DEECE66D
-"""Makes another seed of a batch's, so that noise is the same with displacements and without."""
+"""Makes another seed of a batch's, so that displacements are not drawn by the numbers of its noise."""
 
 
 def check_changes(config: AugmentConfig, datasets: Sequence[ShardDataset], shown: InputConfig) -> list[str]:
@@ -137,8 +137,8 @@ class Changes:
         return there
 
     def draw(self, clips: int, generator: torch.Generator) -> Tensor:
-        """Chance of so many clips, (K, E) uniform in [0, 1); the same for every setting but for those of a
-        shift and of displacements, which come last."""
+        """Chance of so many clips, (K, E) uniform in [0, 1); as many for every setting but for a shift and
+        displacements, whose columns come last."""
         return torch.rand(clips, self.draws, generator=generator)
 
     def apply(self, batch: Batch, angles: Tensor, drawn: Tensor, seed: int) -> Batch:

@@ -28,6 +28,7 @@ from amr_train.experiments.settings import (
     parse_overrides,
     read_file,
     read_shipped,
+    said,
     shipped_names,
 )
 from amr_train.models.registry import GROUP
@@ -176,7 +177,7 @@ def _under(origin: str, data: Settings, method: object) -> list[Layer]:
 
 
 def _own_file(path: str, changes: Settings) -> list[Layer]:
-    data = read_file(path)
+    data = said(read_file(path))
     method = changes.get("method", data.get("method", "amr"))
     like = data.pop("like", None)
     if like is not None and like not in data_names():

@@ -43,6 +43,18 @@ def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Settings:
     return merged
 
 
+def said(settings: Mapping[str, Any], prefix: str = "") -> Settings:
+    """The settings without sections in which nothing is: these say nothing."""
+    found: Settings = {}
+    for key, value in settings.items():
+        if _within(f"{prefix}{key}"):
+            value = said(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+            if value is None or value == {}:
+                continue
+        found[key] = value
+    return found
+
+
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:
     """Settings by their dotted keys."""
     found: Settings = {}
@@ -50,15 +62,12 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:
         if isinstance(value, Mapping) and value:
             found |= flat(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = value
+            found[f"{prefix}{key}"] = value  # a key of YAML may be a number
     return found
 
 
 def nested(key: str, value: Any) -> Settings:
-    """One setting by its dotted key, as sections; none where the key is a section and nothing is in it.
-    Raises: UsageError for a key that does not exist."""
-    if _within(key) and (value is None or value == {}):
-        return {}
+    """One setting by its dotted key, as sections. Raises: UsageError for a key that does not exist."""
     _check_key(key)
     for part in reversed(key.split(".")):
         value = {part: value}
@@ -107,8 +116,7 @@ def read_file(path: str | Path) -> Settings:
     data = _yaml(text, str(path))
     if not isinstance(data, dict):
         raise UsageError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
-    # a section with nothing in it says nothing
-    return {key: value for key, value in data.items() if value is not None or not _within(str(key))}
+    return data
 
 
 def _apply(data: Settings, override: str) -> None:

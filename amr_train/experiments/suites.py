@@ -26,6 +26,7 @@ from amr_train.experiments.settings import (
     over,
     read_file,
     read_shipped,
+    said,
     shipped_names,
 )
 
@@ -40,18 +41,20 @@ ELSEWHERE = {
 
 def _checked(settings: Any) -> Any:
     """Settings as sections, whether they are written so or with dotted keys."""
+    if not isinstance(settings, Mapping):
+        return {} if settings is None else settings
     found: Settings = {}
-    for key, value in flat(settings).items() if isinstance(settings, Mapping) else ():
+    for key, value in flat(said(settings)).items():
         found = over(found, _one(key, value))
-    return found if isinstance(settings, Mapping) else settings
+    return found
 
 
 def _checked_grid(grid: Any) -> Any:
     for key in grid if isinstance(grid, Mapping) else ():
         if key == "name":
             raise ValueError("grid: the name of a grid point says its values, and is none of them")
-        _one(key, None)
-    return grid
+        _one(str(key), None)
+    return {} if grid is None else grid
 
 
 def _one(key: str, value: Any) -> Settings:

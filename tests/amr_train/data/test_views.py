@@ -272,7 +272,7 @@ def test_joints_of_every_second_view_are_displaced_for_all_of_it(body):
     assert error.std(dim=0).flatten().tolist() == pytest.approx([unit] * error[0].numel(), rel=0.1)
     between = torch.corrcoef(error.flatten(1).T) - torch.eye(error[0].numel())
     assert float(between.abs().max()) < 0.15  # each joint and axis for itself
-    # what else is drawn is the same, noise included
+    # where the draws are the same, so is all else, noise included
     both = AugmentConfig(bias=0.05, shift=0.8, noise=0.01)
     views = [Changes(both.model_copy(update={"bias": bias}), body) for bias in (0.05, 0.0)]
     drawn = views[0].draw(2000, chance)

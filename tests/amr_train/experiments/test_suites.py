@@ -153,6 +153,11 @@ ROW = {"data": "nw-ucla", "methods": ["amr"]}
         ({"experiments": [ROW], "settings": {"pretrain": {"epoch": 1}}}, "did you mean 'pretrain.epochs'"),
         ({"experiments": [{**ROW, "grid": {"pretrain.epoch": [1]}}]}, "did you mean 'pretrain.epochs'"),
         ({"experiments": [{**ROW, "grid": {"seed": [1]}}]}, "seed: a suite has `seeds`"),
+        ({"experiments": [{**ROW, "grid": {"pretrain": [{}]}}]}, "'pretrain' is a section and no setting"),
+        ({"experiments": [{**ROW, "grid": {1: [2]}}]}, "there is no setting '1'"),
+        ({"experiments": [ROW], "settings": {5: {}}}, "there is no setting '5'"),
+        ({"experiments": [ROW], "settings": {"model": 3}}, "'model' is a section and no setting"),
+        ({"experiments": [ROW], "agreement": None}, "no key 'agreement'"),
         ({"experiments": [{**ROW, "grid": {"mask.ratio": 0.5}}]}, "grid.mask.ratio"),
         ({"experiments": [{**ROW, "settings": {"data": {"protocol": "x"}}}]}, "it is now 'data.split'"),
         ({"experiments": [ROW, ROW]}, "two runs named nw-ucla-amr"),
@@ -170,11 +175,14 @@ def test_what_a_suites_file_may_not_say(own, content, says):
 
 
 def test_a_section_with_nothing_in_it_says_nothing_in_a_suite(own):
-    empty = {"agreement": {}, "augment": None}
+    empty = {"agreement": {}, "augment": None, "evaluation": {"finetune": None}, "data": {}}
     plain, same = own(experiments=[ROW]), own(experiments=[{**ROW, "settings": empty}], settings=empty)
-    assert [stage.experiment for stage in stages_of(same, {}, Path("runs"))] == [
-        stage.experiment for stage in stages_of(plain, {}, Path("runs"))
+    row = {**ROW, "settings": None, "grid": None}
+    nothing = own(experiments=[row], settings=None, methods={"amr": None}, grid=None)
+    experiments = [
+        [stage.experiment for stage in stages_of(suite, {}, Path("runs"))] for suite in (plain, same, nothing)
     ]
+    assert experiments[0] == experiments[1] == experiments[2]
 
 
 def test_overrides_that_would_make_one_run_of_all_are_refused(own):

@@ -17,6 +17,7 @@ from amr_train import evaluate, experiment_names, load_encoder, load_experiment,
 from amr_train.config import PretrainConfig
 from amr_train.evaluation.monitor import Monitor, effective_rank, spread_of
 from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.experiments.loading import resolve
 from amr_train.experiments.settings import valid_keys
 from amr_train.identity import training_digest
 from amr_train.models.masked import MaskedReconstruction
@@ -209,8 +210,9 @@ def test_a_section_with_nothing_in_it_says_nothing(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("pretrain: {epochs: 30}\n")
     plain = load_experiment(str(path))
-    path.write_text("model: {}\nmask:\npretrain: {epochs: 30}\n")
+    path.write_text("model: {}\nmask:\npretrain: {epochs: 30}\nevaluation: {finetune: }\n")
     assert load_experiment(str(path)) == plain
+    assert resolve(str(path)).origins["model.width"] == "default"
     with pytest.raises(UsageError, match="'model' is a section and no setting"):
         load_experiment("demo", ["model="])
 
