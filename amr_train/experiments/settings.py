@@ -187,7 +187,7 @@ def explain(error: ValidationError) -> str:
     """The first thing that a validation found, in one line."""
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden" or (first["type"] == "model_type" and _within(key)):
         return _unknown_key(key)
     shown = f", found {first['input']!r}" if not isinstance(first["input"], dict) else ""
     return f"{key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}{shown}"

@@ -192,6 +192,8 @@ def test_overrides_are_typed():
         ("pretrain=5", "'pretrain' is a section and no setting: name one of those in it, such as pretrain."),
         ("pretrain.epochs", "does not read key=value"),
         ("pretrain.epochs=many", "pretrain.epochs"),
+        ("augment.bias=yes", "augment.bias: a number is wanted, found True"),
+        ("seed=on", "seed: a number is wanted, found True"),
         ("pretrain.epochs=0", "greater than or equal to 1"),
         ("target.kind=pose", "'joints', 'motion' or 'both'"),
         ("model.target_ratio=7", "must divide"),
@@ -215,6 +217,9 @@ def test_a_section_with_nothing_in_it_says_nothing(tmp_path):
     assert resolve(str(path)).origins["model.width"] == "default"
     with pytest.raises(UsageError, match="'model' is a section and no setting"):
         load_experiment("demo", ["model="])
+    path.write_text("pretrain: 5\n")
+    with pytest.raises(UsageError, match=r"mine\.yaml: 'pretrain' is a section and no setting"):
+        load_experiment(str(path))
 
 
 def test_an_unknown_key_in_a_file_is_named(tmp_path):
