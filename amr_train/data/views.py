@@ -185,14 +185,14 @@ class Changes:
                 offset[:, number] = (along * 2 - 1) * (config.shift / self.body.metres)
             offset = offset * (whether < CHANGED)[:, None] * kept
             joints = joints + offset[:, None, None] * there
+        errors = []
         if config.noise:
-            error = self._errors(batch, seed) * (config.noise / self.body.metres)
-            chosen = (noise < CHANGED)[:, None] * kept * self._tables["axes"]
-            joints = joints + error * chosen[:, None, None] * there
+            errors.append((self._drifting(batch, seed), config.noise, noise))
         if config.bias:
-            error = self._normal(batch, 1, seed ^ BIASED) * (config.bias / self.body.metres)
-            error = self._bones(error) if self.body.bones else error
-            chosen = (drawn[:, -1] < CHANGED)[:, None] * kept * self._tables["axes"]
+            errors.append((self._normal(batch, 1, seed ^ BIASED), config.bias, drawn[:, -1]))
+        for error, deviation, whether in errors:
+            error = (self._bones(error) if self.body.bones else error) * (deviation / self.body.metres)
+            chosen = (whether < CHANGED)[:, None] * kept * self._tables["axes"]
             joints = joints + error * chosen[:, None, None] * there
         return replace(batch, joints=joints, energy=energy)
 
@@ -215,7 +215,7 @@ class Changes:
     def _exchanged(self, values: Tensor, mirrored: Tensor) -> Tensor:
         return torch.where(mirrored[:, None, None, None], values[:, :, self._tables["mirror"]], values)
 
-    def _errors(self, batch: Batch, seed: int) -> Tensor:
+    def _drifting(self, batch: Batch, seed: int) -> Tensor:
         """(S, T, V, 3) of deviation 1 in every frame, of these sequences of the whole batch."""
         frames, device = batch.joints.shape[1], batch.joints.device
         values = self._normal(batch, -(-frames // DRIFT) + 1, seed)
@@ -223,8 +223,7 @@ class Changes:
         before = place.long()
         angle = ((place - before) * (pi / 2))[:, None, None]
         # squares of the two weights add up to 1
-        errors = angle.cos() * values[:, before] + angle.sin() * values[:, before + 1]
-        return self._bones(errors) if self.body.bones else errors
+        return angle.cos() * values[:, before] + angle.sin() * values[:, before + 1]
 
     @staticmethod
     def _normal(batch: Batch, times: int, seed: int) -> Tensor:

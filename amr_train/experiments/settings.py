@@ -3,7 +3,7 @@ by name, with the nearest valid key, where there is no such setting."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from importlib.resources import files
@@ -74,16 +74,9 @@ def nested(key: str, value: Any) -> Settings:
     return dict(value)
 
 
-def valid_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
+def valid_keys() -> list[str]:
     """Every key that an experiment may set, dotted."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += valid_keys(kind, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
+    return [key for key, _ in _fields(Experiment)]
 
 
 def shipped_names(folder: str) -> list[str]:
@@ -144,16 +137,19 @@ def _within(section: str) -> list[str]:
     return [known for known in valid_keys() if known.startswith(f"{section}.")]
 
 
-def _free_keys(model: type[BaseModel] = Experiment, prefix: str = "") -> list[str]:
+def _free_keys() -> list[str]:
     """Keys that hold whatever a method or a protocol of one's own understands."""
-    keys: list[str] = []
+    return [key for key, kind in _fields(Experiment) if get_origin(kind) is dict]
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of a section and of those in it, dotted, with its type."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += _free_keys(kind, f"{prefix}{name}.")
-        elif get_origin(kind) is dict:
-            keys.append(prefix + name)
-    return keys
+            yield from _fields(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name, kind
 
 
 def _yaml(text: str, where: str) -> Any:
