@@ -70,16 +70,12 @@ class Experiment(Section):
                     f"leave as recorded: set one of these, or leave input.{key} at "
                     f"{InputConfig.model_fields[key].default}"
                 )
-        if self.augment.shift and self.input.stream != "joint":
+        unseen = {"joint": (), "bone": ("shift",), "motion": ("shift", "noise", "bias")}[self.input.stream]
+        if moving := [f"augment.{key}" for key in unseen if getattr(self.augment, key)]:
             raise ValueError(
-                f"augment.shift moves bodies as a whole, and input.stream={self.input.stream} does not show "
-                "where they are: set it to 0"
+                f"input.stream={self.input.stream} does not show where bodies and joints are, which "
+                f"{' and '.join(moving)} would change: set {' '.join(f'{key}=0' for key in moving)}"
             )
-        for key in ("noise", "bias") if self.input.stream == "motion" else ():
-            if getattr(self.augment, key):
-                raise ValueError(
-                    f"augment.{key} displaces joints, and input.stream=motion shows none: set it to 0"
-                )
         if self.pretrain.warmup_epochs >= self.pretrain.epochs:
             raise ValueError(
                 f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs "

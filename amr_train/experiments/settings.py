@@ -128,8 +128,7 @@ def _apply(data: Settings, override: str) -> None:
 
 
 def _check_key(key: str) -> None:
-    free = any(key.startswith(f"{known}.") for known in _free_keys())
-    if key not in valid_keys() and not free:
+    if key not in valid_keys() and not _is_free(key):
         raise UsageError(_unknown_key(key))
 
 
@@ -137,9 +136,15 @@ def _within(section: str) -> list[str]:
     return [known for known in valid_keys() if known.startswith(f"{section}.")]
 
 
-def _free_keys() -> list[str]:
-    """Keys that hold whatever a method or a protocol of one's own understands."""
-    return [key for key, kind in _fields(Experiment) if get_origin(kind) is dict]
+def _sections() -> list[str]:
+    """Every section, dotted, also those in others."""
+    return sorted({key[:at] for key in valid_keys() for at, sign in enumerate(key) if sign == "."})
+
+
+def _is_free(key: str) -> bool:
+    """Whether a key lies in one that holds whatever a method or a protocol of one's own understands."""
+    free = (known for known, kind in _fields(Experiment) if get_origin(kind) is dict)
+    return any(key.startswith(f"{known}.") for known in free)
 
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -172,10 +177,17 @@ def _unknown_key(key: str) -> str:
         return (
             f"'{key}' is a section and no setting: name one of those in it, such as {', '.join(inside[:3])}"
         )
-    keys = valid_keys()
+    if key in valid_keys() or _is_free(key):
+        *sections, last = key.split(".")
+        closing = "}" * len(sections)
+        shown = "".join(f"{section}: {{" for section in sections)
+        return f"'{key}' has to be written by sections here: {shown}{last}: ...{closing}"
+    keys, sections = valid_keys(), _sections()
+    if (near := nearest(key, [*keys, *sections], cutoff=0.7)) in sections:
+        return f"there is no setting '{key}': did you mean the section '{near}'?"
     last = key.rsplit(".", 1)[-1]
     ends = {k.rsplit(".", 1)[-1]: k for k in keys}
-    near = nearest(key, keys, cutoff=0.7) or ends.get(nearest(last, list(ends)) or "")
+    near = near or ends.get(nearest(last, list(ends)) or "")
     return unknown("setting", key, keys, near=near)
 
 

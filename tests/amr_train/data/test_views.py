@@ -24,6 +24,7 @@ from amr_train.data.bodies import Body, body_of
 from amr_train.data.feed import Feed
 from amr_train.data.views import DRAWS, Changes, check_changes, make_changes
 from amr_train.evaluation.protocols import PROTOCOLS
+from amr_train.experiments.loading import load_experiment
 from amr_train.experiments.running import check_energies
 from amr_train.models.guidance import window_energy
 from amr_train.training.encoders import load_encoder
@@ -416,11 +417,15 @@ def test_what_cannot_be_done_is_refused(ntu_shards, tmp_path):
             check_changes(AugmentConfig(**{key: 0.1}), [flat], InputConfig())
     assert check_changes(AugmentConfig(limbs=0.1, scale=0.1, noise=0.1), [flat], InputConfig()) == []
     for stream in ("bone", "motion"):
-        with pytest.raises(UsageError, match="does not show where they are"):
+        with pytest.raises(
+            UsageError, match=r"does not show where bodies and joints are.*set augment\.shift=0"
+        ):
             small(ntu_shards, "guidance.source=online", f"input.stream={stream}", "augment.shift=0.5")
     for key in ("noise", "bias"):
-        with pytest.raises(UsageError, match=rf"augment\.{key} displaces joints"):
+        with pytest.raises(UsageError, match=rf"does not show.*set augment\.{key}=0"):
             small(ntu_shards, "guidance.source=online", "input.stream=motion", f"augment.{key}=0.1")
+    with pytest.raises(UsageError, match=r"set augment\.shift=0 augment\.noise=0 augment\.bias=0$"):
+        load_experiment("any-skeleton-small-agreement", ["input.stream=motion"])
     shard = small(ntu_shards, "guidance.source=shard", "augment.limbs=0.1")
     with pytest.raises(UsageError, match=r"take guidance\.source=online"):
         run_experiment(shard, tmp_path / "run")

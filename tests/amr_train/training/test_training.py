@@ -231,6 +231,18 @@ def test_an_unknown_key_in_a_file_is_named(tmp_path):
         load_experiment(str(path))
     path.write_text("model: {width: 64}\n")
     assert load_experiment(str(path)).name == "mine"
+    for text, says in (
+        ("pretrian: {epochs: 3}", "there is no setting 'pretrian': did you mean the section 'pretrain'?"),
+        ("evaluation: {finetun: {epochs: 3}}", "did you mean the section 'evaluation.finetune'?"),
+        (
+            "pretrain.epochs: 3",
+            "'pretrain.epochs' has to be written by sections here: pretrain: {epochs: ...}",
+        ),
+        ("options.mine.size: 3", "options.mine.size' has to be written by sections here"),
+    ):
+        path.write_text(text + "\n")
+        with pytest.raises(UsageError, match=re.escape(says)):
+            load_experiment(str(path))
     for text in ("- 1", "a: [", "model: 5"):
         path.write_text(text)
         with pytest.raises(UsageError, match=r"mine\.yaml"):
