@@ -16,8 +16,9 @@ from filelock import FileLock
 
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_train.config import EvaluationConfig
+from amr_train.evaluation.about import about_task, spoken_of
 from amr_train.evaluation.kept import keep_scores, scores_file
-from amr_train.evaluation.parts import SUBJECTS, TEST, only_split
+from amr_train.evaluation.parts import SUBJECTS, only_split
 from amr_train.evaluation.protocols import Protocol, Result, protocol_named
 from amr_train.evaluation.records import (
     EVALUATIONS,
@@ -29,7 +30,6 @@ from amr_train.evaluation.records import (
 from amr_train.evaluation.subjects import Subject, coordinates, trained, untrained
 from amr_train.evaluation.task import Task
 from amr_train.evaluation.whole import figures_in
-from amr_train.identity import SCHEMA
 from amr_train.listening import Listener
 from amr_train.models.files import ClipEncoder, EncoderConfig
 from amr_train.models.skeletons import told_of
@@ -292,46 +292,6 @@ def _checked(protocol: Protocol, result: object) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise UsageError(f"protocol {protocol.name}: its details cannot be kept as JSON: {error}") from None
     return found
-
-
-def about_task(task: Task, protocol: Protocol) -> Record:
-    """Everything that decides a result, and what says whose it is."""
-    dataset = task.dataset
-    folds = list(dataset.spec.folds_with(task.split))
-    return {
-        "schema": SCHEMA,
-        "protocol": protocol.name,
-        "subject": task.subject.about(),
-        "data": {
-            "dataset": dataset.spec.name,
-            "fingerprint": dataset.fingerprint,
-            "recipe": dict(dataset.manifest["recipe"]),
-            "synthetic": dataset.synthetic,
-            "path": str(dataset.path.resolve()),
-        },
-        "split": task.split,
-        **({"folds": folds} if folds else {}),  # that it is one of
-        "part": task.part,
-        "clips": {"train": len(task.indices["train"]), task.part: len(task.indices["test"])},
-        **({"seen": task.seen} if task.part != TEST else {}),
-        "joints": task.joints,
-        **task.gflops,
-        "seed": task.seed,
-        "precision": task.settings.feature_precision if protocol.frozen else task.precision,
-        "settings": {
-            **protocol.settings(task.settings, task.augment),
-            **task.left_out,
-            **(task.apart if protocol.frozen and protocol.of_clips else {}),
-        },
-    }
-
-
-def spoken_of(protocol: Protocol, settings: dict[str, Any]) -> str:
-    """The settings that matter, in a few words beside a figure."""
-    spoken = [protocol.spoken(settings)]
-    if "excluded" in settings:
-        spoken.append(f"{settings['excluded']['clips']:,} clips excluded")
-    return "; ".join(filter(None, spoken))
 
 
 def _baselines(task: Task) -> list[Subject]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from amr_data import UsageError
-from amr_train.evaluation.evaluating import about_task, judged, spoken_of, task_of
+from amr_train.evaluation.about import about_task, spoken_of
+from amr_train.evaluation.evaluating import judged, task_of
 from amr_train.evaluation.features import Features
 from amr_train.evaluation.kept import kept_scores, scores_file
 from amr_train.evaluation.parts import SUBJECTS

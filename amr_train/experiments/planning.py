@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from amr_data import ShardDataset, UsageError, open_dataset
-from amr_train.evaluation.evaluating import about_task
+from amr_train.evaluation.about import about_task
 from amr_train.evaluation.parts import only_split, parts_of, training_clips
 from amr_train.evaluation.protocols import protocol_named
 from amr_train.evaluation.records import read_record_of

@@ -76,7 +76,7 @@ def nested(key: str, value: Any) -> Settings:
 
 def valid_keys() -> list[str]:
     """Every key that an experiment may set, dotted."""
-    return [key for key, _ in _fields(Experiment)]
+    return list(_kinds())
 
 
 def shipped_names(folder: str) -> list[str]:
@@ -128,23 +128,29 @@ def _apply(data: Settings, override: str) -> None:
 
 
 def _check_key(key: str) -> None:
-    if key not in valid_keys() and not _is_free(key):
+    if key not in _kinds() and not _is_free(key):
         raise UsageError(_unknown_key(key))
 
 
 def _within(section: str) -> list[str]:
-    return [known for known in valid_keys() if known.startswith(f"{section}.")]
+    return [known for known in _kinds() if known.startswith(f"{section}.")]
 
 
 def _sections() -> list[str]:
     """Every section, dotted, also those in others."""
-    return sorted({key[:at] for key in valid_keys() for at, sign in enumerate(key) if sign == "."})
+    return sorted({key[:at] for key in _kinds() for at, sign in enumerate(key) if sign == "."})
 
 
 def _is_free(key: str) -> bool:
     """Whether a key lies in one that holds whatever a method or a protocol of one's own understands."""
-    free = (known for known, kind in _fields(Experiment) if get_origin(kind) is dict)
+    free = (known for known, kind in _kinds().items() if get_origin(kind) is dict)
     return any(key.startswith(f"{known}.") for known in free)
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """The type of every setting by its dotted key, walked through once."""
+    return dict(_fields(Experiment))
 
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -177,7 +183,7 @@ def _unknown_key(key: str) -> str:
         return (
             f"'{key}' is a section and no setting: name one of those in it, such as {', '.join(inside[:3])}"
         )
-    if key in valid_keys() or _is_free(key):
+    if key in _kinds() or _is_free(key):
         *sections, last = key.split(".")
         closing = "}" * len(sections)
         shown = "".join(f"{section}: {{" for section in sections)

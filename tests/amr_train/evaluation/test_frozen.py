@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from amr_data import AmrError, UsageError, open_dataset
 from amr_train import evaluate
 from amr_train.config import EvaluationConfig, LinearConfig, LogisticConfig, ModelConfig
-from amr_train.evaluation.evaluating import about_task
+from amr_train.evaluation.about import about_task
 from amr_train.evaluation.features import Features, standardised
 from amr_train.evaluation.labels import draw_labelled
 from amr_train.evaluation.protocols import PROTOCOLS
