@@ -19,7 +19,7 @@ from tests.amr_train.runs import small
 @pytest.mark.parametrize(
     ("overrides", "epochs", "least"),
     [
-        ([], 120, 1800),
+        ([], 120, 3600),
         (["pretrain.epochs=30"], 30, 0),
         (["pretrain.epochs=30", "pretrain.min_steps=5"], 30, 5),
         (["pretrain.min_steps=0"], 120, 0),
