@@ -14,6 +14,7 @@ from amr_data.errors import Reject, UsageError
 from amr_data.looking.units import raw_unit
 from amr_data.readers import RawSource, Unit, family_for, family_options
 from amr_data.readers.stature import heights, measured, odd_axes
+from amr_data.readers.table.takes import FALLEN
 from amr_data.shards.tables import side_counts
 from amr_data.specs import NO_LABEL, DatasetSpec, Protocol
 
@@ -60,6 +61,7 @@ def describe(
     }
     values |= {f: [getattr(c, f) for c in clips] for f in ("subject", "camera", "setup", "replication")}
     warnings = (odd_axes(clips, spec.skeleton) if spec.dimensions == 3 else []) + _scattered(clips)
+    warnings += _fallen(clips)
     try:
         spec = spec.with_folds(values) if clips else spec
     except ValueError as error:
@@ -70,6 +72,11 @@ def describe(
         )
         warnings.append(f"{error}{read}")
     labels = Counter(c.label for c in clips)
+    splits = {name: _sides(rule, values[rule.by]) for name, rule in spec.protocols.items()}
+    if clips and len(units) == len(found.units):
+        warnings += _empty_sides(
+            {name: splits[name] for name, rule in spec.protocols.items() if not rule.folds}
+        )
     return {
         "dataset": spec.name,
         "family": family.name,
@@ -89,7 +96,7 @@ def describe(
         },
         "subjects": _counted(values["subject"]),
         "cameras": _counted(values["camera"]),
-        "splits": {name: _sides(rule, values[rule.by]) for name, rule in spec.protocols.items()},
+        "splits": splits,
         "rejects": _rejects(rejects),
         "warnings": warnings,
     }
@@ -154,6 +161,27 @@ def _scattered(clips: list[Clip]) -> list[str]:
     return [
         f"most frames are {step:g} after the one before, so that a clip is mostly gaps, across which no "
         "motion is measured: look at frame, frame_step, time and frame_rate"
+    ]
+
+
+def _fallen(clips: list[Clip]) -> list[str]:
+    """Whether frames are left out because `frame_step` gives several of them one place."""
+    among = sum(any(FALLEN in note for note in clip.dropped) for clip in clips)
+    if not among:
+        return []
+    return [
+        f"in {among} of {len(clips)} clips {FALLEN} and are left out: is frame_step more than "
+        "numbers are apart?"
+    ]
+
+
+def _empty_sides(splits: dict[str, dict[str, int]]) -> list[str]:
+    """The splits by which nothing could be trained or judged."""
+    return [
+        f"the split {name} has no {part} clip: look at its rule and at what names and files say of clips"
+        for name, counts in splits.items()
+        for part in ("train", "test")
+        if not counts.get(part)
     ]
 
 

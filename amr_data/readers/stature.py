@@ -14,6 +14,8 @@ from amr_data.specs import Skeleton
 ALONG, UPRIGHT = "head to ankles along the bones", "lowest to highest joint"
 TOPS = ("head", "nose")
 ENDS = ("ankle", "foot")
+LYING = 0.35
+"""A head that is this share of a body's height above the ankles, or less, is that of somebody who lies."""
 FORWARD = (("ankle", "foot"), ("ankle", "foot_index"), ("ankle", "big_toe"), ("heel", "foot_index"))
 """Pairs of joints of one leg of which the second lies in front."""
 
@@ -60,7 +62,8 @@ def median_height(clips: Sequence[Clip], skeleton: Skeleton) -> float | None:
 
 
 def odd_axes(clips: Sequence[Clip], skeleton: Skeleton) -> list[str]:
-    """What looks wrong about the axes of clips: heads below feet, toes that point backwards."""
+    """What looks wrong about the axes of clips: heads below feet or hardly above them, toes that point
+    backwards."""
     joints = [t.joints for c in clips for t in c.tracks if len(t.joints)]
     if not joints:
         return []
@@ -71,6 +74,11 @@ def odd_axes(clips: Sequence[Clip], skeleton: Skeleton) -> list[str]:
         up = np.median(stacked[:, legs[0][0], 1] - stacked[:, [leg[-1] for leg in legs], 1].mean(axis=1))
         if up < 0:
             found.append(f"the head is {-up:.2f} below the ankles: the axis that points up looks wrong")
+        elif up <= LYING * (tall := float(np.median(heights(stacked, skeleton)))):
+            found.append(
+                f"the head is {up:.2f} above the ankles in bodies of {tall:.2f}: most people lie, or another "
+                "axis points up"
+            )
     ahead = _ahead(stacked, skeleton)
     if ahead is not None and ahead < 0:
         found.append("the toes point backwards: left and right, or the sign of an axis, look exchanged")

@@ -79,7 +79,7 @@ class Experiment(Section):
         if self.pretrain.warmup_epochs >= self.pretrain.epochs:
             raise ValueError(
                 f"pretrain.warmup_epochs ({self.pretrain.warmup_epochs}) must be below pretrain.epochs "
-                f"({self.pretrain.epochs})"
+                f"({self.pretrain.epochs}); for a short training say pretrain.warmup_epochs=0 too"
             )
         if self.model.decoder == "subset" and 1 / self.model.target_ratio > self.mask.ratio:
             raise ValueError(

@@ -28,7 +28,7 @@ from amr_train.evaluation.records import (
     write_record,
 )
 from amr_train.evaluation.subjects import Subject, coordinates, trained, untrained
-from amr_train.evaluation.task import Task
+from amr_train.evaluation.task import PARTS, Task
 from amr_train.evaluation.whole import figures_in
 from amr_train.listening import Listener
 from amr_train.models.files import ClipEncoder, EncoderConfig
@@ -127,7 +127,7 @@ def task_of(
     if subject.encoder is not None:
         for line in told_of(subject.encoder.config, data.spec.skeleton):
             listener.warn(line)
-    return Task(
+    task = Task(
         subject,
         data,
         only_split(data, split),
@@ -140,6 +140,24 @@ def task_of(
         Path(folder) if folder else None,
         compile=compile,
     )
+    for line in _never_taught(task):
+        listener.warn(line)
+    return task
+
+
+def _never_taught(task: Task) -> list[str]:
+    """A word about classes that are judged and that no training clip shows."""
+    labels = {part: np.unique(task.dataset.clips["label"][task.indices[part]]) for part in PARTS}
+    never = np.setdiff1d(labels["test"], labels["train"])
+    if not len(never):
+        return []
+    names = ", ".join(task.dataset.spec.class_title(int(label)) for label in never[:3])
+    clips = int(np.isin(task.dataset.clips["label"][task.indices["test"]], never).sum())
+    return [
+        f"{len(never)} of the {len(labels['test'])} classes that are judged have no training clip in "
+        f"{task.dataset.path} ({names}{', ...' if len(never) > 3 else ''}): "
+        f"{clips:,} of {len(task.indices['test']):,} clips cannot be told"
+    ]
 
 
 def judged_all(task: Task, protocols: Sequence[str], baselines: Path | None = None) -> list[Record]:

@@ -22,11 +22,13 @@ def shared_joints(encoder: ClipEncoder, dataset: ShardDataset) -> list[int] | No
     if shared is not None and len(shared) < FEWEST:
         named, what = bool(config.model.names), f"{config.joints} joints"
         knows = f"{len(config.model.names)} names" if named else what
+        missing = [joint for i, joint in enumerate(skeleton.joints) if i not in shared]
+        told = f"say in `counterparts` what {', '.join(missing[:3])} and others are"
         raise UsageError(
             f"the encoder knows {knows} of {config.skeleton or 'an unnamed skeleton'}, "
             f"{len(shared)} of them are among the "
-            f"{len(skeleton.joints)} of {skeleton.name} in {dataset.path}; too few to evaluate it there"
-            + (f": say in `counterparts` what {', '.join(skeleton.joints[:3])}, ... are" if named else "")
+            f"{len(skeleton.joints)} of {skeleton.name} in {dataset.path}; too few to evaluate it there: "
+            f"{FEWEST} are needed" + (f"; {told}" if named and len(skeleton.joints) >= FEWEST else "")
         )
     return shared
 

@@ -49,7 +49,7 @@ def parts_of(
             instead = f"judge by another split ({', '.join(others)}), or " if others else ""
             raise UsageError(
                 f"{dataset.path} has no {what}{name} clip in the split {split}, so nothing can be judged by "
-                f"it; {instead}train without judging by evaluation.protocols=[]"
+                f"it; {instead}a run trains without judging by evaluation.protocols=[]"
             )
         parts.append(clips[labelled[clips]])
     if part == SUBJECTS:
@@ -111,8 +111,13 @@ def _check_others(dataset: ShardDataset, split: str, clips: Clips) -> None:
     if len(subjects) < 2:
         raise UsageError(
             f"evaluation.part=subjects judges each by the others' clips, and {dataset.path} has not two in "
-            f"the split {split}: {_who(subjects)}; use evaluation.part=test"
+            f"the split {split}: {_who(subjects)}" + _by_test(dataset, split)
         )
+
+
+def _by_test(dataset: ShardDataset, split: str) -> str:
+    """The way out where the test part can judge."""
+    return "; use evaluation.part=test" if len(dataset.split(split, "test")) else ""
 
 
 def _people(dataset: ShardDataset, clips: Clips) -> list[int]:
@@ -134,7 +139,8 @@ def only_split(dataset: ShardDataset, split: str | None) -> str:
         return split
     if len(names) > 1:
         raise UsageError(
-            f"{dataset.path} has several: {', '.join(names)}; say which train/test split with --split"
+            f"{dataset.path} has several train/test splits: {', '.join(names)}; say which, as in "
+            f"--data {dataset.path}:{names[0]}"
         )
     return names[0] if names else ALL
 

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 
 from amr_data import ShardDataset, UsageError, open_dataset
+from amr_data.errors import unknown
 from amr_data.looking.words import recipe_in_words
-from amr_data.specs import names_in
+from amr_data.specs import names_in, spec_names
 from amr_train.config import Experiment
 from amr_train.data.exclusion import excluded_of
 from amr_train.data.input import check_input, energies_fit
@@ -143,7 +144,8 @@ def settled(experiment: Experiment, opening: Opening = open_dataset) -> Sources:
         if one.name == other.name:
             paths = f"{one.dataset.path} and {other.dataset.path}"
             raise UsageError(f"{paths} both hold {one.name}; give one of them")
-    lines = [f"{s.name} trains and is not judged: {s.unjudged}" for s in sources if s.unjudged]
+    lines = _about_splits(experiment, sources)
+    lines += [f"{s.name} trains and is not judged: {s.unjudged}" for s in sources if s.unjudged]
     lines += [
         f"{s.left_out:,} of the {s.left_out + len(s.clips):,} training clips of {s.name} are excluded"
         for s in sources
@@ -188,11 +190,23 @@ def _split_of(experiment: Experiment, dataset: ShardDataset, several: bool) -> s
     if experiment.data.split in known:
         return str(experiment.data.split)
     if len(known) > 1:
+        lacks = f"no split '{experiment.data.split}' but " if experiment.data.split else ""
         raise UsageError(
-            f"{dataset.path} has several train/test splits: {', '.join(known)}; say which with "
+            f"{dataset.path} has {lacks}several train/test splits: {', '.join(known)}; say which with "
             f"--data {dataset.path}:{known[0]}, or with data.splits.{dataset.spec.name}={known[0]}"
         )
     return only_split(dataset, None)
+
+
+def _about_splits(experiment: Experiment, sources: Sequence[Source]) -> list[str]:
+    """A word about splits of datasets that are not here. The shipped experiments name those of all datasets
+    that come with a spec, which says nothing."""
+    here = [source.name for source in sources]
+    return [
+        f"data.splits.{name} is left aside: {unknown('dataset', name, here)}; a name is that of a spec"
+        for name in experiment.data.splits
+        if name not in here and name not in spec_names()
+    ]
 
 
 def _source(experiment: Experiment, dataset: ShardDataset, split: str, several: bool) -> Source:

@@ -205,6 +205,9 @@ def _run(entry: Entry, seed: int, data: Mapping[str, Path], out: Path) -> Stage:
         path = _data_of(experiment, data)
         run, missing = replace(run, data=path), () if path else (run.dataset,)
         given = {"path": str(path)} if path else {}
+    mine = entry.together or (run.dataset,)
+    other = set(data) - set(mine)  # a suite may name the splits of all its datasets at once
+    given["splits"] = {name: split for name, split in experiment.data.splits.items() if name not in other}
     where = experiment.data.model_copy(update=given)
     return replace(run, missing=missing, experiment=experiment.model_copy(update={"data": where}))
 

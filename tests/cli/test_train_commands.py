@@ -315,7 +315,7 @@ def test_the_panel_keeps_bar_and_time_readable_at_80_columns(monkeypatch):
         (["eval", "RUN", "--split", "xset"], "no split 'xset'"),
         (["eval", "RUN/encoder.safetensors", "linear.epochs=0"], "linear.epochs"),
         (["eval", "ALONE"], "does not say on which clips to judge it: give --data DIR"),
-        (["eval", "ALONE", "--data", "DATA"], "say which train/test split with --split"),
+        (["eval", "ALONE", "--data", "DATA"], "several train/test splits: xsub, xview; say which, as in"),
         (["show", "dmeo"], "did you mean 'demo'"),
         (["show", "suite/nw-uclaa"], "did you mean 'suite/nw-ucla'"),
         (["import-mamp", "nowhere.pth"], "no checkpoint at nowhere.pth"),

@@ -16,6 +16,8 @@ from amr_data.readers.table.layout import MAX_BODIES, Layout
 
 MAX_SPAN = 1 << 22
 """Frames from the first to the last of one recording, as many as are kept whole: 38 hours at 30 a second."""
+FALLEN = "frames with numbers of their own fall onto others"
+"""How notes begin about frames that are left out since `frame_step` divides their numbers."""
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 Frames = npt.NDArray[np.int64]
 
@@ -73,7 +75,8 @@ def _take(name: str, content: Content, rows: Any, layout: Layout, frame_rate: fl
         for f, column in content.extras.items()
     }
     notes: list[str] = []
-    frames = _frames(extras, len(values), layout, frame_rate)
+    numbers = _numbers(extras, len(values), layout, frame_rate)
+    frames = numbers // layout.frame_step  # 1 where no column says frames
     bodies: list[Sighting] = []
     if "body" in extras:
         seen: dict[str, list[int]] = {}
@@ -83,10 +86,11 @@ def _take(name: str, content: Content, rows: Any, layout: Layout, frame_rate: fl
             raise RejectError("body_count", f"{len(seen)} bodies, at most {MAX_BODIES} are read")
         for number, rows_of in seen.items():
             mine = np.array(rows_of)
-            mine = mine[_increasing(frames[mine], layout, f"body {str(number)[:24]}: ", notes)]
+            who = f"body {str(number)[:24]}: "
+            mine = mine[_increasing(frames[mine], numbers[mine], layout, who, notes)]
             bodies.append(Sighting(str(number)[:64], frames[mine], values[mine, 0]))
     else:
-        kept = _increasing(frames, layout, "", notes)
+        kept = _increasing(frames, numbers, layout, "", notes)
         for slot in range(values.shape[1]):
             bodies.append(Sighting(str(slot + 1), frames[kept], values[kept, slot]))
     first, last = int(frames.min()), int(frames.max())
@@ -106,8 +110,8 @@ def _one(extras: dict[str, Any], field: str) -> str:
     return str(seen[0]) if seen else ""
 
 
-def _frames(extras: dict[str, Any], rows: int, layout: Layout, frame_rate: float) -> Frames:
-    """(R,) int64 frame numbers: from a column, in steps, from time stamps, or counted."""
+def _numbers(extras: dict[str, Any], rows: int, layout: Layout, frame_rate: float) -> Frames:
+    """(R,) int64 frame numbers: as a column has them, from time stamps, or counted."""
     if "frame" in extras:
         numbers = extras["frame"]
     elif layout.time is not None:
@@ -123,26 +127,33 @@ def _frames(extras: dict[str, Any], rows: int, layout: Layout, frame_rate: float
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise RejectError("bad_number", f"row {row + 1} has {numbers[row]:g} for a frame number")
-    return numbers.astype(np.int64) // layout.frame_step  # 1 where no column says frames
+    return numbers.astype(np.int64)
 
 
-def _increasing(frames: Frames, layout: Layout, who: str, notes: list[str]) -> npt.NDArray[np.int64]:
-    """The rows to keep, so that their frame numbers increase. Raises RejectError where they do not."""
-    step = np.diff(frames)
+def _increasing(
+    frames: Frames, numbers: Frames, layout: Layout, who: str, notes: list[str]
+) -> npt.NDArray[np.int64]:
+    """The rows to keep, so that their frames increase. numbers : (R,) as the file has them, of which `frames`
+    are steps. Raises RejectError where numbers fall, or stand twice and may not."""
+    step = np.diff(numbers)
     if (step < 0).any():
         row = int(np.flatnonzero(step < 0)[0])
-        raise RejectError("frame_count", f"{who}frame {frames[row + 1]} comes after frame {frames[row]}")
-    again = step == 0
+        raise RejectError("frame_count", f"{who}frame {numbers[row + 1]} comes after frame {numbers[row]}")
+    again = np.diff(frames) == 0
     if not again.any():
         return np.arange(len(frames))
-    drawn_together = layout.time is not None or layout.frame_step > 1
-    policy = "first" if drawn_together and layout.repeated_frames == "refuse" else layout.repeated_frames
-    if policy == "refuse":
-        row = int(np.flatnonzero(again)[0])
+    twice = step == 0
+    refused = layout.repeated_frames == "refuse"
+    if refused and layout.time is None and twice.any():  # stamps of two rows may round to one frame
+        row = int(np.flatnonzero(twice)[0])
         raise RejectError(
             "frame_count",
-            f"{who}frame {frames[row]} stands twice; repeated_frames: first (or last) keeps one of them",
+            f"{who}frame {numbers[row]} stands twice; repeated_frames: first (or last) keeps one of them",
         )
-    notes.append(f"{who}{int(again.sum())} repeated frames, the {policy} of each kept")
+    policy = "first" if refused else layout.repeated_frames
+    if twice.any():
+        notes.append(f"{who}{int(twice.sum())} repeated frames, the {policy} of each kept")
+    if fallen := int((again & ~twice).sum()):
+        notes.append(f"{who}{fallen} {FALLEN} by frame_step {layout.frame_step}, the {policy} of each kept")
     kept = np.concatenate([[True], ~again]) if policy == "first" else np.concatenate([~again, [True]])
     return np.flatnonzero(kept)

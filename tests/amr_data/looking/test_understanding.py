@@ -74,6 +74,31 @@ def test_upside_down_is_a_warning(tmp_path):
     assert told["classes"] == {"no label": 1}
 
 
+def test_people_who_lie_are_a_warning(tmp_path):
+    for name, axes in (("a", ["x", "-z", "y"]), ("b", ["x", "z", "y"])):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "a.npy", moving(2))
+        (line,) = describe(stick({"axes": axes}), RawSource([tmp_path / name]))["warnings"]
+        assert "axis points up" in line or "axis that points up" in line
+
+
+def test_a_step_that_draws_frames_together_and_an_empty_side_are_warnings(tmp_path):
+    rows = moving(8).reshape(8, -1)
+    numbers = np.arange(0, 16, 2)[:, None]
+    np.savetxt(tmp_path / "s1_a1_c1.csv", np.concatenate([numbers, rows], axis=1), delimiter=",")
+    of = {"naming": NAMING, "classes": {1: "bow"}}
+    of |= {"protocols": {"xsub": {"by": "subject", "train": [1], "test": [3]}}}
+    columns = {"frame": 0}
+    told = describe(stick({**columns, "frame_step": 4}, **of), RawSource([tmp_path]))
+    assert told["warnings"] == [
+        "in 1 of 1 clips frames with numbers of their own fall onto others and are left out: is "
+        "frame_step more than numbers are apart?",
+        "the split xsub has no test clip: look at its rule and at what names and files say of clips",
+    ]
+    fits = describe(stick({**columns, "frame_step": 2}, **of), RawSource([tmp_path]))
+    assert fits["warnings"] == told["warnings"][1:]
+
+
 def test_folds_and_found_classes_are_part_of_it(tmp_path):
     for word in ("bow", "wave"):
         (tmp_path / word).mkdir()

@@ -284,7 +284,9 @@ def test_a_result_is_made_once(run, ntu_shards, tmp_path):
 
 
 def test_a_dataset_with_one_split_needs_none_to_be_named(run, ntu_shards, tmp_path, own_spec):
-    with pytest.raises(UsageError, match="several: xsub, xview; say which"):
+    with pytest.raises(
+        UsageError, match=r"several train/test splits: xsub, xview; say which, as in --data .*:xsub"
+    ):
         evaluate(run[0], ntu_shards)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from amr_cli.train import main
 from amr_data import ShardDataset, UsageError, open_dataset
 from amr_data.specs import Protocol
 from amr_train import Listener, Result, evaluate, load_experiment, run_experiment
-from amr_train.evaluation.evaluating import _by_subject
+from amr_train.evaluation.evaluating import _by_subject, _never_taught
 from amr_train.evaluation.parts import judging_clips, parts_of, training_clips
 from amr_train.evaluation.protocols import Protocol as Judge
 from amr_train.evaluation.records import record_digest
@@ -84,8 +85,23 @@ def test_a_split_in_which_every_clip_trains_names_those_that_judge(ntu_shards):
     said = r"no test clip in the split all.* another split \(xsub, xview\), or .*evaluation.protocols=\[\]"
     with pytest.raises(UsageError, match=said):
         parts_of(open_dataset(ntu_shards), "all", "test")
-    with pytest.raises(UsageError, match="judged by it; train without judging"):
+    with pytest.raises(UsageError, match="judged by it; a run trains without judging"):
         parts_of(dataset_of([1, 2], Protocol(by="camera", train=[1, 2], test=[3])), "rule", "test")
+
+
+def test_classes_that_no_training_clip_shows_are_told():
+    dataset = dataset_of([1, 2], Protocol(by="subject", train=[1], test=[2]))
+    dataset.clips["label"][:] = [0, 0, 0, 1]
+    dataset.spec.class_title = "class {}".format  # type: ignore[method-assign]
+
+    def task(*test: int) -> Task:
+        indices = {"train": np.array([0, 1]), "test": np.array(test)}
+        return cast(Task, SimpleNamespace(dataset=dataset, indices=indices))
+
+    assert _never_taught(task(2)) == []
+    (line,) = _never_taught(task(2, 3))
+    assert line.startswith("1 of the 2 classes that are judged have no training clip in here (class 1)")
+    assert line.endswith(": 1 of 2 clips cannot be told")
 
 
 def test_clips_of_unknown_people_train_only_where_nobody_is_held_out():

@@ -244,6 +244,16 @@ def test_who_says_by_which_split_has_said_it_in_place_of_those_below(tmp_path):
     assert (kept["mine"], kept["sbu"]) == ("xsub", "fold1")
 
 
+def test_a_split_of_a_dataset_that_is_not_here_is_told(sensors):
+    places = json.dumps([str(sensors["ucla"]), str(sensors["sbu"])])
+    words = [f"data.paths={places}", "data.split=null", "data.splits.sbuu=xsub", "data.splits.ntu60=xsub"]
+    told = [line for line in settled(load_experiment("demo", words)).lines if "left aside" in line]
+    assert len(told) == 1
+    assert told[0].startswith(
+        "data.splits.sbuu is left aside: there is no dataset 'sbuu': did you mean 'sbu'?"
+    )
+
+
 def test_a_form_that_places_no_body_says_not_how(sensors):
     """Landmarks and bodies say how bodies are placed, which no setting asks for here."""
     for said in ("landmarks=limbs", "bodies=each"):
@@ -286,6 +296,8 @@ def test_what_does_not_go_together_is_refused_by_name(sensors, tmp_path):
     said = refused(ucla, both)
     assert f"{both} has several train/test splits: first, second; say which with --data {both}:first" in said
     assert "data.splits.both=first" in said
+    lacking = refused(ucla, both, data__split="third")
+    assert f"{both} has no split 'third' but several train/test splits: first, second" in lacking
     assert "a batch of 1 clips cannot hold one of each of 2" in refused(ucla, sbu, pretrain__batch_size="1")
     named = {**TAILED["counterparts"], "foot_r": "left_ankle"}
     twice = sensor(tmp_path / "twice", "twice", {**TAILED, "counterparts": named})

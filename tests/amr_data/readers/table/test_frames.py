@@ -54,7 +54,8 @@ def test_numbers_in_steps_are_neighbours_and_what_is_left_out_stays_a_gap(tmp_pa
     numbered(tmp_path, [252, 254, 256, 260, 262, 263, 264])
     clip = only(stick({"frame": 0, "frame_step": 2}), tmp_path)
     assert (clip.start, clip.frames, clip.tracks[0].frames.tolist()) == (126, 7, [0, 1, 2, 4, 5, 6])
-    assert clip.dropped == ["1 repeated frames, the first of each kept"]
+    said = "1 frames with numbers of their own fall onto others by frame_step 2, the first of each kept"
+    assert clip.dropped == [said]
 
 
 @pytest.mark.parametrize(("end", "frames"), [("inclusive", 3), ("exclusive", 2)])
@@ -66,6 +67,9 @@ def test_intervals_are_in_the_numbers_of_the_file(tmp_path, end, frames):
     layout = {"frame": 0, "frame_step": 2, "labels": labels}
     clip = only(stick(layout, classes={1: "bow"}), tmp_path)
     assert (clip.start, clip.frames, clip.tracks[0].frames.tolist()) == (127, frames, list(range(frames)))
+    (tmp_path / "labels.csv").write_text("recording,start,end,label\na,254,258,bow\na,900,940,bow\n")
+    _, (reject,) = read(stick(layout, classes={1: "bow"}), tmp_path)
+    assert reject.detail == "frames 900 to 940 lie outside the recording, which has 252 to 260"
 
 
 def test_time_stamps_become_frames_of_the_specs_rate(tmp_path):

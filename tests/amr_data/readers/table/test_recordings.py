@@ -93,7 +93,7 @@ def test_labels_in_seconds_mean_the_frames_whose_time_lies_in_them(tmp_path, uni
         f"start is '-1', not a time in {unit}",
         "seconds 1.05 to 1.09: no frame lies between them",
         "seconds 2 to 1: no frame lies between them",
-        "seconds 5 to 6 lie outside the recording, which has 0 to 11",
+        "seconds 5 to 6 lie outside the recording, which has 0 to 1.1",
     ]
 
 

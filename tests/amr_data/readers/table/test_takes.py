@@ -147,10 +147,25 @@ def test_frames_that_are_drawn_together_repeat_and_the_first_is_kept():
         -2,
         5,
         [("1", [-2, 2, 3, 5], [0, 10, 20, 40])],
-        ["2 repeated frames, the first of each kept"],
+        ["2 frames with numbers of their own fall onto others by frame_step 2, the first of each kept"],
     )
     last = only(stepped, layout(frame=0, frame_step=2, repeated_frames="last"))
     assert last[5] == [("1", [-2, 2, 3, 5], [0, 10, 30, 50])]
+    # what stands twice in the file is a repeat all the same, and numbers are told as they stand there
+    again = content(4, frame=np.array([4.0, 6, 6, 7]))
+    assert only(again, layout(frame=0, frame_step=2))[1:] == (
+        "frame_count",
+        "frame 6 stands twice; repeated_frames: first (or last) keeps one of them",
+    )
+    assert only(again, layout(frame=0, frame_step=2, repeated_frames="first"))[5:] == (
+        [("1", [2, 3], [0, 10])],
+        [
+            "1 repeated frames, the first of each kept",
+            "1 frames with numbers of their own fall onto others by frame_step 2, the first of each kept",
+        ],
+    )
+    falling = content(2, frame=np.array([7.0, 6]))
+    assert only(falling, layout(frame=0, frame_step=2))[2] == "frame 6 comes after frame 7"
     # a step of one draws nothing together
     twice = content(2, frame=np.array([3.0, 3]))
     assert only(twice, layout(frame=0, frame_step=1))[1] == "frame_count"
