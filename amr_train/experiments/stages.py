@@ -67,7 +67,9 @@ class Stage:
     @property
     def split(self) -> str | None:
         """By which it is judged, None for the dataset's only one."""
-        return self.transfer.split if self.transfer else self.experiment.data.split
+        if self.transfer:
+            return self.transfer.split
+        return self.experiment.data.split or self.experiment.data.splits.get(self.dataset)
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -204,9 +206,10 @@ def _run(entry: Entry, seed: int, data: Mapping[str, Path], out: Path) -> Stage:
     else:
         path = _data_of(experiment, data)
         run, missing = replace(run, data=path), () if path else (run.dataset,)
-        given = {"path": str(path)} if path else {}
-    mine = entry.together or (run.dataset,)
-    other = set(data) - set(mine)  # a suite may name the splits of all its datasets at once
+        given = {"path": str(path) if path else None}
+    # a suite may name the splits of all its datasets at once; only those of the row's are its own
+    mine = {str(data[name]) for name in entry.together if name in data} or {given["path"]}
+    other = {name for name, place in data.items() if str(place) not in mine}
     given["splits"] = {name: split for name, split in experiment.data.splits.items() if name not in other}
     where = experiment.data.model_copy(update=given)
     return replace(run, missing=missing, experiment=experiment.model_copy(update={"data": where}))

@@ -244,6 +244,19 @@ def test_stages_without_data_say_what_they_need(own, two_datasets, tmp_path):
         stages_of(own(experiments=[{"experiment": "demo"}]), two_datasets, tmp_path)
 
 
+def test_a_suite_may_name_the_splits_of_all_its_datasets(own, two_datasets, tmp_path):
+    splits = {"ntu60": "xview", "ntu120": "xset", "nowhere": "all"}
+    row = {"experiment": "demo", "settings": {"data": {"dataset": "ntu60", "splits": splits}}}
+    (alone, *_) = stages_of(own(experiments=[row]), {"ntu60": two_datasets["ntu60"]}, tmp_path)
+    assert alone.experiment.data.splits == splits  # of what is not given a line tells
+    (beside, *_) = stages_of(own(experiments=[row]), two_datasets, tmp_path)
+    assert beside.experiment.data.splits == {"ntu60": "xview", "nowhere": "all"}
+    assert alone.split == beside.split == "xview"
+    splits["ntu60"] = "xset"
+    with pytest.raises(UsageError, match="no split 'xset'"):  # checked before anything is trained
+        stages_of(own(experiments=[row]), two_datasets, tmp_path)
+
+
 def test_from_raw_files_to_the_report(tmp_path):
     (tmp_path / "raw").mkdir()
     rng = np.random.default_rng(0)
