@@ -48,6 +48,7 @@ def describe(
         raise UsageError(f"{', '.join(source.names)}: no {spec.title} file in it")
     spec = found.applied_to(spec)
     units = _first(found.units)
+    complete = len(units) == len(found.units)
     clips: list[Clip] = []
     rejects = list(found.rejects)
     for item in family.read(source, units, spec, chosen):
@@ -65,15 +66,11 @@ def describe(
     try:
         spec = spec.with_folds(values) if clips else spec
     except ValueError as error:
-        read = (
-            ""
-            if len(units) == len(found.units)
-            else f" in the first {len(units)} of {len(found.units)} files"
-        )
+        read = "" if complete else f" in the first {len(units)} of {len(found.units)} files"
         warnings.append(f"{error}{read}")
     labels = Counter(c.label for c in clips)
     splits = {name: _sides(rule, values[rule.by]) for name, rule in spec.protocols.items()}
-    if clips and len(units) == len(found.units):
+    if clips and complete:
         warnings += _empty_sides(
             {name: splits[name] for name, rule in spec.protocols.items() if not rule.folds}
         )
@@ -85,7 +82,7 @@ def describe(
         "units": len(found.units),
         "units_read": len(units),
         "clips_read": len(clips),
-        "complete": len(units) == len(found.units),
+        "complete": complete,
         "clips": [_clip(c, spec) for c in clips[:SHOWN]],
         "height_m": _height(clips, spec),
         f"joints_{raw_unit(spec).key}": _joints(clips, spec),

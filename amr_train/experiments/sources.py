@@ -202,10 +202,11 @@ def _about_splits(experiment: Experiment, sources: Sequence[Source]) -> list[str
     """A word about splits of datasets that are not here. The shipped experiments name those of all datasets
     that come with a spec, which says nothing."""
     here = [source.name for source in sources]
+    known = {*here, *spec_names()}
     return [
         f"data.splits.{name} is left aside: {unknown('dataset', name, here)}; a name is that of a spec"
         for name in experiment.data.splits
-        if name not in here and name not in spec_names()
+        if name not in known
     ]
 
 

@@ -203,14 +203,15 @@ def _run(entry: Entry, seed: int, data: Mapping[str, Path], out: Path) -> Stage:
         missing = tuple(name for name in entry.together if name not in data)
         given: dict[str, Any] = {"path": None}
         given |= {} if missing else {"paths": [str(data[name]) for name in entry.together]}
+        mine = set(entry.together)
     else:
         path = _data_of(experiment, data)
         run, missing = replace(run, data=path), () if path else (run.dataset,)
-        given = {"path": str(path) if path else None}
-    # a suite may name the splits of all its datasets at once; only those of the row's are its own
-    mine = {str(data[name]) for name in entry.together if name in data} or {given["path"]}
-    other = {name for name, place in data.items() if str(place) not in mine}
-    given["splits"] = {name: split for name, split in experiment.data.splits.items() if name not in other}
+        given = {"path": str(path)} if path else {}
+        mine = {name for name, place in data.items() if place == path}
+    # a suite may name the splits of all its datasets at once: those of the others are not this row's
+    splits = experiment.data.splits.items()
+    given["splits"] = {name: split for name, split in splits if name in mine or name not in data}
     where = experiment.data.model_copy(update=given)
     return replace(run, missing=missing, experiment=experiment.model_copy(update={"data": where}))
 

@@ -104,7 +104,6 @@ def frames_of(row: Row, take: Take, spec: DatasetSpec, resolved: Resolved) -> tu
     assert row.end is not None
     counted = resolved.layout.frame is None
     number = labels.first if counted else 0
-    known: tuple[float, float] = (0, (take.last - take.first) / spec.frame_rate)  # in seconds
     if labels.unit == "frames":
         said = f"frames {row.start} to {row.end}"
         step = resolved.layout.frame_step
@@ -113,18 +112,18 @@ def frames_of(row: Row, take: Take, spec: DatasetSpec, resolved: Resolved) -> tu
         if end <= start:
             raise RejectError("interval", f"{said}: the end is not after the start")
         start, end = start // step, -(-end // step)
-        known = take.first * step + number, take.last * step + number
+        known = f"{take.first * step + number} to {take.last * step + number}"
     else:
         # frames whose time lies in it; as near a frame's time as a number with a few decimals can be is at it
         said = f"seconds {row.start:g} to {row.end:g}"
+        known = f"0 to {(take.last - take.first) / spec.frame_rate:g}"
         start, end = (
             take.first + math.ceil(round(seconds * spec.frame_rate, 3)) for seconds in (row.start, row.end)
         )
         if end <= start:
             raise RejectError("interval", f"{said}: no frame lies between them")
     if start > take.last or end <= take.first or (counted and start < 0):
-        has = f"{known[0]:.10g} to {known[1]:.10g}"
-        raise RejectError("interval", f"{said} lie outside the recording, which has {has}")
+        raise RejectError("interval", f"{said} lie outside the recording, which has {known}")
     notes = [
         f"{before} frames that the label names lie before the recording"
         for before in [take.first - start]

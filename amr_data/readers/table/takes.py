@@ -87,10 +87,10 @@ def _take(name: str, content: Content, rows: Any, layout: Layout, frame_rate: fl
         for number, rows_of in seen.items():
             mine = np.array(rows_of)
             who = f"body {str(number)[:24]}: "
-            mine = mine[_increasing(frames[mine], numbers[mine], layout, who, notes)]
+            mine = mine[_increasing(numbers[mine], layout, who, notes)]
             bodies.append(Sighting(str(number)[:64], frames[mine], values[mine, 0]))
     else:
-        kept = _increasing(frames, numbers, layout, "", notes)
+        kept = _increasing(numbers, layout, "", notes)
         for slot in range(values.shape[1]):
             bodies.append(Sighting(str(slot + 1), frames[kept], values[kept, slot]))
     first, last = int(frames.min()), int(frames.max())
@@ -130,18 +130,16 @@ def _numbers(extras: dict[str, Any], rows: int, layout: Layout, frame_rate: floa
     return numbers.astype(np.int64)
 
 
-def _increasing(
-    frames: Frames, numbers: Frames, layout: Layout, who: str, notes: list[str]
-) -> npt.NDArray[np.int64]:
-    """The rows to keep, so that their frames increase. numbers : (R,) as the file has them, of which `frames`
-    are steps. Raises RejectError where numbers fall, or stand twice and may not."""
+def _increasing(numbers: Frames, layout: Layout, who: str, notes: list[str]) -> npt.NDArray[np.int64]:
+    """The rows to keep, so that the frames that their numbers (R,) mean increase. Raises RejectError where
+    numbers fall, or stand twice and may not."""
     step = np.diff(numbers)
     if (step < 0).any():
         row = int(np.flatnonzero(step < 0)[0])
         raise RejectError("frame_count", f"{who}frame {numbers[row + 1]} comes after frame {numbers[row]}")
-    again = np.diff(frames) == 0
+    again = np.diff(numbers // layout.frame_step) == 0
     if not again.any():
-        return np.arange(len(frames))
+        return np.arange(len(numbers))
     twice = step == 0
     refused = layout.repeated_frames == "refuse"
     if refused and layout.time is None and twice.any():  # stamps of two rows may round to one frame
