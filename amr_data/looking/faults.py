@@ -299,7 +299,7 @@ def _pieces(dataset: ShardDataset, clips: I64) -> Iterator[_Rows]:
 
 
 def _read(dataset: ShardDataset, clips: I64, tracks: npt.NDArray[np.void]) -> _Rows:
-    arrays = dataset.arrays(clips, energy=False)
+    arrays = dataset.arrays(clips, energy=False, check=False)
     frames = tracks["frames"].astype(np.int64)
     first = np.cumsum(frames) - frames
     inside = np.arange(int(frames.sum())) - np.repeat(first, frames)

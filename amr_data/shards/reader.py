@@ -3,7 +3,6 @@ training."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
@@ -15,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from amr_data.clip import BodyTrack, Clip
-from amr_data.errors import AmrError, UsageError
+from amr_data.errors import UsageError
 from amr_data.shards.arrays import SplitArrays, laid_out, read_frames
+from amr_data.shards.files import ShardFiles
 from amr_data.shards.kept import KeptTables
 from amr_data.shards.layout import MANIFEST, clip_dtype, track_dtype
 from amr_data.shards.model import DamageError, Note, read_manifest, read_rejects
@@ -47,11 +47,11 @@ class ShardDataset:
         joints, scales = len(self.spec.skeleton.joints), len(self.windows)
         clips, tracks = [np.zeros(0, clip_dtype(1, 1, joints, scales))], [np.zeros(0, track_dtype(1))]
         shard_of = [np.zeros(0, np.int64)]
-        self._stamps: dict[int, tuple[int, int, int]] = {}  # which file each shard was first read from
+        self._files = ShardFiles(self.path, self.manifest["shards"], joints, scales)
         kept: list[KeptTables] = []
         first = 0
         for index, entry in enumerate(self.manifest["shards"]):
-            with self._shard(index) as shard:
+            with self._files.open(index) as shard:
                 shard_clips, shard_tracks, tables = shard.tables(len(self.spec.classes), self.spec.max_bodies)
                 found = len(shard_clips), shard.rows
             rows = entry["kept"]["rows"] if entry.get("kept") else entry["frames"]
@@ -71,7 +71,7 @@ class ShardDataset:
         clip's shard."""
         self.shard_of: npt.NDArray[np.int64] = np.concatenate(shard_of)
         self.recordings, self._views = joined_recordings(
-            kept, self._shard, self.spec.frame_rate, self.spec.max_bodies
+            kept, self._files.open, self.spec.frame_rate, self.spec.max_bodies
         )
         """`recordings`: the whole recordings that clips are views into; none where they were not kept."""
 
@@ -111,23 +111,9 @@ class ShardDataset:
         clips, found = (np.bincount(some, minlength=len(self.recordings)) for some in (of, of[inside]))
         return np.flatnonzero((clips > 0) & (found == clips))
 
-    def _shard(self, index: int) -> Shard:
-        """Raises: AmrError where its content is no longer what it was when the dataset was opened."""
-        entry = self.manifest["shards"][index]
-        file = self.path / entry["file"]
-        shard = Shard(file, len(self.spec.skeleton.joints), len(self.windows))
-        found = file.stat()
-        stamp = found.st_ino, found.st_size, found.st_mtime_ns
-        if self._stamps.setdefault(index, stamp) != stamp:
-            with contextlib.ExitStack() as stack:
-                stack.push(shard)
-                if shard.record().checksum != entry["checksum"]:  # a repaired one has the same
-                    raise AmrError(
-                        f"{file} was replaced while it was in use: start again with what is there now"
-                    )
-                stack.pop_all()
-            self._stamps[index] = stamp
-        return shard
+    def check_unchanged(self) -> None:
+        """Compare whole files with the SHA-256 in the manifest, see `ShardFiles`. Raises: DamageError."""
+        self._files.check_unchanged(range(len(self.manifest["shards"])))
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -209,7 +195,7 @@ class ShardDataset:
         first_clip = int(np.searchsorted(self.shard_of, index))
         low, high = (np.searchsorted(self.tracks["clip"], order, side).tolist() for side in ("left", "right"))
         tracks = self.tracks
-        with self._shard(index) as shard:
+        with self._files.open(index) as shard:
             at = 0
             if self.keeps_recordings:
                 for clip, a, b in zip(order.tolist(), low, high, strict=True):
@@ -287,6 +273,7 @@ class ShardDataset:
         energy: bool = True,
         into: FrameArrays | None = None,
         fill: bool = True,
+        check: bool = True,
     ) -> SplitArrays:
         """The given clips (sorted indices) as flat arrays, read shard by shard straight into place.
 
@@ -294,6 +281,8 @@ class ShardDataset:
             energy: whether the motion energies are read too; S is 0 without them.
             into: arrays of the shapes of `frame_shapes` that take the frames, in place of new ones.
             fill: whether frames are read; without, somebody else reads them into these arrays.
+            check: whether files must be as the conversion wrote them, see `check_unchanged`.
+        Raises: DamageError.
         """
         tracks, wanted = self._tracks_of(clips)
         if into is None:
@@ -301,7 +290,9 @@ class ShardDataset:
             into = (np.empty(shapes[0], np.float32), np.empty(shapes[1], np.float32))
         if fill:
             views = self._views[tracks["clip"]] if self.keeps_recordings else None
-            read_frames(self._shard, self.shard_of[tracks["clip"]], tracks, into, views, self.windows)
+            if check:
+                self._files.check_unchanged(np.unique(self.shard_of[clips]).tolist())
+            read_frames(self._files.open, self.shard_of[tracks["clip"]], tracks, into, views, self.windows)
         return SplitArrays(
             *into,
             *laid_out(tracks, wanted),

@@ -18,6 +18,7 @@ import pytest
 from amr_data import convert, open_dataset, plan
 from amr_data.clip import Clip
 from amr_data.errors import AmrError, UsageError
+from amr_data.files import sha256_of
 from amr_data.recipes.motion import WINDOWS
 from amr_data.shards import reader
 from amr_data.shards.model import DamageError
@@ -305,6 +306,42 @@ def test_a_shard_that_is_replaced_under_an_open_dataset_is_refused(folder: Path,
         dataset.clip(0)
     file.write_bytes(whole)
     assert np.array_equal(dataset.clip(0).tracks[0].joints, before)
+
+
+def test_frames_for_training_are_not_read_from_a_file_that_was_changed_within_the_rules(
+    folder: Path, tmp_path: Path
+):
+    there = shutil.copytree(folder, tmp_path / "data")
+    dataset, every = ShardDataset(there), np.arange(4)
+    whole = dataset.arrays(every).joints
+    file = there / dataset.manifest["shards"][0]["file"]
+    with h5py.File(file, "r+") as other:
+        other["frames/joints"][0, 0, 0] += 0.25
+    changed = ShardDataset(there)
+    for read in (lambda: changed.arrays(every), changed.check_unchanged):
+        with pytest.raises(DamageError, match="was changed after its conversion") as raised:
+            read()
+        assert (raised.value.file, raised.value.kind) == (file.name, "changed_file")
+    # it can still be looked at
+    assert changed.clip(0).tracks[0].joints[0, 0, 0] != whole[0, 0, 0]
+    assert changed.arrays(every, check=False).joints[0, 0, 0] != whole[0, 0, 0]
+
+    shutil.copyfile(folder / file.name, file)
+    assert np.array_equal(ShardDataset(there).arrays(every).joints, whole)
+
+
+def test_a_shard_that_was_written_anew_with_the_same_content_is_read_on(folder: Path, tmp_path: Path):
+    """As a repair by another release of HDF5 does."""
+    there = shutil.copytree(folder, tmp_path / "data")
+    dataset = ShardDataset(there)
+    whole = ShardDataset(folder).arrays(np.arange(4)).joints
+    entry = dataset.manifest["shards"][0]
+    with (there / entry["file"]).open("ab") as file:
+        file.write(b"\0" * 8)
+    manifest = json.loads((there / "manifest.json").read_text())
+    manifest["shards"][0]["sha256"] = sha256_of(there / entry["file"])
+    (there / "manifest.json").write_text(json.dumps(manifest))
+    assert np.array_equal(dataset.arrays(np.arange(4)).joints, whole)
 
 
 def test_what_is_no_dataset(tmp_path: Path):

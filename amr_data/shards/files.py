@@ -1,0 +1,74 @@
+"""The shard files of an open dataset: still those that were opened, and what the conversion wrote."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from amr_data.errors import AmrError
+from amr_data.files import sha256_of
+from amr_data.shards.model import DamageError, read_manifest
+from amr_data.shards.opening import Shard
+
+
+class ShardFiles:
+    """Opens shards by their number in the manifest.
+
+    path : the dataset's folder.  entries : the manifest's lines of shards.  joints, scales : V and S.
+    """
+
+    def __init__(self, path: Path, entries: Sequence[dict[str, Any]], joints: int, scales: int) -> None:
+        self._path, self._entries, self._sizes = path, entries, (joints, scales)
+        self._stamps: dict[int, tuple[int, int, int]] = {}  # which file each shard was first read from
+        self._unchanged: set[int] = set()
+
+    def open(self, index: int) -> Shard:
+        """Raises: AmrError where its content is no longer what it was when the dataset was opened."""
+        entry = self._entries[index]
+        file = self._path / entry["file"]
+        shard = Shard(file, *self._sizes)
+        found = file.stat()
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns
+        if self._stamps.setdefault(index, stamp) != stamp:
+            with contextlib.ExitStack() as stack:
+                stack.push(shard)
+                if shard.record().checksum != entry["checksum"]:  # a repaired one has the same
+                    raise AmrError(
+                        f"{file} was replaced while it was in use: start again with what is there now"
+                    )
+                stack.pop_all()
+            self._stamps[index] = stamp
+        return shard
+
+    def check_unchanged(self, shards: Iterable[int]) -> None:
+        """Compare whole files with the SHA-256 in the manifest, each once. A value that was changed within
+        what the format allows, such as a flipped bit of a coordinate, is seen by nothing else.
+
+        shards : their numbers.  Raises: DamageError.
+        """
+        for index in shards:
+            if index in self._unchanged:
+                continue
+            with self.open(index) as shard:  # still the file whose tables were read
+                found = _sha256(shard.path)
+            if found != self._entries[index]["sha256"] and found != self._written_anew(index):
+                what = "it was changed after its conversion (its SHA-256 is not the manifest's)"
+                raise DamageError(shard.path, "changed_file", what)
+            self._unchanged.add(index)
+
+    def _written_anew(self, index: int) -> str | None:
+        """The SHA-256 that the manifest has by now for the same content: the shard was repaired meanwhile."""
+        entry = self._entries[index]
+        for now in read_manifest(self._path)[0]["shards"]:
+            if (now["file"], now["checksum"]) == (entry["file"], entry["checksum"]):
+                return str(now["sha256"])
+        return None
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise DamageError(path, "unreadable", error.strerror or str(error)) from None
