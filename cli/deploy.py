@@ -161,7 +161,7 @@ def _predict_clips(
 ) -> None:
     """Print what a classifier says of clips."""
     from amr_cli.panel import Panel
-    from amr_train.deploy.anything import predict_anything
+    from amr_train.deploy.anything import other_layout, predict_anything
     from amr_train.evaluation.classifier import load_classifier
 
     loaded = load_classifier(classifier)
@@ -174,7 +174,9 @@ def _predict_clips(
         for reject in rejects:
             note("rejected", f"{reject.where}: {reject.kind}: {reject.detail}")
     if not rows:
-        raise AmrError("no clip came out of these sources, so there is nothing to predict")
+        raise AmrError(
+            f"no clip came out of these sources, so there is nothing to predict{other_layout(what, rejects)}"
+        )
 
 
 def _print_predictions(rows: list[dict[str, Any]], folder: Path | None) -> None:

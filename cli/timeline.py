@@ -38,6 +38,7 @@ def predict_timelines(
 ) -> None:
     """Print what a detector finds in recordings, and write it to files."""
     from amr_cli.panel import Panel
+    from amr_train.deploy.anything import other_layout
     from amr_train.deploy.tiers import check_place, write_timelines
     from amr_train.deploy.timelines import timelines
     from amr_train.detection.files import load_detector
@@ -66,7 +67,10 @@ def predict_timelines(
         for place in out if written else ():
             say(f"intervals → {place}")
     if not found:
-        raise AmrError("no recording came out of these sources, so there is nothing to find actions in")
+        raise AmrError(
+            "no recording came out of these sources, so there is nothing to find actions in"
+            + other_layout(dataset, rejects)
+        )
 
 
 def _print(one: Timeline, classes: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -151,8 +151,15 @@ def converted(
         if len(made[-1]) or (made[-1].keeps_recordings and len(made[-1].recordings)):
             return made[-1]
     if not made:
-        raise UsageError("; ".join(problems))
+        raise UsageError("; ".join(problems) + other_layout(dataset, problems))
     return made[0]
+
+
+def other_layout(dataset: object, problems: Sized) -> str:
+    """What may be the matter with files of which nothing came, as the end of a message; nothing where it was
+    said whose they are."""
+    advice = "; if the files have another layout, say which: --dataset NAME or --spec FILE.yaml"
+    return advice if dataset is None and problems else ""
 
 
 def check_recipe(data: ShardDataset, known: Mapping[str, Any], model: str) -> None:

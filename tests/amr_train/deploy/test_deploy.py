@@ -136,7 +136,15 @@ def test_options_of_a_raw_family_reach_the_conversion(classifier, tmp_path):
 def test_nothing_to_predict_is_a_failure(classifier, tmp_path):
     (tmp_path / "x.skeleton").write_text("not a skeleton")
     said = call("predict", classifier, tmp_path / "x.skeleton")
-    assert (said.exit_code, "no clip came out" in said.stderr) == (1, True)
+    told = " ".join(said.stderr.split())
+    assert (said.exit_code, "no clip came out" in told) == (1, True)
+    assert "have another layout, say which: --dataset NAME or --spec FILE.yaml" in told
+    (tmp_path / "x.skeleton").rename(tmp_path / "x.docx")
+    said = call("predict", classifier, tmp_path / "x.docx")
+    told = " ".join(said.stderr.split())
+    assert (said.exit_code, "say which: --dataset NAME or --spec" in told) == (2, True)
+    said = call("predict", classifier, tmp_path / "x.docx", "--dataset", "ntu60")
+    assert (said.exit_code, "--spec FILE.yaml" in said.stderr) == (2, False)
 
 
 def test_clips_that_were_cleaned_otherwise_are_refused(classifier, ntu_raw, tmp_path):
