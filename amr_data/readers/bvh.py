@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from amr_data.clip import BodyTrack, Clip
 from amr_data.errors import Reject, RejectError
@@ -21,7 +21,7 @@ from amr_data.readers.family import Family, FamilyOptions
 from amr_data.readers.sources import RawSource
 from amr_data.readers.stature import heights, measured
 from amr_data.readers.text import check_positions
-from amr_data.specs import DatasetSpec, Skeleton, load_spec
+from amr_data.specs import DatasetSpec, Skeleton, Strict, load_spec
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "inch": 0.0254, "cmu": 0.0254 / 0.45}
 """Metres. `cmu`: the Carnegie Mellon database counts in inches times 0.45."""
@@ -38,11 +38,7 @@ AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 Signed = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Between(_Model):
+class Between(Strict):
     """The middle of two BVH joints."""
 
     between: tuple[str, str]
@@ -51,7 +47,7 @@ class Between(_Model):
 Place = str | Between
 
 
-class BvhLayout(_Model):
+class BvhLayout(Strict):
     """How to take a dataset's BVH files.
 
     up : the axis that points up.

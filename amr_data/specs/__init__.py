@@ -12,14 +12,14 @@ from amr_data.specs.loading import (
     spec_text,
 )
 from amr_data.specs.names import Shares, common_vocabulary, name_matrix, names_in, shares_of
-from amr_data.specs.skeleton import STRICT, Skeleton
+from amr_data.specs.skeleton import Skeleton
 from amr_data.specs.splits import NAMED, TEST, TRAIN, UNASSIGNED, VALIDATION, Protocol, unfolded
+from amr_data.specs.strict import Strict
 
 __all__ = [
     "FIELDS",
     "NAMED",
     "NO_LABEL",
-    "STRICT",
     "TEST",
     "TRAIN",
     "UNASSIGNED",
@@ -28,6 +28,7 @@ __all__ = [
     "Protocol",
     "Shares",
     "Skeleton",
+    "Strict",
     "common_vocabulary",
     "first_problem",
     "load_skeleton",

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from amr_data.errors import UsageError, unknown
-from amr_data.specs.skeleton import STRICT, Skeleton
+from amr_data.specs.skeleton import Skeleton
 from amr_data.specs.splits import NAMED, Protocol, folds_with, unfolded
+from amr_data.specs.strict import Strict
 
 FIELDS = ("subject", "camera", "setup", "replication", "action")
 NO_LABEL = -1
@@ -25,13 +26,11 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Line = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
-class DatasetSpec(BaseModel):
+class DatasetSpec(Strict):
     """Everything the code needs to know about a dataset; see docs/adding-a-dataset.md for the fields.
     `handed`: whether classes tell left from right, None where that is not known.
     `licence`, `homepage`: the terms that the data come with, in a line, and where they are to be had; ""
         where that is not known."""
-
-    model_config = STRICT
 
     name: Text
     title: Text

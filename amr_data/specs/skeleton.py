@@ -6,22 +6,18 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from amr_data.specs.names import MIDPOINT, Shares, shares_of
-
-STRICT = ConfigDict(extra="forbid", frozen=True)
-"""What every part of a spec is: nothing unknown in it, and nothing changes it."""
+from amr_data.specs.strict import Strict
 
 
-class Skeleton(BaseModel):
+class Skeleton(Strict):
     """Joint names in file order; bones as (joint, the joint it hangs on) by name. Recipes move `centre` to
     the origin; `spine` (low, high) and `shoulders` (right, left) give a body its length and its axes.
     `symmetric`: joints of the left and the right that are each other's image in a mirror. `counterparts`:
     what other skeletons call a joint, or of which names its place is composed, `midpoint of A and B` or
     shares that add up to 1."""
-
-    model_config = STRICT
 
     name: str
     joints: list[str] = Field(min_length=2, max_length=512)

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from amr_data.specs.skeleton import STRICT
+from amr_data.specs.strict import Strict
 
 UNASSIGNED, TRAIN, TEST, VALIDATION = -1, 0, 1, 2
 NAMED = ("video", "name")
@@ -25,7 +25,7 @@ Name = Annotated[str, StringConstraints(strict=True, min_length=1)]
 Values = list[Number] | list[Name]
 
 
-class Protocol(BaseModel):
+class Protocol(Strict):
     """A train/test rule, for people a split: the values of one clip field that train, that test and, where
     there is such a part, that validate; any other value is unassigned.
 
@@ -34,8 +34,6 @@ class Protocol(BaseModel):
         train; or a number of folds, over which the values that occur are dealt out in order.
     split_files : names of files beside the raw data that replace the rule (PKU-MMD).
     """
-
-    model_config = STRICT
 
     by: Literal["subject", "camera", "setup", "replication", "video", "name"]
     train: Values = []

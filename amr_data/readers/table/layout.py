@@ -6,7 +6,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from amr_data.specs import Strict
 
 Format = Literal["csv", "text", "npy", "npz", "mat", "bin", "json", "parquet"]
 FORMATS: dict[str, Format] = {
@@ -60,18 +62,14 @@ LabelField = Literal["recording", "label", "start", "end", "subject"]
 Axis = Literal["x", "y", "z"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Time(_Model):
+class Time(Strict):
     """A column of time stamps in place of frame numbers; the spec's frame rate turns them into frames."""
 
     column: Column
     unit: Literal["s", "ms", "us"] = "s"
 
 
-class Labels(_Model):
+class Labels(Strict):
     """Labels in files of their own.
 
     file : the name of one table, or a name with `{recording}` for a label file beside each recording.
@@ -143,7 +141,7 @@ class Labels(_Model):
         return self
 
 
-class Layout(_Model):
+class Layout(Strict):
     """Everything about the files of one dataset; see docs/own-data.md for each field."""
 
     # which files

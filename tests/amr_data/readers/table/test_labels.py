@@ -260,7 +260,8 @@ def test_people_of_the_wrong_size_are_refused_with_the_unit_that_fits(tmp_path):
         ({"scale": {"x": 0}}, {}, "no scale 0"),
         ({"absent_below": {"score": 1}}, {}, "no value 'score'"),
         ({"frame": 0, "time": {"column": 0}}, {}, "not both"),
-        ({"colour": 1}, {}, "Extra inputs"),
+        ({"colour": 1}, {}, "there is no field 'colour': did you mean 'columns'"),
+        ({"labels": {"fiel": "a.csv"}}, {}, "there is no field 'fiel': did you mean 'file'"),
         ({"labels": {"file": "a.csv", "columns": {"label": 0}}}, {}, "{recording}"),
         (
             {"labels": {"file": "a.csv", "columns": {"recording": 0, "label": 1, "start": 2}}},
