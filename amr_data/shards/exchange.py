@@ -70,11 +70,13 @@ def export_dataset(
     if form in ("recordings", "intervals") and not dataset.keeps_recordings:
         raise UsageError(f"{dataset.path} keeps no recordings; convert it again with --keep recordings")
     if form == "intervals":
+        dataset.check_unchanged()
         return write_true_intervals(dataset, Path(out), progress)
     if form not in forms:
         raise UsageError(unknown("format", form, [*forms, "intervals"]))
     if form != "npz" and (split or frames or copy_single_body):
         raise UsageError("split, frames and copy_single_body belong to the format npz")
+    dataset.check_unchanged()
     out = Path(out)
     with whole_file(out) as temporary:
         return forms[form](temporary)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,9 @@ class ShardFiles:
 
     def open(self, index: int) -> Shard:
         """Raises: AmrError where its content is no longer what it was when the dataset was opened."""
-        entry = self._entries[index]
-        file = self._path / entry["file"]
+        entry, file = self._entries[index], self._file(index)
         shard = Shard(file, *self._sizes)
-        found = file.stat()
-        stamp = found.st_ino, found.st_size, found.st_mtime_ns
+        stamp = _stamp(file)
         if self._stamps.setdefault(index, stamp) != stamp:
             with contextlib.ExitStack() as stack:
                 stack.push(shard)
@@ -40,35 +40,53 @@ class ShardFiles:
                     )
                 stack.pop_all()
             self._stamps[index] = stamp
+            self._unchanged.discard(index)
         return shard
 
     def check_unchanged(self, shards: Iterable[int]) -> None:
-        """Compare whole files with the SHA-256 in the manifest, each once. A value that was changed within
-        what the format allows, such as a flipped bit of a coordinate, is seen by nothing else.
+        """Compare whole files with the SHA-256 in the manifest, each once as long as it is the same file. A
+        value that was changed within what the format allows, such as a flipped bit of a coordinate, is seen
+        by nothing else.
 
         shards : their numbers.  Raises: DamageError.
         """
-        for index in shards:
-            if index in self._unchanged:
-                continue
-            with self.open(index) as shard:  # still the file whose tables were read
-                found = _sha256(shard.path)
-            if found != self._entries[index]["sha256"] and found != self._written_anew(index):
-                what = "it was changed after its conversion (its SHA-256 is not the manifest's)"
-                raise DamageError(shard.path, "changed_file", what)
-            self._unchanged.add(index)
+        new = [i for i in shards if i not in self._unchanged or self._stamps[i] != _stamp(self._file(i))]
+        for index in new:
+            with self.open(index):
+                pass  # still the file whose tables were read
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
+            for index, found in zip(new, threads.map(self._sha256, new), strict=True):
+                if found != self._entries[index]["sha256"] and found != self._written_anew(index):
+                    what = "it was changed after its conversion (its SHA-256 is not the manifest's)"
+                    raise DamageError(self._file(index), "changed_file", what)
+                self._unchanged.add(index)
+
+    def _file(self, index: int) -> Path:
+        return self._path / str(self._entries[index]["file"])
+
+    def _sha256(self, index: int) -> str:
+        try:
+            return sha256_of(self._file(index))
+        except OSError as error:
+            raise DamageError(self._file(index), "unreadable", error.strerror or str(error)) from None
 
     def _written_anew(self, index: int) -> str | None:
         """The SHA-256 that the manifest has by now for the same content: the shard was repaired meanwhile."""
         entry = self._entries[index]
-        for now in read_manifest(self._path)[0]["shards"]:
+        try:
+            manifest, _ = read_manifest(self._path)
+        except FileNotFoundError:
+            return None
+        for now in manifest["shards"]:
             if (now["file"], now["checksum"]) == (entry["file"], entry["checksum"]):
                 return str(now["sha256"])
         return None
 
 
-def _sha256(path: Path) -> str:
+def _stamp(file: Path) -> tuple[int, int, int]:
+    """What changes with a file. Raises: DamageError where it is gone."""
     try:
-        return sha256_of(path)
+        found = file.stat()
     except OSError as error:
-        raise DamageError(path, "unreadable", error.strerror or str(error)) from None
+        raise DamageError(file, "missing_shard", error.strerror or str(error)) from None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -22,5 +22,6 @@ class Strict(BaseModel):
     def _only_known(cls, data: Any) -> Any:
         for name in data if isinstance(data, Mapping) else ():
             if name not in cls.model_fields:
-                raise ValueError(unknown("field", str(name)[:MOST_SHOWN], cls.model_fields))
+                shown = str(name)[:MOST_SHOWN].encode("utf-8", "backslashreplace").decode()
+                raise ValueError(unknown("field", shown, cls.model_fields))
         return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -155,11 +155,12 @@ def converted(
     return made[0]
 
 
-def other_layout(dataset: object, problems: Sized) -> str:
+def other_layout(dataset: object, problems: Collection[object]) -> str:
     """What may be the matter with files of which nothing came, as the end of a message; nothing where it was
     said whose they are."""
+    told = any("--spec" in str(problem) for problem in problems)
     advice = "; if the files have another layout, say which: --dataset NAME or --spec FILE.yaml"
-    return advice if dataset is None and problems else ""
+    return advice if dataset is None and problems and not told else ""
 
 
 def check_recipe(data: ShardDataset, known: Mapping[str, Any], model: str) -> None:

@@ -86,6 +86,7 @@ def timelines(
         if (source / MANIFEST).is_file():
             data = open_dataset(source)
             check_recipe(data, loaded.about.recipe, "detector")
+            data.check_unchanged()
             found = _of_dataset(loaded, data, told, listener or Listener(), as_kept=True)
             made += [_at(one, str(source)) for one in found]
             continue

@@ -200,8 +200,10 @@ def judge_beside(
 
 
 def judged(task: Task, protocol: Protocol) -> Record:
-    """Judge, or take what is kept of it. Every process has the record."""
+    """Judge, or take what is kept of it, if the dataset's files are as the conversion wrote them: results and
+    features are kept by its fingerprint. Every process has the record."""
     protocol.check_on(task.dataset, task.part)
+    task.processes.shared(task.dataset.check_unchanged)
     about = about_task(task, protocol)
     known = None
     if task.folder is not None:

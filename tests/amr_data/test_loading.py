@@ -268,6 +268,7 @@ def test_the_first_problem_of_a_model_in_a_line():
     assert of(sound | {"mutual": ["x" * 900]}).startswith("mutual.0: Input should be a valid integer")
     told = of(sound | {"x" * 130: 1, "y": 2})
     assert told.startswith(f"there is no field '{'x' * 120}': known: name, title, ")
+    assert of(sound | {"\ud800": 1}).startswith("there is no field '\\ud800': known: ")
     rule = {"by": "subject", "trian": [1], "test": [1]}
     told = of(sound | {"protocols": {"p": rule}})
     assert told.startswith("protocols.p: there is no field 'trian': did you mean 'train'? known: by, train, ")

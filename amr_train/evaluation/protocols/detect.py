@@ -73,7 +73,6 @@ class Detect(Protocol):
 
     def run(self, task: Task) -> Result:
         how, dataset = task.settings.detect, task.dataset
-        dataset.check_unchanged()
         train, test = recording_parts(dataset, task.split, task.part)
         work = _Work(task, how)
         if how.encoder == "finetuned" and isinstance(work.dense, DenseEncoder):

@@ -7,9 +7,11 @@ import io
 import json
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -263,6 +265,17 @@ def test_wrong_exports(ntu_shards, tmp_path, form, options, says):
     with pytest.raises(UsageError, match=says):
         export_dataset(open_dataset(ntu_shards), tmp_path / "x", form, **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", ["pyskl", "npz", "csv"])
+def test_what_was_changed_is_not_handed_on(ntu_shards, tmp_path, form):
+    """What is written has no checksum of ours any more."""
+    there = shutil.copytree(ntu_shards, tmp_path / "data")
+    with h5py.File(there / "shard-00000.h5", "r+") as file:
+        file["frames/joints"][0, 0, 0] += 0.25
+    with pytest.raises(AmrError, match="was changed after its conversion"):
+        export_dataset(open_dataset(there), tmp_path / "x", form, split="xsub" if form == "npz" else None)
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04broken", b"\x80\x04N."])

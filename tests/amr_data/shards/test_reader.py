@@ -330,6 +330,23 @@ def test_frames_for_training_are_not_read_from_a_file_that_was_changed_within_th
     assert np.array_equal(ShardDataset(there).arrays(every).joints, whole)
 
 
+def test_a_file_that_changes_after_it_was_compared_is_compared_again(folder: Path, tmp_path: Path):
+    there = shutil.copytree(folder, tmp_path / "data")
+    dataset = ShardDataset(there)
+    dataset.check_unchanged()
+    file = there / dataset.manifest["shards"][0]["file"]
+    with h5py.File(file, "r+") as other:
+        other["frames/joints"][0, 0, 0] += 0.25
+    with pytest.raises(DamageError, match="was changed after its conversion"):
+        dataset.arrays(np.arange(4))
+    (there / "manifest.json").unlink()
+    with pytest.raises(DamageError, match="was changed after its conversion"):
+        dataset.check_unchanged()
+    file.unlink()
+    with pytest.raises(DamageError, match="the file is not there"):
+        dataset.check_unchanged()
+
+
 def test_a_shard_that_was_written_anew_with_the_same_content_is_read_on(folder: Path, tmp_path: Path):
     """As a repair by another release of HDF5 does."""
     there = shutil.copytree(folder, tmp_path / "data")

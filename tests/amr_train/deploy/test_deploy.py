@@ -142,7 +142,7 @@ def test_nothing_to_predict_is_a_failure(classifier, tmp_path):
     (tmp_path / "x.skeleton").rename(tmp_path / "x.docx")
     said = call("predict", classifier, tmp_path / "x.docx")
     told = " ".join(said.stderr.split())
-    assert (said.exit_code, "say which: --dataset NAME or --spec" in told) == (2, True)
+    assert (said.exit_code, "--spec FILE.yaml" in told) == (2, True)
     said = call("predict", classifier, tmp_path / "x.docx", "--dataset", "ntu60")
     assert (said.exit_code, "--spec FILE.yaml" in said.stderr) == (2, False)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -96,6 +97,16 @@ def test_a_kept_recording_is_told_in_the_frames_of_its_labels(loaded: LoadedDete
     assert made[0].as_dict(CLASSES * 9) == made[1].as_dict(CLASSES * 9)
     assert made[1].frames == first.frames
     found_in(data, 0, [made[1].as_intervals(data.spec.class_names)])
+
+
+def test_a_dataset_that_was_changed_is_not_labelled(
+    loaded: LoadedDetector, strung: Path, tmp_path: Path
+) -> None:
+    there = shutil.copytree(strung / "data", tmp_path / "data")
+    with h5py.File(there / "shard-00000.h5", "r+") as file:
+        file["frames/joints"][0, 0, 0] += 0.25
+    with pytest.raises(AmrError, match="was changed after its conversion"):
+        timelines(loaded, [there])
 
 
 @pytest.mark.parametrize("content", [b"", b"1 2 3\n4 5\n", b"nobody knows\n"])

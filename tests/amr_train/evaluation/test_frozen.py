@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -356,6 +358,25 @@ def test_features_that_were_changed_are_made_anew(ntu_shards, tmp_path):
     (tmp_path / "evaluations").rename(tmp_path / "gone")
     assert evaluate(encoder, ntu_shards, "xsub", "knn", three, folder=tmp_path)["figures"] == again["figures"]
     assert first["figures"] != {}
+
+
+def test_labels_that_were_changed_are_not_judged_by_though_features_and_results_are_kept(
+    ntu_shards, tmp_path
+):
+    """Features and results are kept by the fingerprint in the manifest, which such a change leaves alone."""
+    there = shutil.copytree(ntu_shards, tmp_path / "data")
+    encoder = task_of(ntu_shards).subject.encoder
+    first = evaluate(encoder, there, "xsub", "knn", folder=tmp_path / "run")
+    file = there / "shard-00000.h5"
+    with h5py.File(file, "r+") as shard:
+        clips = shard["clips"][()]
+        clips["label"] = clips["label"][::-1]
+        shard["clips"][...] = clips
+    for protocol in ("knn", "linear"):
+        with pytest.raises(AmrError, match=r"shard-00000\.h5: it was changed after its conversion"):
+            evaluate(encoder, there, "xsub", protocol, folder=tmp_path / "run")
+    shutil.copyfile(ntu_shards / file.name, file)
+    assert evaluate(encoder, there, "xsub", "knn", folder=tmp_path / "run")["figures"] == first["figures"]
 
 
 @pytest.mark.parametrize("damage", ["clips", "figures", "spoken"])
