@@ -146,7 +146,12 @@ def _load(path: Traversable, folder: Traversable, shown: str) -> DatasetSpec:
 def first_problem(error: ValidationError, whole: str = "") -> str:
     """The first thing that a model refused, as `field: what is wrong with it`, in one line and never with the
     value itself; `whole` names the model."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first, *others = error.errors(include_url=False, include_input=False, include_context=False)
+    if first["type"].endswith(
+        "_type"
+    ):  # of a value that may be one of several kinds, the kind that it nearly is
+        beside = [one for one in others if one["loc"][:-1] == first["loc"][:-1]]
+        first = next((one for one in beside if one["type"] == "value_error"), first)
     where = ".".join(map(str, first["loc"]))[:120] or whole
     what = first["msg"].removeprefix("Value error, ")
     return f"{where}: {what}" if where else what

@@ -415,6 +415,10 @@ def test_what_is_left_out_of_a_users_own_layout_is_found_by_the_names_in_use():
     [
         ({"layout": {"joints": {"tail": "Tail"}}}, "layout.joints has 'tail', which is no joint of h36m_17"),
         ({"layout": {"joints": {"head": []}}}, "layout: joints.head"),
+        (
+            {"layout": {"joints": {"head": {"betwen": ["A", "B"]}}}},
+            "joints.head.Between: there is no field 'betwen': did you mean 'between'",
+        ),
         ({"layout": {"unit": "ell"}}, "layout: unit"),
         ({"dimensions": 2}, "BVH files hold three dimensions"),
         ({"naming": "x(?P<subject>[0-9])", "classes": {1: "wave"}}, "naming needs the group 'action'"),
