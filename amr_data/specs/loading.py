@@ -147,9 +147,8 @@ def first_problem(error: ValidationError, whole: str = "") -> str:
     """The first thing that a model refused, as `field: what is wrong with it`, in one line and never with the
     value itself; `whole` names the model."""
     first, *others = error.errors(include_url=False, include_input=False, include_context=False)
-    if first["type"].endswith(
-        "_type"
-    ):  # of a value that may be one of several kinds, the kind that it nearly is
+    # of a value that may be of several kinds, the kind that it nearly is
+    if first["type"].endswith("_type"):
         beside = [one for one in others if one["loc"][:-1] == first["loc"][:-1]]
         first = next((one for one in beside if one["type"] == "value_error"), first)
     where = ".".join(map(str, first["loc"]))[:120] or whole
