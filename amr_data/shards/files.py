@@ -50,10 +50,12 @@ class ShardFiles:
 
         shards : their numbers.  Raises: DamageError.
         """
-        new = [i for i in shards if i not in self._unchanged or self._stamps[i] != _stamp(self._file(i))]
-        for index in new:
-            with self.open(index):
-                pass  # still the file whose tables were read
+        asked = list(shards)
+        for index in asked:
+            if self._stamps.get(index) != _stamp(self._file(index)):
+                with self.open(index):
+                    pass  # another file, of the same content
+        new = [index for index in asked if index not in self._unchanged]
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
             for index, found in zip(new, threads.map(self._sha256, new), strict=True):
                 if found != self._entries[index]["sha256"] and found != self._written_anew(index):
@@ -87,6 +89,8 @@ def _stamp(file: Path) -> tuple[int, int, int]:
     """What changes with a file. Raises: DamageError where it is gone."""
     try:
         found = file.stat()
+    except FileNotFoundError:
+        raise DamageError(file, "missing_shard", "the file is not there") from None
     except OSError as error:
-        raise DamageError(file, "missing_shard", error.strerror or str(error)) from None
+        raise DamageError(file, "unreadable", error.strerror or str(error)) from None
     return found.st_ino, found.st_size, found.st_mtime_ns
