@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+
+PATIENCE = 1.0
+"""Seconds after which work that usually takes less is announced."""
 
 
 class Listener:
@@ -23,6 +27,21 @@ class Listener:
 
     def warn(self, line: str) -> None:
         """What a user should know."""
+
+    def following(self, title: str) -> Callable[[int, int], None]:
+        """For work that tells how many of its parts are done, and of how many: a stage of its own, if it
+        takes longer than `PATIENCE`."""
+        began, announced = time.monotonic(), False
+
+        def told(done: int, total: int) -> None:
+            nonlocal announced
+            if not announced and done < total and time.monotonic() - began >= PATIENCE:
+                self.stage(title)
+                announced = True
+            if announced:
+                self.advance(done, total, {})
+
+        return told
 
 
 class Listeners(Listener):

@@ -52,7 +52,6 @@ def embed_command(encoder: Path, dataset: Path, out: Path, crop: float, pooling:
         raise click.BadParameter(f"it must end in {', '.join(FORMS)}", param_hint="--out")
     panel = Panel(quiet=as_json)
     with panel.bar:
-        panel.stage("features")
         features, data = embed(encoder, dataset, crop=crop, listener=panel, pooling=pooling)
     about = {
         "encoder": str(encoder),
@@ -165,7 +164,9 @@ def _predict_clips(
     from amr_train.evaluation.classifier import load_classifier
 
     loaded = load_classifier(classifier)
-    found, rejects = predict_anything(loaded, sources, what, options=options, listener=Panel(quiet=True))
+    panel = Panel(quiet=as_json)
+    with panel.bar:
+        found, rejects = predict_anything(loaded, sources, what, options=options, listener=panel)
     rows = [prediction.as_dict(loaded.config.classes, top) for prediction in found]
     if as_json:
         click.echo(json.dumps({"clips": rows, "rejects": [reject.as_dict() for reject in rejects]}))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from amr_data.shards.layout import Progress
 from amr_data.shards.opening import Shard
 from amr_data.shards.views import FrameArrays, view_frames
 
@@ -43,31 +44,36 @@ def read_frames(
     into: FrameArrays,
     views: npt.NDArray[np.void] | None = None,
     windows: Sequence[int] = (),
+    progress: Progress | None = None,
 ) -> None:
     """Read the frames of tracks end to end, shard by shard straight into place.
 
     opened : a shard by its number.  shard : (K,) that of each track, rising.  into : energies are not read
     where S is 0.  views : (K,) of each track that of its clip, where clips are views into recordings.
-    windows : of the energies.
+    windows : of the energies.  progress : of the shards.
     """
     joints, energies = into
-    with_energy = energies.shape[2] > 0
     lengths = tracks["frames"].astype(np.int64)
     ends = lengths.cumsum()
-    for index in np.unique(shard):
+    shards = np.unique(shard)
+    for done, index in enumerate(shards, 1):
         mine = np.flatnonzero(shard == index)
         place = slice(int(ends[mine[0]] - lengths[mine[0]]), int(ends[mine[-1]]))
         with opened(int(index)) as file:
-            if views is not None:
-                some = joints[place], energies[place]
+            some = joints[place], energies[place]
+            if views is None:
+                _track_frames(file, tracks[mine], some)
+            else:
                 view_frames(file, tracks[mine], views[mine], some, windows)
-                continue
-            rows = np.concatenate(
-                [np.arange(t["first_row"], t["first_row"] + t["frames"]) for t in tracks[mine]]
-            )
-            low, high = int(rows[0]), int(rows[-1]) + 1
-            some_joints, some_energy = file.frames(low, high, with_energy)
-            joints[place], energies[place] = some_joints[rows - low], some_energy[rows - low]
+        if progress:
+            progress(done, len(shards))
+
+
+def _track_frames(file: Shard, tracks: npt.NDArray[np.void], into: FrameArrays) -> None:
+    rows = np.concatenate([np.arange(t["first_row"], t["first_row"] + t["frames"]) for t in tracks])
+    low, high = int(rows[0]), int(rows[-1]) + 1
+    joints, energies = file.frames(low, high, into[1].shape[2] > 0)
+    into[0][:], into[1][:] = joints[rows - low], energies[rows - low]
 
 
 def laid_out(tracks: npt.NDArray[np.void], wanted: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:

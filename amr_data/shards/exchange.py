@@ -18,7 +18,7 @@ from pyarrow import csv
 from amr_data.clip import Clip
 from amr_data.errors import UsageError
 from amr_data.files import whole_file
-from amr_data.shards.layout import COORDINATES
+from amr_data.shards.layout import COORDINATES, Progress
 from amr_data.shards.reader import ShardDataset
 from amr_data.shards.recording_exchange import (
     coordinate_columns,
@@ -27,8 +27,6 @@ from amr_data.shards.recording_exchange import (
     write_true_intervals,
 )
 from amr_data.specs import unknown
-
-Progress = Callable[[int, int], None]
 
 
 def export_dataset(

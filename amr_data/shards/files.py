@@ -11,6 +11,7 @@ from typing import Any
 
 from amr_data.errors import AmrError
 from amr_data.files import sha256_of
+from amr_data.shards.layout import Progress
 from amr_data.shards.model import DamageError, read_manifest
 from amr_data.shards.opening import Shard
 
@@ -43,12 +44,12 @@ class ShardFiles:
             self._unchanged.discard(index)
         return shard
 
-    def check_unchanged(self, shards: Iterable[int]) -> None:
+    def check_unchanged(self, shards: Iterable[int], progress: Progress | None = None) -> None:
         """Compare whole files with the SHA-256 in the manifest, each once as long as it is the same file. A
         value that was changed within what the format allows, such as a flipped bit of a coordinate, is seen
         by nothing else.
 
-        shards : their numbers.  Raises: DamageError.
+        shards : their numbers.  progress : of those that were not compared before.  Raises: DamageError.
         """
         asked = list(shards)
         for index in asked:
@@ -57,11 +58,13 @@ class ShardFiles:
                     pass  # another file, of the same content
         new = [index for index in asked if index not in self._unchanged]
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
-            for index, found in zip(new, threads.map(self._sha256, new), strict=True):
+            for done, (index, found) in enumerate(zip(new, threads.map(self._sha256, new), strict=True), 1):
                 if found != self._entries[index]["sha256"] and found != self._written_anew(index):
                     what = "it was changed after its conversion (its SHA-256 is not the manifest's)"
                     raise DamageError(self._file(index), "changed_file", what)
                 self._unchanged.add(index)
+                if progress:
+                    progress(done, len(new))
 
     def _file(self, index: int) -> Path:
         return self._path / str(self._entries[index]["file"])

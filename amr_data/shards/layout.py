@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ MANIFEST = "manifest.json"
 PLAN = "plan.json"
 REJECTS = "rejects.jsonl"
 SHARD_FILES = re.compile(r"shard-[0-9]{5,}\.h5")
+
+Progress = Callable[[int, int], None]
+"""Is told how much is done, and of how much."""
 
 COORDINATES = 3
 """Of a joint, in metres."""

@@ -18,7 +18,7 @@ from amr_data.errors import UsageError
 from amr_data.shards.arrays import SplitArrays, laid_out, read_frames
 from amr_data.shards.files import ShardFiles
 from amr_data.shards.kept import KeptTables
-from amr_data.shards.layout import MANIFEST, clip_dtype, track_dtype
+from amr_data.shards.layout import MANIFEST, Progress, clip_dtype, track_dtype
 from amr_data.shards.model import DamageError, Note, read_manifest, read_rejects
 from amr_data.shards.opening import Shard
 from amr_data.shards.recordings import joined_recordings
@@ -111,9 +111,18 @@ class ShardDataset:
         clips, found = (np.bincount(some, minlength=len(self.recordings)) for some in (of, of[inside]))
         return np.flatnonzero((clips > 0) & (found == clips))
 
-    def check_unchanged(self) -> None:
-        """Compare whole files with the SHA-256 in the manifest, see `ShardFiles`. Raises: DamageError."""
-        self._files.check_unchanged(range(len(self.manifest["shards"])))
+    def check_unchanged(
+        self, progress: Progress | None = None, clips: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        """Compare whole files with the SHA-256 in the manifest, see `ShardFiles`.
+
+        progress : of the files that were not compared before.  clips : those whose files are compared, all
+        by default.  Raises: DamageError.
+        """
+        every = len(self.manifest["shards"])
+        self._files.check_unchanged(
+            range(every) if clips is None else np.unique(self.shard_of[clips]).tolist(), progress
+        )
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -274,6 +283,7 @@ class ShardDataset:
         into: FrameArrays | None = None,
         fill: bool = True,
         check: bool = True,
+        progress: Progress | None = None,
     ) -> SplitArrays:
         """The given clips (sorted indices) as flat arrays, read shard by shard straight into place.
 
@@ -282,6 +292,7 @@ class ShardDataset:
             into: arrays of the shapes of `frame_shapes` that take the frames, in place of new ones.
             fill: whether frames are read; without, somebody else reads them into these arrays.
             check: whether files must be as the conversion wrote them, see `check_unchanged`.
+            progress: of the files that are read.
         Raises: DamageError.
         """
         tracks, wanted = self._tracks_of(clips)
@@ -291,8 +302,9 @@ class ShardDataset:
         if fill:
             views = self._views[tracks["clip"]] if self.keeps_recordings else None
             if check:
-                self._files.check_unchanged(np.unique(self.shard_of[clips]).tolist())
-            read_frames(self._files.open, self.shard_of[tracks["clip"]], tracks, into, views, self.windows)
+                self.check_unchanged(clips=clips)
+            shard = self.shard_of[tracks["clip"]]
+            read_frames(self._files.open, shard, tracks, into, views, self.windows, progress)
         return SplitArrays(
             *into,
             *laid_out(tracks, wanted),

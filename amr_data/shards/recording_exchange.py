@@ -3,7 +3,7 @@ intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,12 @@ from pyarrow import csv
 
 from amr_data.clip import BodyTrack
 from amr_data.interval_files import FoundInterval, IntervalsOf, write_intervals
+from amr_data.shards.layout import Progress
 from amr_data.shards.recordings import Recordings
 
 if TYPE_CHECKING:
     from amr_data.shards.reader import ShardDataset
 
-Progress = Callable[[int, int], None]
 PIECE_FRAMES = 1 << 13
 """Frames that are read and written at once: memory does not grow with a recording."""
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from amr_data import ShardDataset, SplitArrays
 from amr_train.config import InputConfig
 from amr_train.data.input import apply_input, check_input
+from amr_train.listening import Listener
 from amr_train.parallel.processes import Processes
 from amr_train.parallel.sharing import shared_memory
 
@@ -24,6 +25,7 @@ def read_split(
     energy: bool = False,
     zero_frame: bool = False,
     shown: InputConfig = InputConfig(),  # noqa: B008
+    listener: Listener | None = None,
 ) -> SplitArrays:
     """The given clips (sorted indices) as `ShardDataset.arrays` gives them, in the form that is shown; all
     processes call it. Of those on one machine the first reads, and the frames of the others are the very same
@@ -33,6 +35,7 @@ def read_split(
         energy: whether the motion energies are read too.
         zero_frame: whether a frame of zeros follows those of the clips.
         shown: what of the clips, see `apply_input`.
+        listener: is told how far comparing and reading are, where they take long.
     Raises: UsageError where the dataset has no such form; AmrError, in all processes where one has met it.
     """
     check_input(shown, dataset)
@@ -43,12 +46,17 @@ def read_split(
     reads = memory is None or processes.local_rank == 0
     whole = _split(np.empty(size, np.uint8) if memory is None else memory, shapes)
 
+    told = listener or Listener()
+
     def read() -> SplitArrays:
         frames = [values[: len(values) - more] for values in whole]
         if reads:
             for values in whole:
                 values[len(values) - more :] = 0
-        found = dataset.arrays(clips, energy, (frames[0], frames[1]), fill=reads)
+        if reads:
+            dataset.check_unchanged(told.following("comparing files"), clips)
+        of_reading = told.following("reading clips")
+        found = dataset.arrays(clips, energy, (frames[0], frames[1]), fill=reads, progress=of_reading)
         if reads:
             apply_input(found, dataset, shown)
         return found

@@ -80,31 +80,32 @@ def predict_anything(
         dataset: whose raw files these are, see `amr_data.convert`; by default those that the classifier was
             trained on, or what their content says.
         options: the raw family's own, see `amr_data.convert`.
-        listener: is told which joints are ignored.
+        listener: is told how far it is, and which joints are ignored.
     Raises: UsageError, AmrError.
     """
     where = choose_device(device)
     loaded = (
         classifier.to(where) if isinstance(classifier, ClipClassifier) else load_classifier(classifier, where)
     )
+    told = listener or Listener()
     found: list[Prediction] = []
     rejects: list[Record] = []
     for given in map(Path, sources):
         if (given / MANIFEST).is_file():
             data = open_dataset(given)
             check_recipe(data, loaded.config.encoder.recipe, "classifier")
-            found += [replace(p, path=str(given)) for p in _of_dataset(loaded, data, listener)]
+            found += [replace(p, path=str(given)) for p in _of_dataset(loaded, data, told)]
             continue
         with TemporaryDirectory() as scratch:
             own = own_spec(loaded.config.spec)
             known = loaded.config.encoder.recipe
-            made = converted(given, dataset, known, own, Path(scratch), options)
+            made = converted(given, dataset, known, own, Path(scratch), options, listener=told)
             rejects += read_rejects(made.path)
-            found += [replace(p, path=path_in(given, p.path)) for p in _of_dataset(loaded, made, listener)]
+            found += [replace(p, path=path_in(given, p.path)) for p in _of_dataset(loaded, made, told)]
     return found, rejects
 
 
-def _of_dataset(loaded: ClipClassifier, data: ShardDataset, listener: Listener | None) -> list[Prediction]:
+def _of_dataset(loaded: ClipClassifier, data: ShardDataset, listener: Listener) -> list[Prediction]:
     """For every clip; the path is its source."""
     made = []
     for clip, row in zip(data, predictions(loaded, data, listener=listener), strict=True):
@@ -121,12 +122,14 @@ def converted(
     scratch: Path,
     options: Mapping[str, Any] | None,
     recordings: bool = False,
+    listener: Listener = Listener(),  # noqa: B008
 ) -> ShardDataset:
     """Convert a source as a model's training clips were, by the recipe that is `known` of them; its `own`
     kind of files is tried first. recordings : whole, which may be longer than clips, where a kind of files
     has such."""
     recipe = Recipe(**{key: known[key] for key in ("name", "rotate", "scale") if key in known})
     ways = [dataset] if dataset is not None else [kind for kind in (own,) if kind] + [None]
+    listener.stage(f"reading {given.name}")
     made: list[ShardDataset] = []
     problems: dict[str, None] = {}  # each once, in their order
     keeps = (RECORDINGS, None) if recordings else (None,)
@@ -141,6 +144,7 @@ def converted(
                 unlabelled=True,
                 workers=1,
                 keep=keep,
+                progress=lambda done, total, _: listener.advance(done, total, {}),
             )
         except NoRecordings:
             continue

@@ -47,16 +47,17 @@ def embed(
     where, data = choose_device(device), open_dataset(dataset)
     subject = trained(encoder, data, where)
     assert subject.encoder is not None
-    shared = shared_joints(subject.encoder, data)
+    shared, told = shared_joints(subject.encoder, data), listener or Listener()
     for line in told_of(subject.encoder.config, data.spec.skeleton):
-        (listener or Listener()).warn(line)
+        told.warn(line)
     chosen = np.arange(len(data)) if clips is None else clips
-    arrays = read_split(data, chosen, Processes(), shown=subject.input)
+    arrays = read_split(data, chosen, Processes(), shown=subject.input, listener=told)
     module = subject.encoder.encoder if shared is None else encoder_for(subject.encoder, data, shared)
     arrays = arrays if shared is None else joints_of(arrays, shared)
     feed = Feed(arrays, where, subject.frames, bodies=subject.bodies)
     views = feed.centre_views(BATCH, crop, rounding=subject.encoder.config.augment.rounding)
-    return encode(module, feed, views, listener=listener)[pooling].cpu().numpy(), data
+    told.stage("features")
+    return encode(module, feed, views, listener=told)[pooling].cpu().numpy(), data
 
 
 def predict(
@@ -88,21 +89,27 @@ def predictions(
     """
     config, where = loaded.config.encoder, next(loaded.parameters()).device
     matrix = composition(config, data)
+    told = listener or Listener()
     ignored = [j for j, used in zip(data.spec.skeleton.joints, matrix.sum(axis=0), strict=True) if not used]
     if ignored:
-        (listener or Listener()).warn(
+        told.warn(
             f"{len(ignored)} of the {matrix.shape[1]} joints of {data.spec.skeleton.name} are ignored, since "
             f"the classifier was trained without them: {', '.join(ignored)}"
         )
     if line := placed_in_words(config, data.spec.skeleton):
-        (listener or Listener()).warn(line)
+        told.warn(line)
     bodies = data.spec.max_bodies if config.empty_bodies == "keep" else None
-    arrays = composed(read_split(data, np.arange(len(data)), Processes(), shown=config.input), matrix)
+    every = np.arange(len(data))
+    arrays = composed(read_split(data, every, Processes(), shown=config.input, listener=told), matrix)
     feed = Feed(arrays, where, config.model.frames, bodies=bodies)
     found = torch.empty(len(data), len(loaded.config.classes))
+    told.stage("classes")
+    done = 0
     for batch in feed.batches(feed.centre_views(BATCH, crop, rounding=config.augment.rounding)):
         logits = loaded.model(batch.joints, batch.present, batch.clip, len(batch.clips))
         found[batch.clips] = logits.softmax(dim=1).cpu()
+        done += len(batch.clips)
+        told.advance(done, len(data), {})
     return found
 
 

@@ -80,21 +80,24 @@ def timelines(
     loaded = detector.to(where) if given else load_detector(detector, where)  # type: ignore[union-attr, arg-type]
     assert isinstance(loaded, LoadedDetector)
     told = loaded.about.sure if least is None else least
+    follower = listener or Listener()
     made: list[Timeline] = []
     rejects: list[Record] = []
     for source in map(Path, sources):
         if (source / MANIFEST).is_file():
             data = open_dataset(source)
             check_recipe(data, loaded.about.recipe, "detector")
-            data.check_unchanged()
-            found = _of_dataset(loaded, data, told, listener or Listener(), as_kept=True)
+            data.check_unchanged(follower.following("comparing files"))
+            found = _of_dataset(loaded, data, told, follower, as_kept=True)
             made += [_at(one, str(source)) for one in found]
             continue
         with TemporaryDirectory() as scratch:
             own = own_spec(loaded.about.spec)
-            data = converted(source, dataset, loaded.about.recipe, own, Path(scratch), options, True)
+            data = converted(
+                source, dataset, loaded.about.recipe, own, Path(scratch), options, True, follower
+            )
             rejects += read_rejects(data.path)
-            found = _of_dataset(loaded, data, told, listener or Listener())
+            found = _of_dataset(loaded, data, told, follower)
             made += [_at(one, path_in(source, one.path)) for one in found]
     return made, rejects
 

@@ -203,7 +203,8 @@ def judged(task: Task, protocol: Protocol) -> Record:
     """Judge, or take what is kept of it, if the dataset's files are as the conversion wrote them: results and
     features are kept by its fingerprint. Every process has the record."""
     protocol.check_on(task.dataset, task.part)
-    task.processes.shared(task.dataset.check_unchanged)
+    comparing = task.listener.following("comparing files")
+    task.processes.shared(lambda: task.dataset.check_unchanged(comparing))
     about = about_task(task, protocol)
     known = None
     if task.folder is not None:

@@ -257,8 +257,8 @@ class Task:
             if not self.processes.any(found is None):
                 assert found is not None
                 return found
-        self.listener.stage(f"features, {self.subject.kind}")
         feed = self._feed_of(self.clips, self.processes)
+        self.listener.stage(f"features, {self.subject.kind}")
         settings = self.settings
         where = (self.processes.rank, self.processes.size, self.augment.rounding)
         views = feed.centre_views(self.batch_size, settings.crop, *where)
@@ -270,8 +270,8 @@ class Task:
 
     def _coordinates(self) -> dict[str, Tensor]:
         """They cost less than to be shared: whoever asks makes them alone."""
-        self.listener.stage(f"features, {self.subject.kind}")
         feed = self._feed_of(self.clips, Processes())
+        self.listener.stage(f"features, {self.subject.kind}")
         return coordinate_features(feed, self.settings.batch_size, self.settings.crop)
 
     @cached_property
@@ -318,6 +318,7 @@ class Task:
             processes,
             zero_frame=self.subject.bodies is not None,
             shown=self.subject.input,
+            listener=self.listener,
         )
         seen = arrays if self.shared is None else joints_of(arrays, self.shared)
         return Feed(seen, self.device, self.subject.frames, bodies=self.subject.bodies)

@@ -149,7 +149,8 @@ class _Run:
         """The training clips of a dataset; of several skeletons each says which joints it has."""
         experiment, dataset = self.experiment, source.dataset
         keep = experiment.data.empty_bodies == "keep"
-        arrays = read_split(dataset, source.clips, self.processes, energy, keep, experiment.input)
+        told = (experiment.input, self.listener)
+        arrays = read_split(dataset, source.clips, self.processes, energy, keep, *told)
         if energy and dataset.windows != self.sources.windows:
             scales = [dataset.windows.index(n) for n in self.sources.windows]
             arrays = replace(arrays, energy=arrays.energy[:, :, scales])

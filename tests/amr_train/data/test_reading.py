@@ -14,10 +14,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from amr_data import AmrError, open_dataset
+from amr_data import AmrError, convert, open_dataset, plan
 from amr_data.shards.opening import Shard
+from amr_train import listening
 from amr_train.data.feed import Feed
 from amr_train.data.reading import read_split
+from amr_train.listening import Listener
 from amr_train.parallel import sharing
 from amr_train.parallel.processes import Processes
 
@@ -108,3 +110,38 @@ def test_two_processes_of_a_machine_hold_a_split_once(ntu_shards, tmp_path):
         assert found.pop("same memory") == 7
         assert found == {"equal": True, "energies": True, "zeros": True, "own": True}
     assert not list((tmp_path / "place").iterdir())
+
+
+class _Heard(Listener):
+    def __init__(self) -> None:
+        self.said: list[tuple[str, int, int]] = []
+
+    def stage(self, title: str) -> None:
+        self.title = title
+
+    def advance(self, done: int, total: int, metrics: dict[str, float]) -> None:
+        self.said.append((self.title, done, total))
+
+
+def test_how_far_comparing_and_reading_are_is_told_where_it_takes_long(ntu_raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "MIN_SHARD_BYTES", 1 << 19)
+    convert(ntu_raw, tmp_path / "data", "ntu60", workers=1)
+    dataset = open_dataset(tmp_path / "data")
+    shards = len(np.unique(dataset.shard_of))  # one of damaged files alone is not read
+    assert shards > 2
+    expected = [
+        (title, k, shards) for title in ("comparing files", "reading clips") for k in range(1, shards + 1)
+    ]
+    heard = _Heard()
+    read_split(dataset, np.arange(len(dataset)), Processes(), listener=heard)
+    assert heard.said == []  # in no time
+    monkeypatch.setattr(listening, "PATIENCE", 0.0)
+    dataset = open_dataset(tmp_path / "data")
+    read_split(dataset, np.arange(len(dataset)), Processes(), listener=heard)
+    assert heard.said == expected
+    heard = _Heard()
+    read_split(dataset, np.arange(len(dataset)), Processes(), listener=heard)
+    assert heard.said == expected[shards:]  # compared once
+
+    read_split(dataset, np.arange(1), Processes(), listener=heard)
+    assert heard.said == expected[shards:]  # one part is no progress

@@ -120,6 +120,8 @@ def test_files_of_any_name_ending_and_place_are_predicted(classifier, ntu_raw, n
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "a")
     (row,) = json.loads(call("predict", classifier, archive, "--json").stdout)["clips"]
     assert row["path"] == f"{archive}/my take.skeleton"
+    said = call("predict", classifier, archive)
+    assert said.stderr.splitlines() == ["reading packed.zip", "classes"]
 
 
 def test_options_of_a_raw_family_reach_the_conversion(classifier, tmp_path):
