@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+from amr_data.shards.layout import Progress
 
 PATIENCE = 1.0
 """Seconds after which work that usually takes less is announced."""
@@ -28,7 +30,7 @@ class Listener:
     def warn(self, line: str) -> None:
         """What a user should know."""
 
-    def following(self, title: str) -> Callable[[int, int], None]:
+    def following(self, title: str) -> Progress:
         """For work that tells how many of its parts are done, and of how many: a stage of its own, if it
         takes longer than `PATIENCE`."""
         began, announced = time.monotonic(), False

@@ -4,7 +4,6 @@ file may be at all is decided where every reader decides it, in `model` and `ope
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from amr_data.errors import AmrError, Record, UsageError
 from amr_data.files import sha256_of
 from amr_data.readers.text import MAX_METRES
-from amr_data.shards.layout import MANIFEST, REJECTS, SHARD_FILES
+from amr_data.shards.layout import MANIFEST, REJECTS, SHARD_FILES, Progress
 from amr_data.shards.model import DamageError, ShardRecord, check_place, read_manifest, read_rejects
 from amr_data.shards.opening import Shard
 from amr_data.shards.reader import ShardDataset, open_dataset
@@ -28,7 +27,7 @@ Finding = Record
 """A file of the dataset folder that is not what the manifest says."""
 
 
-def verify(path: str | Path, progress: Callable[[int, int], None] | None = None) -> list[Finding]:
+def verify(path: str | Path, progress: Progress | None = None) -> list[Finding]:
     """Check a dataset folder: manifest, presence, file hashes, structure, checksums, value ranges, counts. An
     empty list is a sound dataset.
 

@@ -45,7 +45,6 @@ def read_split(
     memory = shared_memory(size, processes) if processes.local_size > 1 and size else None
     reads = memory is None or processes.local_rank == 0
     whole = _split(np.empty(size, np.uint8) if memory is None else memory, shapes)
-
     told = listener or Listener()
 
     def read() -> SplitArrays:
@@ -53,7 +52,6 @@ def read_split(
         if reads:
             for values in whole:
                 values[len(values) - more :] = 0
-        if reads:
             dataset.check_unchanged(told.following("comparing files"), clips)
         of_reading = told.following("reading clips")
         found = dataset.arrays(clips, energy, (frames[0], frames[1]), fill=reads, progress=of_reading)

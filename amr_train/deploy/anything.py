@@ -99,7 +99,7 @@ def predict_anything(
         with TemporaryDirectory() as scratch:
             own = own_spec(loaded.config.spec)
             known = loaded.config.encoder.recipe
-            made = converted(given, dataset, known, own, Path(scratch), options, listener=told)
+            made = converted(given, dataset, known, own, Path(scratch), options, told)
             rejects += read_rejects(made.path)
             found += [replace(p, path=path_in(given, p.path)) for p in _of_dataset(loaded, made, told)]
     return found, rejects
@@ -121,8 +121,8 @@ def converted(
     own: DatasetSpec | None,
     scratch: Path,
     options: Mapping[str, Any] | None,
+    listener: Listener,
     recordings: bool = False,
-    listener: Listener = Listener(),  # noqa: B008
 ) -> ShardDataset:
     """Convert a source as a model's training clips were, by the recipe that is `known` of them; its `own`
     kind of files is tried first. recordings : whole, which may be longer than clips, where a kind of files

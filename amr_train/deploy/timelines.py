@@ -94,7 +94,7 @@ def timelines(
         with TemporaryDirectory() as scratch:
             own = own_spec(loaded.about.spec)
             data = converted(
-                source, dataset, loaded.about.recipe, own, Path(scratch), options, True, follower
+                source, dataset, loaded.about.recipe, own, Path(scratch), options, follower, True
             )
             rejects += read_rejects(data.path)
             found = _of_dataset(loaded, data, told, follower)

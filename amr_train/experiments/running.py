@@ -149,8 +149,9 @@ class _Run:
         """The training clips of a dataset; of several skeletons each says which joints it has."""
         experiment, dataset = self.experiment, source.dataset
         keep = experiment.data.empty_bodies == "keep"
-        told = (experiment.input, self.listener)
-        arrays = read_split(dataset, source.clips, self.processes, energy, keep, *told)
+        arrays = read_split(
+            dataset, source.clips, self.processes, energy, keep, experiment.input, self.listener
+        )
         if energy and dataset.windows != self.sources.windows:
             scales = [dataset.windows.index(n) for n in self.sources.windows]
             arrays = replace(arrays, energy=arrays.energy[:, :, scales])

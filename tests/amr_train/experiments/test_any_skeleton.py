@@ -421,3 +421,23 @@ def test_a_suite_trains_on_several_together_and_judges_on_each_and_elsewhere(sen
     missing = stages_of(suite, {"ucla": data["ucla"]}, tmp_path / "runs")
     assert [stage.data for stage in missing] == [None] * 4
     assert plan(missing)[0].state == "no data"
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        ("any-skeleton-small-agreement", "muon"),
+        ("any-skeleton-small-agreement-cameras", "muon"),
+        ("any-skeleton-small-amr", "adamw"),
+        ("any-skeleton-agreement", "adamw"),
+        ("nw-ucla-agreement", "adamw"),
+    ],
+)
+def test_which_experiments_step_by_muon(name, optimizer):
+    assert load_experiment(name, []).pretrain.optimizer == optimizer
+    other = {"muon": "adamw", "adamw": "muon"}[optimizer]
+    assert load_experiment(name, [f"pretrain.optimizer={other}"]).pretrain.optimizer == other
+
+
+def test_a_data_sets_word_on_a_method_adds_to_that_of_the_one_that_it_is_like():
+    assert load_experiment("any-skeleton-small-agreement", []).guidance.windows == [4, 8, 16]

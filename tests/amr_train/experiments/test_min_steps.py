@@ -76,23 +76,3 @@ def test_a_run_is_as_long_as_planned_and_taken_up(ntu_shards, tmp_path):
     before = (tmp_path / "run" / "encoder.safetensors").stat().st_mtime_ns
     run_experiment(experiment, tmp_path / "run")
     assert (tmp_path / "run" / "encoder.safetensors").stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize(
-    ("name", "optimizer"),
-    [
-        ("any-skeleton-small-agreement", "muon"),
-        ("any-skeleton-small-agreement-cameras", "muon"),
-        ("any-skeleton-small-amr", "adamw"),
-        ("any-skeleton-agreement", "adamw"),
-        ("nw-ucla-agreement", "adamw"),
-    ],
-)
-def test_which_experiments_step_by_muon(name, optimizer):
-    assert load_experiment(name, []).pretrain.optimizer == optimizer
-    other = {"muon": "adamw", "adamw": "muon"}[optimizer]
-    assert load_experiment(name, [f"pretrain.optimizer={other}"]).pretrain.optimizer == other
-
-
-def test_a_data_sets_word_on_a_method_adds_to_that_of_the_one_that_it_is_like():
-    assert load_experiment("any-skeleton-small-agreement", []).guidance.windows == [4, 8, 16]
